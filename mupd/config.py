@@ -1,0 +1,207 @@
+"""The run configuration: validated by workflow/schemas/config.schema.yaml, then typed.
+
+Imported by the Snakefile, which every cluster job parses: no heavy imports here.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonschema import Draft202012Validator
+
+from mupd.errors import Fault, InputFaults
+
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Cohort tables with a row per case_id, used for cases whose own cell is empty."""
+
+    rna: str | None
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How many samples of a missing modality are generated."""
+
+    he: int
+    rna: int
+    text: int
+
+
+@dataclass(frozen=True)
+class Slide:
+    """Geometry of generated slides: pixels, micrometres per pixel, JPEG quality (0-100)."""
+
+    width_px: int
+    height_px: int
+    mpp: float
+    jpeg_quality: int
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How samples are drawn: Euler steps, guidance scale, windows per batch, device."""
+
+    steps: int
+    guidance: float
+    batch_size: int
+    device: Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class IntakeLimits:
+    """What an input must reach to count as measured."""
+
+    min_tissue_mm2: float
+    min_text_words: int
+    min_gene_overlap: float
+    rna_values: Literal["auto", "counts", "tpm", "log"]
+    allow_synthetic: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CheckLimits:
+    """What a generated draw must reach to be accepted."""
+
+    min_tissue_fraction: float
+    min_record_confidence: float
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What report.html shows."""
+
+    title: str
+    show_measured_text: bool
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run configuration; paths are as given, relative to the working folder."""
+
+    cases: str
+    tables: Tables
+    outdir: str
+    model: str
+    seed: int
+    shards: int
+    draws: Draws
+    slide: Slide
+    sampler: Sampler
+    intake: IntakeLimits
+    check: CheckLimits
+    report: ReportSettings
+    on_case_error: Literal["continue", "stop"]
+
+    @property
+    def out(self) -> Path:
+        """The output folder."""
+        return Path(self.outdir)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they would stand in a configuration file."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def digest(self, *sections: str) -> str:
+        """Short SHA-256 of the named sections: what a rule depends on."""
+        values = {name: self.to_dict()[name] for name in sections}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def load_schema(name: str) -> dict[str, Any]:
+    """The schema ``NAME.schema.yaml``, from the installed package or from the repository."""
+    for folder in (_HERE / "_schemas", _HERE.parent / "workflow" / "schemas"):
+        path = folder / f"{name}.schema.yaml"
+        if path.exists():
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+    raise FileNotFoundError(f"{name}.schema.yaml: not in the package nor in workflow/schemas")
+
+
+def schema_faults(value: Any, schema: dict[str, Any], where: str) -> list[Fault]:
+    """Every violation of `schema` in `value`, each with its place, what was found and expected."""
+    faults = []
+    for error in sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(e.path)):
+        field = ".".join(str(part) for part in error.path)
+        place = f"{where} [{field}]" if field else where
+        if error.validator == "additionalProperties":
+            known = ", ".join(error.schema.get("properties", {}))
+            faults.append(Fault(place, error.message.split("(", 1)[-1].rstrip(")"), f"only: {known}"))
+        else:
+            faults.append(Fault(place, repr(error.instance)[:80], f"{error.validator}: {error.validator_value}"))
+    return faults
+
+
+def _with_defaults(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    filled = dict(value)
+    for name, part in schema.get("properties", {}).items():
+        if name not in filled and "default" in part:
+            filled[name] = copy.deepcopy(part["default"])
+        if isinstance(filled.get(name), dict):
+            filled[name] = _with_defaults(filled[name], part)
+    return filled
+
+
+def parse_config(values: dict[str, Any], source: str) -> Config:
+    """Validate and type a configuration.
+
+    Parameters
+    ----------
+    values
+        Plain values as read from YAML.
+    source
+        Name of the file, for messages.
+
+    Raises
+    ------
+    InputFaults
+        With every fault at once.
+    """
+    schema = load_schema("config")
+    if faults := schema_faults(values, schema, source):
+        raise InputFaults(f"configuration {source}", faults)
+    full = _with_defaults(values, schema)
+    intake = full["intake"] | {"allow_synthetic": tuple(full["intake"]["allow_synthetic"])}
+    return Config(
+        cases=full["cases"],
+        tables=Tables(**full["tables"]),
+        outdir=full["outdir"],
+        model=full["model"],
+        seed=full["seed"],
+        shards=full["shards"],
+        draws=Draws(**full["draws"]),
+        slide=Slide(**full["slide"]),
+        sampler=Sampler(**full["sampler"]),
+        intake=IntakeLimits(**intake),
+        check=CheckLimits(**full["check"]),
+        report=ReportSettings(**full["report"]),
+        on_case_error=full["on_case_error"],
+    )
+
+
+def load_config(path: Path) -> Config:
+    """Read, validate and type a YAML or JSON configuration file.
+
+    Raises
+    ------
+    InputFaults
+        If the file is not there, is not YAML, or violates the schema.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputFaults(f"configuration {path}", [Fault(str(path), reason, "a YAML file")]) from error
+    if not isinstance(values, dict):
+        raise InputFaults(f"configuration {path}", [Fault(str(path), type(values).__name__, "a mapping")])
+    return parse_config(values, str(path))

@@ -1,0 +1,57 @@
+"""Building blocks shared by the autoencoder and the transformers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResBlock(nn.Module):
+    """GroupNorm, SiLU, 3x3 convolution, twice, around an identity; optional scale-shift by a vector."""
+
+    def __init__(self, channels: int, modulation_dim: int | None = None) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8, channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+        self.modulation: nn.Linear | None = None
+        if modulation_dim is not None:
+            self.modulation = nn.Linear(modulation_dim, 2 * channels)
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, modulation: Tensor | None = None) -> Tensor:
+        """`x` is (batch, channels, height, width); `modulation` is (batch, modulation_dim)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.norm2(h)
+        if self.modulation is not None and modulation is not None:
+            scale, shift = self.modulation(modulation)[:, :, None, None].chunk(2, dim=1)
+            h = h * (1 + scale) + shift
+        return x + self.conv2(F.silu(h))
+
+
+def timestep_embedding(t: Tensor, dim: int) -> Tensor:
+    """Sinusoidal embedding of times in [0, 1] (scaled by 1,000); (batch,) to (batch, dim)."""
+    half = dim // 2
+    frequencies = torch.exp(
+        -math.log(10_000.0) * torch.arange(half, device=t.device, dtype=torch.float32) / half
+    )
+    angles = 1_000.0 * t.float()[:, None] * frequencies[None]
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def sincos_positions_2d(height: int, width: int, dim: int, scale: float = 1.0) -> Tensor:
+    """Fixed 2-D sin-cos positions, (height * width, dim); sizes other than trained are allowed."""
+    quarter = dim // 4
+    omega = 1.0 / 10_000 ** (torch.arange(quarter, dtype=torch.float32) / quarter)
+    y = torch.arange(height, dtype=torch.float32)[:, None] * scale * omega
+    x = torch.arange(width, dtype=torch.float32)[:, None] * scale * omega
+    rows = torch.cat([y.sin(), y.cos()], -1)[:, None].expand(height, width, 2 * quarter)
+    columns = torch.cat([x.sin(), x.cos()], -1)[None].expand(height, width, 2 * quarter)
+    return torch.cat([rows, columns], -1).reshape(height * width, 4 * quarter)

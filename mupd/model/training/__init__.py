@@ -1,0 +1,1 @@
+"""Training of the parts of a MuPD model on paired data; run by ``mupd train``."""

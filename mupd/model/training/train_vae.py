@@ -1,0 +1,99 @@
+"""Training of the H&E autoencoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from mupd.files import write_json
+from mupd.model.training.loop import LoopSettings, train
+from mupd.model.training.sources import read_her2st_section, read_tiles, tissue_windows
+from mupd.model.vae import MuPDVAE, reconstruction_loss
+
+CROP_PX = 128
+
+
+class CropSampler:
+    """Random flipped and transposed crops: section windows mixed with tiles of other organs."""
+
+    def __init__(self, her2st: Path, sections: list[str], tiles: Path | None, tile_share: float) -> None:
+        self.images: list[NDArray[np.uint8]] = []
+        self.corners: list[NDArray[np.int64]] = []
+        for name in sections:
+            section = read_her2st_section(her2st, name)
+            if section.image is not None:
+                self.images.append(section.image)
+                self.corners.append(tissue_windows(section.image, CROP_PX, 64, least=0.3))
+        self.tiles: list[NDArray[np.uint8]] = []
+        if tiles is not None:
+            table = read_tiles(tiles)
+            self.tiles = [np.asarray(Image.open(path).convert("RGB")) for path in table["path"]]
+        self.tile_share = tile_share if self.tiles else 0.0
+
+    def batch(self, size: int, rng: np.random.Generator) -> Tensor:
+        """(size, 3, 128, 128), float in [-1, 1]."""
+        crops = [self._crop(rng) for _ in range(size)]
+        stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
+        return stacked / 127.5 - 1
+
+    def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        if rng.random() < self.tile_share:
+            image = self.tiles[rng.integers(len(self.tiles))]
+            y = int(rng.integers(image.shape[0] - CROP_PX + 1))
+            x = int(rng.integers(image.shape[1] - CROP_PX + 1))
+        else:
+            which = int(rng.integers(len(self.images)))
+            image = self.images[which]
+            y, x = self.corners[which][rng.integers(len(self.corners[which]))] + rng.integers(0, 64, 2)
+            y, x = min(y, image.shape[0] - CROP_PX), min(x, image.shape[1] - CROP_PX)
+        crop = image[y : y + CROP_PX, x : x + CROP_PX]
+        crop = np.rot90(crop, int(rng.integers(4)))
+        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def train_vae(
+    model: MuPDVAE, sampler: CropSampler, settings: LoopSettings, folder: Path, out: Path, batch_size: int = 16
+) -> None:
+    """Train `model` and save its averaged weights to `out` (diffusers layout)."""
+
+    def loss_of_step(step: int, _generator: torch.Generator) -> Tensor:
+        rng = np.random.default_rng((settings.seed, step))
+        images = sampler.batch(batch_size, rng)
+        found, latents = model(images)
+        loss = reconstruction_loss(found, images)
+        if step % 2:
+            # The half-size latent should decode to the half-size picture: smoother latents, which
+            # a small prior learns more easily (EQ-VAE, arXiv:2502.09509).
+            half = model.decode(F.avg_pool2d(latents, 2))
+            loss = loss + 0.5 * reconstruction_loss(half, F.avg_pool2d(images, 2))
+        return loss
+
+    ema = train(model, loss_of_step, settings, folder, lambda step, ema: _preview(model, ema, sampler, folder, step))
+    model.load_state_dict(ema)
+    model.eval()
+    model.save_pretrained(out)
+    write_json(out / "training.json", {"steps": settings.steps, "batch_size": batch_size})
+
+
+@torch.no_grad()
+def _preview(model: MuPDVAE, ema: dict[str, Tensor], sampler: CropSampler, folder: Path, step: int) -> None:
+    """Eight crops above their reconstructions, clean and at the largest noise."""
+    own = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(ema)
+    model.eval()
+    images = sampler.batch(8, np.random.default_rng(7))
+    latents = model.encode(images)
+    noisy = latents + model.config["latent_noise"] * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    rows = torch.cat([images, model.decode(latents), model.decode(noisy)])
+    mse = F.mse_loss(((rows[8:16] + 1) / 2).clamp(0, 1), (images + 1) / 2).item()
+    grid = rows.reshape(3, 8, 3, CROP_PX, CROP_PX).permute(0, 3, 1, 4, 2).reshape(3 * CROP_PX, 8 * CROP_PX, 3)
+    array = ((grid + 1) * 127.5).clamp(0, 255).byte().numpy()
+    Image.fromarray(array).save(folder / "preview.png")
+    write_json(folder / "preview.json", {"step": step, "psnr_db": round(-10 * np.log10(mse), 2)})
+    model.load_state_dict(own)

@@ -1,0 +1,133 @@
+"""MuPDVAE: H&E tiles to latents and back, 8 times smaller on each side."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mupd.model.layers import ResBlock
+
+DOWNSAMPLE = 8
+_UNSHUFFLE = 4
+
+
+class MuPDVAE(ModelMixin, ConfigMixin):
+    """Convolutional autoencoder with unit-variance latents and a decoder that tolerates noise.
+
+    The rate is set not by a KL weight but by a fixed noise: latents are standardised per channel
+    by running statistics, and in training Gaussian noise of up to `latent_noise` standard
+    deviations is added before decoding. The decoder therefore accepts latents that a weak prior
+    gets slightly wrong.
+
+    Parameters
+    ----------
+    latent_channels
+        Channels of the latent.
+    encoder_widths, decoder_widths
+        Channels at 1/4 and at 1/8 of the input's side.
+    encoder_blocks, decoder_blocks
+        Residual blocks at each of these two sizes.
+    latent_noise
+        Largest standard deviation of the noise that training adds to the latents.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_channels: int = 8,
+        encoder_widths: tuple[int, int] = (64, 128),
+        decoder_widths: tuple[int, int] = (96, 160),
+        encoder_blocks: tuple[int, int] = (2, 2),
+        decoder_blocks: tuple[int, int] = (4, 4),
+        latent_noise: float = 0.45,
+    ) -> None:
+        super().__init__()
+        pixels = 3 * _UNSHUFFLE**2
+        quarter, eighth = encoder_widths
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(_UNSHUFFLE),
+            nn.Conv2d(pixels, quarter, 3, padding=1),
+            *[ResBlock(quarter) for _ in range(encoder_blocks[0])],
+            nn.Conv2d(quarter, eighth, 4, stride=2, padding=1),
+            *[ResBlock(eighth) for _ in range(encoder_blocks[1])],
+            nn.GroupNorm(8, eighth),
+            nn.SiLU(),
+            nn.Conv2d(eighth, latent_channels, 3, padding=1),
+        )
+        self.standardise = nn.BatchNorm2d(latent_channels, affine=False, momentum=0.02)
+        quarter, eighth = decoder_widths
+        self.decoder = nn.Sequential(
+            nn.Conv2d(latent_channels, eighth, 3, padding=1),
+            *[ResBlock(eighth) for _ in range(decoder_blocks[0])],
+            nn.Conv2d(eighth, 4 * quarter, 3, padding=1),
+            nn.PixelShuffle(2),
+            *[ResBlock(quarter) for _ in range(decoder_blocks[1])],
+            nn.Conv2d(quarter, 128, 3, padding=1),
+            nn.PixelShuffle(2),
+            ResBlock(32),
+            nn.SiLU(),
+            nn.Conv2d(32, 12, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Latents of images.
+
+        Parameters
+        ----------
+        images
+            (batch, 3, height, width), float in [-1, 1]; sides multiples of 8.
+
+        Returns
+        -------
+        Tensor
+            (batch, latent_channels, height / 8, width / 8), about unit variance.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not as above.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f"images: found shape {tuple(images.shape)}; expected (batch, 3, h, w)")
+        if images.shape[2] % DOWNSAMPLE or images.shape[3] % DOWNSAMPLE:
+            raise ValueError(
+                f"images: found {images.shape[2]} x {images.shape[3]} px; expected multiples of {DOWNSAMPLE}"
+            )
+        return self.standardise(self.encoder(images))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images in [-1, 1] (not clipped), 8 times larger than `latents` on each side.
+
+        Raises
+        ------
+        ValueError
+            If `latents` has the wrong number of channels.
+        """
+        channels = self.config["latent_channels"]
+        if latents.ndim != 4 or latents.shape[1] != channels:
+            raise ValueError(
+                f"latents: found shape {tuple(latents.shape)}; expected (batch, {channels}, h, w)"
+            )
+        return self.decoder(latents)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Training pass: the reconstruction from noised latents, and the clean latents."""
+        latents = self.encode(images)
+        level = torch.rand(len(images), 1, 1, 1, device=images.device) * self.config["latent_noise"]
+        return self.decode(latents + level * torch.randn_like(latents)), latents
+
+
+def reconstruction_loss(found: Tensor, wanted: Tensor, scales: int = 3) -> Tensor:
+    """Mean absolute error of values and of finite differences over a pyramid of `scales` levels."""
+    total = found.new_zeros(())
+    for scale in range(scales):
+        if scale:
+            found, wanted = F.avg_pool2d(found, 2), F.avg_pool2d(wanted, 2)
+        error = found - wanted
+        total = total + error.abs().mean()
+        total = total + 0.5 * error.diff(dim=-1).abs().mean() + 0.5 * error.diff(dim=-2).abs().mean()
+    return total / scales
