@@ -109,3 +109,35 @@ def read_index(path: Path) -> list[TaskResult]:
             draws.append(Draw(draw["folder"], DrawMeta(**meta)))
         results.append(TaskResult(**(task | {"draws": tuple(draws), "given": tuple(task["given"])})))
     return results
+
+
+_HASH_ROWS = 1024
+"""Rows of a picture hashed at a time: a slide of 100,000 px never stands in memory whole."""
+
+
+def content_sha256(folder: Path, target: Modality) -> str:
+    """Hash of a draw's values as they lie in its folder; what :attr:`DrawMeta.content_sha256` holds.
+
+    he: C-order bytes of the pixels; rna: C-order bytes of the values (float32), then, where there is one, of
+    ``xy_px`` (float64); text: the record as JSON with sorted keys (``json.dumps`` defaults otherwise).
+
+    Raises
+    ------
+    OSError, ValueError
+        If a file is missing, or is not what it should be.
+    """
+    import numpy as np
+
+    digest = hashlib.sha256()
+    if target == "text":
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        digest.update(json.dumps(record, sort_keys=True).encode())
+        return digest.hexdigest()
+    names = ["pixels.npy"] if target == "he" else ["values.npy", "xy_px.npy"]
+    for name in names:
+        if name == "xy_px.npy" and not (folder / name).exists():
+            continue
+        array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        for start in range(0, len(array), _HASH_ROWS):
+            digest.update(np.ascontiguousarray(array[start : start + _HASH_ROWS]).tobytes())
+    return digest.hexdigest()
