@@ -1,0 +1,293 @@
+"""report.html: one self-contained page on the whole cohort."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mupd
+from mupd.cohort.gather import CohortCase, Part, State
+from mupd.cohort.manifest import main_artifacts
+from mupd.cohort.plots import WIDTH, rna_plot
+from mupd.cohort.thumbnails import data_uri, mark_synthetic
+from mupd.cohort.values import CaseValues, RnaValues, TextValues
+from mupd.config import Config
+from mupd.errors import ModelError
+from mupd.files import atomic_path
+from mupd.ids import MODALITIES
+
+TEMPLATES = Path(__file__).parent / "templates"
+NAMES = {"he": "H&E", "rna": "RNA", "text": "Text"}
+STATES: dict[State, str] = {
+    "measured": "measured",
+    "accepted": "synthetic",
+    "rejected": "rejected",
+    "failed": "failed",
+}
+_OUTCOMES = {True: "passed", False: "failed"}
+
+
+def csp_hash(text: str) -> str:
+    """Source expression by which a Content-Security-Policy allows one inline block."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def read_metrics(model: Path) -> list[dict[str, Any]]:
+    """Rows of the model's measured limits (``metrics.json``), empty if there is no such file.
+
+    Raises
+    ------
+    ModelError
+        If the file is there and is not {name: {"value", "baseline", "note"}}.
+    """
+    path = model / "metrics.json"
+    if not path.exists():
+        return []
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            {"name": name, "value": part["value"], "baseline": part.get("baseline"), "note": part.get("note", "")}
+            for name, part in metrics.items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"metrics.json of the model: {error!r}; expected {{name: {{value, baseline, note}}}}"
+        ) from error
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "-" if value is None else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " to ".join(map(_number, value)) if len(value) == 2 else ", ".join(map(_number, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_number(part)}" for name, part in value.items())
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text) else text
+
+
+def _checks(part: Part) -> list[dict[str, str]]:
+    rows = []
+    for draw in part.draws:
+        for name, check in draw.checks.items():
+            ok = check.get("ok")
+            undecided = "not measured" if check.get("value") == "not measured" else "reported"
+            rows.append(
+                {
+                    "draw": str(draw.draw),
+                    "name": name.replace("_", " "),
+                    "value": _number(check.get("value")),
+                    "limit": _number(check.get("limit")),
+                    "outcome": undecided if ok is None else _OUTCOMES[bool(ok)],
+                }
+            )
+    return rows
+
+
+def _pictures(values: CaseValues) -> list[dict[str, Any]]:
+    shown = []
+    for picture in values.he.pictures if values.he else ():
+        synthetic = picture.draw is not None
+        width, height = picture.size_px
+        size = f"{width:,} x {height:,} px"
+        if picture.mpp:
+            size += (
+                f", {width * picture.mpp / 1000:.2f} x {height * picture.mpp / 1000:.2f} mm at {picture.mpp:g} um/px"
+            )
+        pixels = mark_synthetic(picture.pixels) if synthetic else picture.pixels
+        shown.append({"uri": data_uri(pixels), "synthetic": synthetic, "draw": picture.draw, "size": size})
+    return shown
+
+
+def field_label(name: str) -> str:
+    """E.g. ``T category`` for ``t_category``."""
+    return name.replace("_", " ").capitalize()
+
+
+def _text(text: TextValues) -> dict[str, Any]:
+    if not text.draws:
+        stated = {field_label(name): value for name, value in text.stated.items()}
+        return {"synthetic": False, "words": text.words, "shown": text.shown, "stated": stated}
+    from mupd.modalities.records import FIELDS, render_record
+
+    agreement = text.agreement()
+    probabilities = text.probabilities()
+    fields, record = [], {}
+    for name in (name for name in FIELDS if name in probabilities):
+        shares = probabilities[name]
+        ranked = sorted(shares.items(), key=lambda item: -item[1])
+        value, share = ranked[0]
+        also = ", ".join(f"{other} {part:.0%}" for other, part in ranked[1:3] if part >= 0.01)
+        fields.append(
+            {"name": field_label(name), "value": value, "share": share, "also": also, "agreed": agreement[name]}
+        )
+        record[name] = value
+    sentences = render_record(record)
+    return {"synthetic": True, "fields": fields, "draws": len(text.draws), "sentences": sentences}
+
+
+def _cohort_rna(values: Sequence[CaseValues]) -> tuple[np.ndarray | None, int]:
+    """Mean over the cohort's measured profiles, NaN where no profile has the gene, and how many there are."""
+    profiles: list[RnaValues] = [value.rna for value in values if value.rna and not value.rna.draws]
+    if not profiles:
+        return None, 0
+    stack = np.array([profile.mean for profile in profiles], np.float64)
+    known = np.isfinite(stack)
+    count = known.sum(axis=0)
+    total = np.where(known, stack, 0.0).sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), len(profiles)
+
+
+def _part_view(part: Part) -> dict[str, Any]:
+    drawn = [draw for draw in part.draws if draw.draw >= 0]
+    return {
+        "modality": part.entry.modality,
+        "name": NAMES[part.entry.modality],
+        "status": part.entry.status,
+        "state": part.state,
+        "word": STATES[part.state],
+        "reason": part.reason,
+        "task": part.task.replace("->", " \u2192 ").replace("+", " + "),
+        "why": part.why,
+        "made": len(drawn),
+        "accepted": len(part.accepted),
+        "artifacts": [item.path for item in main_artifacts(part)],
+        "checks": _checks(part),
+    }
+
+
+def _search(case: CohortCase) -> str:
+    inventory = case.inventory
+    return " ".join([case.case_id, inventory.organ, inventory.diagnosis, *inventory.extra.values()]).lower()
+
+
+def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -> dict[str, Any]:
+    """What the template shows of one case; `plot` is its :class:`mupd.cohort.plots.RnaPlot` or None."""
+    inventory = case.inventory
+    parts = [_part_view(case.parts[modality]) for modality in MODALITIES]
+    label = [inventory.organ, inventory.diagnosis]
+    return {
+        "id": case.case_id,
+        "label": " \u00b7 ".join(word for word in label if word),
+        "extra": inventory.extra,
+        "parts": {part["modality"]: part for part in parts},
+        "pictures": _pictures(values),
+        "pictured": pictured,
+        "plot": plot,
+        "text": None if values.text is None else _text(values.text),
+        "he": values.he,
+        "rna": values.rna,
+        "problems": values.problems,
+        "attention": any(part["why"] or part["status"] == "unusable" for part in parts) or bool(values.problems),
+        "synthetic": any(part["state"] == "accepted" for part in parts),
+        "search": _search(case),
+    }
+
+
+def _summary(cases: Sequence[CohortCase]) -> dict[str, Any]:
+    states = {m: Counter(case.parts[m].state for case in cases) for m in MODALITIES}
+    draws = Counter(draw.verdict for case in cases for m in MODALITIES for draw in case.parts[m].draws)
+    bars = []
+    for modality, counts in states.items():
+        at, pieces = 0.0, []
+        for state in STATES:
+            share = 100 * counts[state] / len(cases) if cases else 0.0
+            pieces.append({"state": state, "word": STATES[state], "n": counts[state], "x": at, "width": share})
+            at += share
+        bars.append({"name": NAMES[modality], "pieces": [piece for piece in pieces if piece["n"]]})
+    statuses = Counter(case.parts[m].entry.status for case in cases for m in MODALITIES)
+    return {"bars": bars, "statuses": statuses, "draws": draws}
+
+
+def write_report(
+    path: Path,
+    cases: Sequence[CohortCase],
+    values: Sequence[CaseValues],
+    genes: tuple[str, ...],
+    model: tuple[str, str],
+    config: Config,
+    most_pictured: int = 200,
+) -> None:
+    """Write the page, atomically; one case stands in memory at a time.
+
+    Parameters
+    ----------
+    genes
+        The model's genes, in order.
+    model
+        Id and SHA-256 of the model that made the draws, "" where nothing was generated.
+    most_pictured
+        Cases after so many have no pictures and no plots.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    mean, others = _cohort_rna(values)
+
+    def views() -> Iterator[dict[str, Any]]:
+        for index, (case, value) in enumerate(zip(cases, values, strict=True)):
+            pictured = index < most_pictured
+            plot = rna_plot(value.rna, genes, mean, others) if value.rna and pictured else None
+            yield case_view(case, value, plot, pictured)
+
+    overview: list[dict[str, Any]] = [
+        {
+            "id": case.case_id,
+            "label": " \u00b7 ".join(word for word in (case.inventory.organ, case.inventory.diagnosis) if word),
+            "parts": [_part_view(case.parts[modality]) for modality in MODALITIES],
+            "search": _search(case),
+        }
+        for case in cases
+    ]
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    stream = environment.get_template("report.html.j2").stream(
+        title=config.report.title,
+        # Our own package files, the same for every cohort: nothing of the cohort's goes into them.
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=csp_hash(style),
+        script_hash=csp_hash(script),
+        now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=mupd.__version__,
+        model_id=model[0],
+        model_sha256=model[1],
+        summary=_summary(cases),
+        overview=overview,
+        attention=[
+            (row["id"], part)
+            for row in overview
+            for part in row["parts"]
+            if part["why"] or part["status"] == "unusable"
+        ],
+        metrics=read_metrics(Path(config.model)),
+        cases=views(),
+        n_cases=len(cases),
+        most_pictured=most_pictured,
+        plot_width=WIDTH,
+        number=_number,
+        states=STATES,
+    )
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        stream.enable_buffering(50)
+        stream.dump(file, encoding="utf-8")
