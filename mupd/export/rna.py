@@ -1,0 +1,92 @@
+"""RNA draws to one AnnData a case, with what is known of each gene's reliability."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+from mupd.config import Config
+from mupd.errors import CaseError, ModelError, UnusableError
+from mupd.export.artifact import Accepted, Artifact, artifact_key, checked_folder, describe
+
+RNA_FILE = "rna.synthetic.h5ad"
+
+
+def read_reliability(model: Path) -> dict[str, float]:
+    """{gene: Pearson correlation with the truth on held-out data} of a model; empty if it states none.
+
+    Raises
+    ------
+    ModelError
+        If ``reliability.json`` is there and is not a mapping of genes to numbers or null.
+    """
+    path = model / "reliability.json"
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"reliability.json: found {error}; expected {{gene: number or null}}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"reliability.json: found {type(values).__name__}; expected {{gene: number or null}}")
+    wrong = [gene for gene, value in values.items() if not (value is None or isinstance(value, int | float))]
+    if wrong:
+        raise ModelError(f"reliability.json [{wrong[0]}]: found {values[wrong[0]]!r}; expected a number or null")
+    return {gene: math.nan if value is None else float(value) for gene, value in values.items()}
+
+
+def _there(path: Path, key: str) -> bool:
+    """Whether the AnnData of this key stands there, unaltered and with every mark."""
+    from mupd.synthetic.hdf5_peek import hdf5_marks
+    from mupd.synthetic.verify import verify_path
+
+    if not path.is_file():
+        return False
+    try:
+        if hdf5_marks(path)[1].get("artifact_key") != key:
+            return False
+    except UnusableError:
+        return False
+    verification = verify_path(path)
+    return verification.kind == "anndata" and not verification.marks_missing and verification.hash_state != "altered"
+
+
+def export_rna(accepted: Accepted, config: Config, case_folder: Path, reliability: dict[str, float]) -> list[Artifact]:
+    """Write the AnnData of a case.
+
+    Raises
+    ------
+    CaseError
+        If the draws do not share genes, shape and positions.
+    """
+    import numpy as np
+
+    from mupd.synthetic.anndata_marks import mark_anndata, write_anndata
+
+    folders = {draw.meta.draw: config.out / draw.folder for draw in accepted.draws}
+    first = next(iter(folders.values()))
+    genes = json.loads((first / "genes.json").read_text(encoding="utf-8"))
+    known = [reliability.get(gene, math.nan) for gene in genes]
+    stated = hashlib.sha256(json.dumps([genes, [None if math.isnan(r) else r for r in known]]).encode()).hexdigest()
+    key = artifact_key(accepted.metas, reliability=stated)
+    path = case_folder / RNA_FILE
+    if not _there(path, key):
+        for draw in accepted.draws:
+            checked_folder(config.out, draw)
+        xy_px = np.load(first / "xy_px.npy", allow_pickle=False) if (first / "xy_px.npy").exists() else None
+        for number, folder in folders.items():
+            if json.loads((folder / "genes.json").read_text(encoding="utf-8")) != genes:
+                raise CaseError(f"draw {number} [genes.json]: found other genes; expected those of the first draw")
+            other = np.load(folder / "xy_px.npy", allow_pickle=False) if (folder / "xy_px.npy").exists() else None
+            same = np.array_equal(other, xy_px) if other is not None and xy_px is not None else other is xy_px
+            if not same:
+                raise CaseError(f"draw {number} [xy_px.npy]: found other positions; expected those of the first draw")
+        values = {number: np.load(folder / "values.npy", allow_pickle=False) for number, folder in folders.items()}
+        try:
+            adata = mark_anndata(values, genes, accepted.metas, reliability=known, artifact_key=key, xy_px=xy_px)
+        except ValueError as error:
+            raise CaseError(str(error)) from error
+        write_anndata(adata, path)
+    return [describe(config.out, path, "anndata", accepted.metas)]

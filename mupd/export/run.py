@@ -1,0 +1,134 @@
+"""One shard: accepted draws to artifacts, an index of them, nothing stale beside them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from mupd.config import Config
+from mupd.errors import CaseError, MupdError
+from mupd.export.artifact import Accepted, Artifact
+from mupd.export.he import export_he
+from mupd.export.rna import export_rna, read_reliability
+from mupd.export.text import export_text
+from mupd.export.tidy import remove_leftovers, remove_stale
+from mupd.files import write_json
+from mupd.ids import MODALITIES, Modality, shard_name
+from mupd.inventory import read_inventory
+from mupd.progress import track
+from mupd.store import TaskResult, read_index
+
+log = logging.getLogger(__name__)
+
+
+def reason_of(error: Exception) -> str:
+    """Why something failed, without the path that an operating-system error carries."""
+    if isinstance(error, MupdError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = f"{Path(error.filename).name}: " if isinstance(error.filename, str) else ""
+        return f"{name}{error.strerror or type(error).__name__}"
+    return f"{type(error).__name__}: {error}"
+
+
+def read_accepted(checked: Path) -> dict[tuple[str, Modality, int], str]:
+    """{(case, target, draw): content sha256} of the accepted draws of a shard."""
+    import pandas as pd
+
+    table = pd.read_parquet(checked, columns=["case_id", "target", "draw", "verdict", "content_sha256"])
+    return {
+        (row["case_id"], row["target"], int(row["draw"])): row["content_sha256"]
+        for row in table.to_dict("records")
+        if row["verdict"] == "accepted"
+    }
+
+
+def accepted_draws(
+    results: Iterable[TaskResult], verdicts: dict[tuple[str, Modality, int], str]
+) -> dict[str, list[Accepted]]:
+    """The accepted draws of each case, a list of tasks a case.
+
+    A draw whose content hash is not the one that was checked is left out: it was made again since.
+    """
+    found: dict[str, list[Accepted]] = {}
+    for result in results:
+        draws = sorted(
+            (
+                draw
+                for draw in result.draws
+                if verdicts.get((result.case_id, result.target, draw.meta.draw)) == draw.meta.content_sha256
+            ),
+            key=lambda draw: draw.meta.draw,
+        )
+        if draws:
+            began = min(draw.meta.created for draw in result.draws)
+            found.setdefault(result.case_id, []).append(Accepted(result.case_id, result.target, tuple(draws), began))
+    return found
+
+
+def _export(accepted: Accepted, config: Config, reliability: dict[str, float]) -> list[Artifact]:
+    folder = config.out / "artifacts" / accepted.case_id
+    if accepted.modality == "he":
+        return export_he(accepted, config, folder)
+    if accepted.modality == "rna":
+        return export_rna(accepted, config, folder, reliability)
+    return export_text(accepted, config, folder)
+
+
+def run_shard(config: Config, shard: int) -> Path:
+    """Export a shard: ``artifacts/CASE/...`` and ``exported/shard-NNNN.json``.
+
+    Artifacts that already stand there with the same content are kept. A failure inside one task is
+    recorded and the others go on.
+
+    Returns
+    -------
+    Path
+        The index that was written.
+
+    Raises
+    ------
+    CaseError
+        If a task failed and ``on_case_error`` is ``stop``; the index is written first.
+    ModelError
+        If the model's reliability.json cannot be used.
+    """
+    name, out = shard_name(shard), config.out
+    cases = read_inventory(out / "intake" / f"{name}.parquet")
+    results = read_index(out / "generated" / f"{name}.json")
+    tasks = accepted_draws(results, read_accepted(out / "checked" / f"{name}.parquet"))
+    reliability = read_reliability(Path(config.model))
+    artifacts: list[Artifact] = []
+    failed: list[dict[str, str]] = []
+    for case in track(cases, f"export {name}"):
+        folder = out / "artifacts" / case.case_id
+        written: list[Artifact] = []
+        try:
+            remove_leftovers(folder)
+            for accepted in tasks.get(case.case_id, []):
+                if accepted.modality in case.given:
+                    continue
+                try:
+                    written += _export(accepted, config, reliability)
+                except Exception as error:  # whatever one task does, the others go on
+                    log.debug("case %s, %s", case.case_id, accepted.modality, exc_info=True)
+                    reason = reason_of(error)
+                    failed.append({"case_id": case.case_id, "modality": accepted.modality, "reason": reason})
+            for path in remove_stale(folder, [out / artifact.path for artifact in written]):
+                log.info("case %s: removed %s, it no longer belongs", case.case_id, path.relative_to(folder))
+        except OSError as error:
+            # A stale artifact that cannot be removed would be taken for one that belongs.
+            reason = f"stale artifacts could not be removed: {reason_of(error)}"
+            failed += [
+                {"case_id": case.case_id, "modality": modality, "reason": reason}
+                for modality in MODALITIES
+                if modality not in case.given
+            ]
+        artifacts += written
+    index = out / "exported" / f"{name}.json"
+    write_json(index, {"artifacts": [artifact.to_dict() for artifact in artifacts], "failed": failed})
+    if failed and config.on_case_error == "stop":
+        listed = "; ".join(f"{item['case_id']} {item['modality']}: {item['reason']}" for item in failed)
+        raise CaseError(f"export {name}: {len(failed)} failed: {listed}")
+    return index

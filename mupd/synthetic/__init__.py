@@ -1,0 +1,1 @@
+"""The one place that marks synthetic artifacts and recognises them again."""
