@@ -78,6 +78,14 @@ def test_intact_artifacts(pristine: Path, name: str, kind: str, given: tuple[str
     assert found.exit_code == 3
 
 
+def test_a_renamed_artifact_has_lost_one_mark(pristine: Path, tmp_path: Path) -> None:
+    shutil.copy(pristine / RNA, tmp_path / "x.h5ad")
+    found = verify_path(tmp_path / "x.h5ad")
+    assert (found.marks_missing, found.exit_code) == ((FILE_NAME,), 4)
+    shutil.copytree(pristine / HE, tmp_path / "slide")
+    assert verify_path(tmp_path / "slide").exit_code == 3
+
+
 def test_without_a_manifest_the_state_is_not_known(pristine: Path, tmp_path: Path) -> None:
     for name in (HE, RNA, JSON, TXT):
         source, copied = pristine / name, tmp_path / Path(name).name

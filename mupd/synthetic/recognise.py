@@ -86,6 +86,12 @@ def _file_marks(path: Path) -> list[str]:
     return _text_head_marks(path) if _text_suffix(path) in _TEXT_SUFFIXES else []
 
 
+def named_synthetic(path: Path) -> bool:
+    """Whether the name of a file, of a folder or of a DICOM file in that folder says synthetic."""
+    files = dicom_files(path) if path.is_dir() else []
+    return any(FILE_WORD in file.name.lower() for file in (path, *files))
+
+
 def content_marks(path: Path) -> list[str]:
     """Marks inside a file, or inside the DICOM files of a folder; see :func:`synthetic_marks`."""
     if path.is_dir():
@@ -111,7 +117,4 @@ def synthetic_marks(path: Path) -> list[str]:
     FileNotFoundError
         If there is nothing at `path`.
     """
-    marks = [FILE_NAME] if FILE_WORD in path.name.lower() else []
-    if path.is_dir() and not marks and any(FILE_WORD in file.name.lower() for file in dicom_files(path)):
-        marks = [FILE_NAME]
-    return marks + content_marks(path)
+    return ([FILE_NAME] if named_synthetic(path) else []) + content_marks(path)

@@ -11,8 +11,8 @@ from typing import Any
 
 from mupd.errors import MupdError, UnusableError
 from mupd.synthetic.manifest_hashes import HashState, artifact_of, find_manifest, hash_state, known_hashes
-from mupd.synthetic.recognise import FILE_NAME, dicom_files, is_dicom, is_hdf5, synthetic_marks
-from mupd.synthetic.statement import FILE_WORD, synthetic_id
+from mupd.synthetic.recognise import FILE_NAME, dicom_files, is_dicom, is_hdf5, named_synthetic, synthetic_marks
+from mupd.synthetic.statement import synthetic_id
 
 MEASURED, UNREADABLE, INTACT, ALTERED = 0, 1, 3, 4
 """Exit codes: no sign of synthesis; not readable; synthetic and intact; synthetic and altered or stripped."""
@@ -194,7 +194,7 @@ def verify_path(path: Path, manifest: Path | None = None) -> Verification:
         look = _look(path)
     except (MupdError, OSError, KeyError, json.JSONDecodeError) as error:
         return Verification(path, "unreadable", False, problem=str(error))
-    named = FILE_WORD in path.name.lower()
+    named = named_synthetic(path)
     synthetic = bool(look.found) or named or listed is not None or state == "intact"
     missing = list(look.missing)
     if not named:
