@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mupd.model.layers import ResBlock
+from mupd.model.layers import ChannelNorm, ResBlock
 
 DOWNSAMPLE = 8
 _UNSHUFFLE = 4
@@ -38,11 +38,11 @@ class MuPDVAE(ModelMixin, ConfigMixin):
     def __init__(
         self,
         latent_channels: int = 8,
-        encoder_widths: tuple[int, int] = (64, 128),
-        decoder_widths: tuple[int, int] = (96, 160),
+        encoder_widths: tuple[int, int] = (48, 96),
+        decoder_widths: tuple[int, int] = (64, 128),
         encoder_blocks: tuple[int, int] = (2, 2),
-        decoder_blocks: tuple[int, int] = (4, 4),
-        latent_noise: float = 0.45,
+        decoder_blocks: tuple[int, int] = (3, 2),
+        latent_noise: float = 0.3,
     ) -> None:
         super().__init__()
         pixels = 3 * _UNSHUFFLE**2
@@ -53,7 +53,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):
             *[ResBlock(quarter) for _ in range(encoder_blocks[0])],
             nn.Conv2d(quarter, eighth, 4, stride=2, padding=1),
             *[ResBlock(eighth) for _ in range(encoder_blocks[1])],
-            nn.GroupNorm(8, eighth),
+            ChannelNorm(eighth),
             nn.SiLU(),
             nn.Conv2d(eighth, latent_channels, 3, padding=1),
         )
@@ -67,7 +67,6 @@ class MuPDVAE(ModelMixin, ConfigMixin):
             *[ResBlock(quarter) for _ in range(decoder_blocks[1])],
             nn.Conv2d(quarter, 128, 3, padding=1),
             nn.PixelShuffle(2),
-            ResBlock(32),
             nn.SiLU(),
             nn.Conv2d(32, 12, 3, padding=1),
             nn.PixelShuffle(2),

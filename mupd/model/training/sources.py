@@ -14,6 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from mupd.modalities.tissue import tissue_mask
+
 HER2ST_MPP = 0.78
 """Micrometres per pixel of the HER2ST pictures: 200 um spot pitch over 255 px."""
 
@@ -56,14 +58,10 @@ def read_her2st_section(folder: Path, name: str) -> Section:
 def tissue_windows(image: NDArray[np.uint8], window_px: int, stride_px: int, least: float = 0.5) -> NDArray[np.int64]:
     """Top-left corners (n, 2) as y, x of windows of which at least `least` is tissue.
 
-    Tissue is where the mean saturation of an 8-fold reduced picture is over 0.07 and it is not
-    near black: enough to leave out glass; intake has its own, stricter mask.
+    Judged by :func:`mupd.modalities.tissue.tissue_mask` on an 8-fold reduced picture.
     """
-    small = np.asarray(
-        Image.fromarray(image).resize((image.shape[1] // 8, image.shape[0] // 8), Image.Resampling.BOX)
-    ).astype(np.float32)
-    high, low = small.max(-1), small.min(-1)
-    mask = ((high - low) / np.maximum(high, 1) > 0.07) & (high > 60)
+    reduced = Image.fromarray(image).resize((image.shape[1] // 8, image.shape[0] // 8), Image.Resampling.BOX)
+    mask = tissue_mask(np.asarray(reduced))
     integral = np.pad(mask.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     side = window_px // 8
     ys = np.arange(0, mask.shape[0] - side, stride_px // 8)

@@ -1,0 +1,46 @@
+# `make demo` completes the example cohort; `make test` runs the tests. Both set up what they need.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+REPORT := results/report.html
+
+.PHONY: help setup demo test lint real-cohort clean
+
+help:
+	@echo "make demo         complete the example cohort and say where the report is"
+	@echo "make test         run the tests"
+	@echo "make real-cohort  withhold modalities of real cases, impute them, compare (needs ../shared/data)"
+	@echo "make lint         ruff and mypy"
+	@echo "make clean        remove results/ (never inputs or models)"
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mupd needs Python 3.11 or newer; found $$($(PYTHON) --version). Set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+setup: $(VENV)/.installed
+
+demo: setup
+	$(BIN)/snakemake --cores all
+	@echo
+	@echo "The completed example cohort:"
+	@echo "  report    $(CURDIR)/$(REPORT)   (open it in a browser)"
+	@echo "  manifest  $(CURDIR)/results/manifest.tsv"
+	@echo "  artifacts $(CURDIR)/results/artifacts/"
+
+test: setup
+	$(BIN)/python -m pytest
+
+real-cohort: setup
+	$(BIN)/python -m benchmarks.real_cohort
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy mupd
+
+clean:
+	rm -rf results

@@ -1,0 +1,25 @@
+# mupd: complete a cohort with missing H&E, RNA or clinical text.
+#
+#   snakemake --cores all                                the example cohort
+#   snakemake --cores all --configfile my.yaml           your own
+#
+# Every rule is one call of a `mupd` command. The DAG follows from the sample sheet alone.
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+if "cases" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/stages.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        OUT / "manifest.tsv",
+        OUT / "cohort/cohort.h5mu",
+        OUT / "report.html",

@@ -1,0 +1,5 @@
+"""``python -m mupd``."""
+
+from mupd.cli import main
+
+main()

@@ -1,0 +1,147 @@
+"""The command line: one thin command a stage. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mupd import __version__
+from mupd.errors import MupdError
+
+app = typer.Typer(
+    name="mupd",
+    help="Complete a patient cohort: find which of H&E slide, RNA profile or clinical text is missing, generate it "
+    "from what is there, check it, and write it marked as SYNTHETIC.",
+    epilog="Typical use: `mupd status --configfile my.yaml` to see what would be done, then "
+    "`snakemake --cores all --configfile my.yaml` to do it. The stage commands are what Snakemake calls.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path, typer.Option("--configfile", help="Run configuration (YAML); every key is explained in config/README.md.")
+]
+Shard = Annotated[int, typer.Option("--shard", min=0, help="Bucket of cases, from 0; see `mupd status`.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mupd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+@app.command()
+def status(
+    configfile: ConfigFile = Path("config/config.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the inventory as JSON instead of a table.")] = False,
+) -> None:
+    """Show what each case has (measured / missing / unusable and why) and what would run. Runs nothing."""
+    from dataclasses import asdict
+
+    from mupd.config import load_config
+    from mupd.intake import render_status, status_rows
+
+    config = load_config(configfile)
+    cases = status_rows(config)
+    if as_json:
+        print(json.dumps([asdict(case) for case in cases], indent=2, ensure_ascii=False))
+    else:
+        render_status(cases, config)
+
+
+@app.command()
+def intake(configfile: ConfigFile, shard: Shard) -> None:
+    """Read a shard's inputs and write its inventory: the status of each modality, with the reason."""
+    from mupd.config import load_config
+    from mupd.intake import run_shard
+
+    print(run_shard(load_config(configfile), shard))
+
+
+@app.command()
+def generate(configfile: ConfigFile, shard: Shard) -> None:
+    """Generate what a shard's cases lack. Finished draws are kept: a killed run goes on where it was."""
+    from mupd.config import load_config
+    from mupd.generate import run_shard
+
+    print(run_shard(load_config(configfile), shard))
+
+
+@app.command()
+def check(configfile: ConfigFile, shard: Shard) -> None:
+    """Check a shard's generated draws and accept or reject each, with the reason."""
+    from mupd.check import run_shard
+    from mupd.config import load_config
+
+    print(run_shard(load_config(configfile), shard))
+
+
+@app.command()
+def export(configfile: ConfigFile, shard: Shard) -> None:
+    """Write a shard's accepted draws as DICOM-WSI, AnnData and reports, all marked as synthetic."""
+    from mupd.config import load_config
+    from mupd.export import run_shard
+
+    print(run_shard(load_config(configfile), shard))
+
+
+@app.command()
+def cohort(configfile: ConfigFile) -> None:
+    """Write the manifest, the completed cohort (MuData) and the report, over all shards."""
+    from mupd.cohort import run
+    from mupd.config import load_config
+
+    for path in run(load_config(configfile)):
+        print(path)
+
+
+@app.command()
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders: .dcm, .h5ad, .json, .txt.")],
+    manifest: Annotated[Path | None, typer.Option(help="manifest.tsv to check hashes against; else looked for above.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Say whether files are synthetic, by which model, from what, and whether they were altered.
+
+    Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable.
+    """
+    from mupd.synthetic.verify import exit_code, paths_to_verify, render, verify_path
+
+    findings = [verify_path(file, manifest) for path in paths for file in paths_to_verify(path)]
+    render(findings, as_json=as_json)
+    raise typer.Exit(exit_code(findings))
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-seed.yaml.")],
+    part: Annotated[
+        str, typer.Option(help="codecs, vae, he, rna, text, metrics, or all in this order.")
+    ] = "all",
+) -> None:
+    """Train the parts of a model on paired data. Resumes from its last checkpoint."""
+    from mupd.model.training.run import run_training
+
+    run_training(config, part)
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on are printed without a traceback."""
+    try:
+        app()
+    except MupdError as error:
+        print(f"mupd: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

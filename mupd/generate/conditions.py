@@ -1,0 +1,141 @@
+"""Encodes what a case has into what the model reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mupd.config import Config
+from mupd.errors import CaseError
+from mupd.inventory import CaseInventory, Entry
+from mupd.modalities.profiles import RnaProfile, to_log_cp10k
+from mupd.model.encoders import TILE_PX, WINDOW_UM
+from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.sampling import NATIVE_MPP
+
+MOST_TILES = 32
+"""Tiles in the bag that stands for a slide."""
+
+NOTE_BULK = (
+    "The H&E model was trained on spatial RNA; a bulk profile conditions it through the genes both share, "
+    "outside of what it was trained on."
+)
+NOTE_NO_POSITIONS = (
+    "The spots' scale in micrometres is not known (no he_mpp), so their positions were not used: "
+    "their mean profile conditions the whole slide."
+)
+NOTE_TEXT_ONLY = "Conditioned on text alone: the slide's scale was not part of the training and is nominal."
+
+
+def _source(entry: Entry) -> tuple[Path, str | None]:
+    """Path and, for a cohort table, the row's case id."""
+    path, _, row = entry.source.partition("::")
+    return Path(path), row or None
+
+
+def read_profile(entry: Entry, config: Config) -> RnaProfile:
+    """The measured RNA profile behind an inventory entry."""
+    from mupd.modalities.rna_files import read_rna
+    from mupd.modalities.rna_tables import read_rna_row
+
+    path, row = _source(entry)
+    values = config.intake.rna_values
+    return read_rna(path, values) if row is None else read_rna_row(path, row, values)
+
+
+def read_report(entry: Entry) -> str:
+    """The measured text behind an inventory entry."""
+    from mupd.modalities.text import read_text, read_text_row
+
+    path, row = _source(entry)
+    return read_text(path) if row is None else read_text_row(path, row)
+
+
+class CaseConditions:
+    """Conditions of one case, read and encoded when first asked for and then kept."""
+
+    def __init__(self, case: CaseInventory, config: Config, pipeline: MuPDPipeline) -> None:
+        self.case, self.config, self.pipeline = case, config, pipeline
+        self._tiles: tuple[np.ndarray, np.ndarray] | None = None
+        self._text: np.ndarray | None = None
+        self._profile: RnaProfile | None = None
+
+    def tiles(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features (n, dim) float32 of the slide's tissue tiles and their centres (n, 2) float64, level-0 px."""
+        if self._tiles is None:
+            from mupd.modalities.slides import open_slide
+            from mupd.modalities.tiles import read_window, tissue_tiles
+
+            entry = self.case.entries["he"]
+            with open_slide(Path(entry.source), entry.facts["mpp"]) as reader:
+                centres = tissue_tiles(reader, WINDOW_UM, MOST_TILES, seed=0)
+                if len(centres) == 0:
+                    raise CaseError("he: found no tile with tissue; expected at least one")
+                windows = np.stack([read_window(reader, centre, 2 * WINDOW_UM, TILE_PX) for centre in centres])
+            self._tiles = (self.pipeline.tile_encoder(windows), centres)
+        return self._tiles
+
+    def text(self) -> np.ndarray:
+        """Embeddings (chunks, 384) of the report."""
+        if self._text is None:
+            self._text = self.pipeline.text_encoder(read_report(self.case.entries["text"]))
+        return self._text
+
+    def profile(self) -> RnaProfile:
+        """The measured profile."""
+        if self._profile is None:
+            self._profile = read_profile(self.case.entries["rna"], self.config)
+        return self._profile
+
+    def for_he(self) -> tuple[Given, list[str]]:
+        """Conditions of an H&E target, and notes on their limits."""
+        notes: list[str] = []
+        rna = xy_px = text = None
+        if "rna" in self.case.given:
+            profile = self.profile()
+            codec = self.pipeline.rna_codec
+            values = to_log_cp10k(profile)
+            if profile.kind == "bulk":
+                components = codec.bulk_as_spot(values, profile.genes)
+                notes.append(NOTE_BULK)
+            else:
+                components = codec.encode(values, profile.genes, "spot")
+            rna = codec.condition(components, "spot")
+            if profile.kind == "spot" and profile.xy_px is not None:
+                mpp = self.case.entries["rna"].facts.get("he_mpp")
+                if mpp:
+                    xy_px = self._placed(profile.xy_px, float(mpp))
+                else:
+                    notes.append(NOTE_NO_POSITIONS)
+        if "text" in self.case.given:
+            text = self.text()
+            if rna is None:
+                notes.append(NOTE_TEXT_ONLY)
+        return Given(rna=rna, rna_xy_px=xy_px, text=text), notes
+
+    def _placed(self, xy_px: np.ndarray, mpp: float) -> np.ndarray:
+        """Spots in pixels (at 0.78 um/px) of a slide centred on the spots' median."""
+        slide = self.config.slide
+        size_um = np.array([slide.width_px, slide.height_px]) * slide.mpp
+        return ((xy_px - np.median(xy_px, axis=0)) * mpp + size_um / 2) / NATIVE_MPP
+
+    def for_rna(self) -> tuple[Given, np.ndarray | None]:
+        """Conditions of an RNA target, and the centres of the tiles it is generated for."""
+        tiles = centres = text = None
+        if "he" in self.case.given:
+            tiles, centres = self.tiles()
+        if "text" in self.case.given:
+            text = self.text()
+        return Given(tiles=tiles, text=text), centres
+
+    def for_text(self) -> Given:
+        """Conditions of a text target."""
+        tiles = rna = None
+        if "he" in self.case.given:
+            tiles, _ = self.tiles()
+        if "rna" in self.case.given:
+            profile = self.profile()
+            components = self.pipeline.rna_codec.encode(to_log_cp10k(profile), profile.genes, profile.kind)
+            rna = self.pipeline.rna_codec.condition(components, profile.kind)
+        return Given(tiles=tiles, rna=rna)

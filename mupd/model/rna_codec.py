@@ -1,0 +1,177 @@
+"""RNA profiles to whitened components and back, one panel of genes for each kind of profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from mupd.errors import ModelError
+from mupd.files import write_json
+
+Kind = Literal["spot", "bulk"]
+KINDS: tuple[Kind, ...] = ("spot", "bulk")
+_LEAST_SD = 0.05
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Genes of one kind of profile and the linear code over them.
+
+    Attributes
+    ----------
+    genes
+        Gene symbols, g of them.
+    mean, sd
+        (g,), of log1p counts per 10,000 of the panel's genes over the training profiles.
+    components, scale
+        (k, g) principal axes of the standardised values, and (k,) standard deviations along them.
+    """
+
+    genes: tuple[str, ...]
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
+    components: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+
+def panel_values(log_cp10k: NDArray[np.floating], genes: Sequence[str], panel: Sequence[str]) -> NDArray[np.float32]:
+    """Values over a panel, NaN where the profile lacks the gene.
+
+    Depth is taken over the panel's own genes, so that a profile of the whole transcriptome and one
+    of a gene panel come out alike.
+
+    Parameters
+    ----------
+    log_cp10k
+        (observations, genes), log1p of counts per 10,000.
+    """
+    where = {gene: column for column, gene in enumerate(genes)}
+    columns = [where.get(gene, -1) for gene in panel]
+    present = np.array([column >= 0 for column in columns])
+    values = np.full((len(log_cp10k), len(panel)), np.nan, np.float32)
+    linear = np.expm1(np.asarray(log_cp10k, np.float64)[:, [c for c in columns if c >= 0]])
+    total = linear.sum(1, keepdims=True)
+    values[:, present] = np.log1p(1e4 * linear / np.where(total > 0, total, 1.0))
+    return values
+
+
+class RnaCodec:
+    """Encodes profiles of both kinds to `dim` whitened components and decodes them."""
+
+    def __init__(self, panels: dict[Kind, Panel]) -> None:
+        self.panels = panels
+
+    @property
+    def dim(self) -> int:
+        """Number of components."""
+        return int(self.panels["spot"].scale.shape[0])
+
+    @property
+    def genes(self) -> list[str]:
+        """All genes of either panel, sorted."""
+        return sorted(set(self.panels["spot"].genes) | set(self.panels["bulk"].genes))
+
+    def standardise(self, log_cp10k: NDArray[np.floating], genes: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        """Standardised panel values (observations, g), 0 (the model's mean) where a gene is missing.
+
+        Raises
+        ------
+        ValueError
+            If a value is not finite, or no gene is in the panel.
+        """
+        panel = self.panels[kind]
+        if not np.isfinite(log_cp10k).all():
+            raise ValueError(f"rna: found {int((~np.isfinite(log_cp10k)).sum())} values that are not finite")
+        values = panel_values(log_cp10k, genes, panel.genes)
+        if np.isnan(values).all():
+            raise ValueError(f"rna: found none of the model's {len(panel.genes)} {kind} genes; expected some")
+        return np.nan_to_num((values - panel.mean) / panel.sd, nan=0.0)
+
+    def encode(self, log_cp10k: NDArray[np.floating], genes: Sequence[str], kind: Kind) -> NDArray[np.float32]:
+        """Whitened components (observations, dim) of log1p CP10k values (observations, genes)."""
+        panel = self.panels[kind]
+        return (self.standardise(log_cp10k, genes, kind) @ panel.components.T / panel.scale).astype(np.float32)
+
+    def bulk_as_spot(self, log_cp10k: NDArray[np.floating], genes: Sequence[str]) -> NDArray[np.float32]:
+        """Spot components (observations, dim) of bulk profiles, by the genes that both panels share.
+
+        A gene counts by how far it is from a typical bulk tumour, in that panel's standard
+        deviations. This leaves the trained domain of whatever was trained on spots alone.
+        """
+        bulk, spot = self.panels["bulk"], self.panels["spot"]
+        values = self.standardise(log_cp10k, genes, "bulk")
+        where = {gene: column for column, gene in enumerate(bulk.genes)}
+        shared = [(column, where[gene]) for column, gene in enumerate(spot.genes) if gene in where]
+        moved = np.zeros((len(values), len(spot.genes)), np.float32)
+        moved[:, [to for to, _ in shared]] = values[:, [source for _, source in shared]]
+        return (moved @ spot.components.T / spot.scale).astype(np.float32)
+
+    def condition(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
+        """Vectors (observations, dim + 1) that the transformers read: component scores and the kind.
+
+        The scores keep their relative variances (whitened ones would give count noise the weight
+        of the leading programmes); the last column is 1 for bulk, 0 for spots.
+        """
+        scale = self.panels[kind].scale
+        scores = components * scale / np.median(scale)
+        return np.pad(scores, ((0, 0), (0, 1)), constant_values=float(kind == "bulk")).astype(np.float32)
+
+    def decode(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
+        """Panel values (observations, g), log1p counts per 10,000 of the panel, not negative."""
+        panel = self.panels[kind]
+        standardised = (components * panel.scale) @ panel.components
+        return np.clip(standardised * panel.sd + panel.mean, 0, None).astype(np.float32)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write codec.safetensors and config.json (genes of each kind)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for kind, panel in self.panels.items():
+            for name in ("mean", "sd", "components", "scale"):
+                tensors[f"{kind}.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(panel, name)))
+        save_file(tensors, folder / "codec.safetensors")
+        write_json(folder / "config.json", {kind: list(panel.genes) for kind, panel in self.panels.items()})
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> RnaCodec:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Raises
+        ------
+        ModelError
+            If genes and tensors disagree.
+        """
+        genes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = {name: tensor.numpy() for name, tensor in load_file(folder / "codec.safetensors").items()}
+        panels: dict[Kind, Panel] = {}
+        for kind in KINDS:
+            names = ("mean", "sd", "components", "scale")
+            panel = Panel(tuple(genes[kind]), *(tensors[f"{kind}.{name}"] for name in names))
+            if panel.components.shape[1] != len(panel.genes):
+                found, wanted = panel.components.shape[1], len(panel.genes)
+                raise ModelError(f"{folder}: {kind}.components found {found} genes; expected {wanted}")
+            panels[kind] = panel
+        return cls(panels)
+
+
+def fit_panel(values: NDArray[np.float32], genes: Sequence[str], dim: int) -> Panel:
+    """Fit a panel to log1p CP10k values (profiles, genes) without missing values."""
+    from sklearn.decomposition import PCA
+
+    mean, sd = values.mean(0), np.maximum(values.std(0), _LEAST_SD)
+    pca = PCA(dim, random_state=0).fit((values - mean) / sd)
+    return Panel(
+        tuple(genes),
+        mean.astype(np.float32),
+        sd.astype(np.float32),
+        pca.components_.astype(np.float32),
+        np.sqrt(pca.explained_variance_).astype(np.float32),
+    )

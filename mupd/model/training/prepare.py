@@ -1,0 +1,123 @@
+"""Codecs and paired data that training starts from, made once and kept in the work folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder, fit_projection
+from mupd.model.rna_codec import RnaCodec, fit_panel, panel_values
+from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, read_her2st_section
+from mupd.progress import track
+
+TCGA_COHORTS = ("blca", "coadread", "stad")
+_SPOT_GENES = 1_000
+
+
+def is_held_out(case_id: str) -> bool:
+    """Whether a TCGA patient belongs to the fixed tenth that is never trained on."""
+    return int.from_bytes(hashlib.sha256(f"held-out\0{case_id}".encode()).digest()[:4], "big") % 10 == 0
+
+
+def log_cp10k(counts: NDArray[np.floating]) -> NDArray[np.float32]:
+    """log1p of counts per 10,000, per row."""
+    total = counts.sum(1, keepdims=True)
+    return np.log1p(1e4 * counts / np.where(total > 0, total, 1)).astype(np.float32)
+
+
+def read_tcga(folder: Path, cohort: str) -> pd.DataFrame:
+    """TPM (patients x genes) of a cohort from its log2(TPM + 0.001) table; repeated patients left out."""
+    table = pd.read_csv(folder / f"{cohort}_log2tpm.csv.gz", index_col=0)
+    table = table[~table.index.duplicated(keep=False)]
+    return (np.exp2(table) - 0.001).clip(lower=0)
+
+
+def fit_rna_codec(her2st: Path, tcga: Path, dim: int) -> RnaCodec:
+    """Panels of spots (all HER2ST sections but the held-out one) and of bulk tumours (TCGA)."""
+    names = sorted(path.name.split(".")[0] for path in (her2st / "counts").glob("*.tsv.gz"))
+    names = [name for name in names if name != HELD_OUT_SECTION]
+    sections = [read_her2st_counts(her2st, name)[1] for name in track(names, "spots")]
+    shared = sorted(set.intersection(*(set(section.columns) for section in sections)))
+    level = sum(log_cp10k(section[shared].to_numpy(np.float32)).mean(0) for section in sections)
+    genes = [shared[i] for i in sorted(np.argsort(-level)[:_SPOT_GENES])]
+    spots = np.concatenate(
+        [panel_values(log_cp10k(s.to_numpy(np.float32)), list(s.columns), genes) for s in sections]
+    )
+    spots = spots[np.isfinite(spots).all(1) & (spots.sum(1) > 0)]
+    tables = [read_tcga(tcga, cohort) for cohort in TCGA_COHORTS]
+    bulk = pd.concat(tables)
+    bulk = bulk[[not is_held_out(case) for case in bulk.index]]
+    values = panel_values(log_cp10k(bulk.to_numpy(np.float32)), list(bulk.columns), list(bulk.columns))
+    return RnaCodec({"spot": fit_panel(spots, genes, dim), "bulk": fit_panel(values, list(bulk.columns), dim)})
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Spots of one section that have a picture around them.
+
+    Attributes
+    ----------
+    xy_px
+        (n, 2) x and y in the picture.
+    components
+        (n, dim) whitened RNA components.
+    conditions
+        (n, dim + 1) the same as the transformers read them.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    xy_px: NDArray[np.float64]
+    components: NDArray[np.float32]
+    conditions: NDArray[np.float32]
+
+
+def read_spots(her2st: Path, name: str, codec: RnaCodec) -> Spots:
+    """Picture, positions and RNA components of a section; spots too near the border left out."""
+    section = read_her2st_section(her2st, name)
+    if section.image is None:
+        raise FileNotFoundError(f"{her2st / 'images' / (name + '.jpg')}: this section has no picture")
+    height, width = section.image.shape[:2]
+    inside = (section.xy_px > 140).all(1) & (section.xy_px < np.array([width - 140, height - 140])).all(1)
+    values = log_cp10k(section.counts.to_numpy(np.float32)[inside])
+    components = codec.encode(values, list(section.counts.columns), "spot")
+    return Spots(name, section.image, section.xy_px[inside], components, codec.condition(components, "spot"))
+
+
+def spot_tiles(spots: Spots) -> NDArray[np.uint8]:
+    """Encoder input (n, 224, 224, 3) around each spot: 200 um, the inner half being the spot's 100."""
+    half = round(WINDOW_UM / HER2ST_MPP)
+    tiles = []
+    for x, y in np.rint(spots.xy_px).astype(int):
+        window = Image.fromarray(spots.image[y - half : y + half, x - half : x + half])
+        tiles.append(np.asarray(window.resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS)))
+    return np.stack(tiles)
+
+
+def organ_tiles(table: pd.DataFrame) -> NDArray[np.uint8]:
+    """Encoder input (n, 224, 224, 3): the largest central square of each picture, at most 448 px of it."""
+    tiles = []
+    for path in table["path"]:
+        image = Image.open(path).convert("RGB")
+        side = min(image.width, image.height, 2 * TILE_PX)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        crop = image.crop((left, top, left + side, top + side))
+        tiles.append(np.asarray(crop.resize((TILE_PX, TILE_PX), Image.Resampling.LANCZOS)))
+    return np.stack(tiles)
+
+
+def augmented(tiles: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Two of the eight orientations: as it is, and transposed."""
+    return [tiles, np.ascontiguousarray(tiles.transpose(0, 2, 1, 3))]
+
+
+def fit_tile_encoder(tiles: NDArray[np.uint8], dim: int) -> TileEncoder:
+    """Tile encoder whose projection is fitted to training tiles (n, 224, 224, 3)."""
+    plain = TileEncoder(np.zeros(1, np.float32), np.zeros((dim, 1), np.float32))
+    return fit_projection(plain.raw(tiles), dim)

@@ -1,0 +1,214 @@
+"""``mupd train``: the parts of a model in the order in which they need each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from mupd.config import load_schema, schema_faults
+from mupd.errors import Fault, InputFaults
+from mupd.files import write_json
+from mupd.model.encoders import TEXT_DIM, TileEncoder
+from mupd.model.pipeline import MuPDPipeline
+from mupd.model.record_codec import RECORD_DIM
+from mupd.model.rna_codec import RnaCodec
+from mupd.model.training.loop import LoopSettings
+from mupd.model.training.prepare import (
+    Spots,
+    augmented,
+    fit_rna_codec,
+    fit_tile_encoder,
+    organ_tiles,
+    read_spots,
+    spot_tiles,
+)
+from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
+from mupd.model.transformer import MuPDTransformer
+from mupd.model.vae import MuPDVAE
+
+PARTS = ("codecs", "vae", "he", "rna", "text", "metrics")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A validated training configuration and what several parts share."""
+
+    name: str
+    her2st: Path
+    tcga: Path
+    tiles: Path
+    work: Path
+    out: Path
+    sections: tuple[str, ...]
+    rna_components: int
+    tile_components: int
+    threads: int
+    parts: dict[str, dict[str, Any]]
+
+    def settings(self, part: str) -> LoopSettings:
+        """Loop settings of a part; what is not given has its default."""
+        known = {field.name for field in fields(LoopSettings)}
+        given = {key: value for key, value in self.parts[part].items() if key in known}
+        return LoopSettings(**({"steps": 1000} | given))
+
+    def network(self, part: str) -> dict[str, Any]:
+        """Size of a part's transformer, where given."""
+        return {key: self.parts[part][key] for key in ("width", "depth", "dropout") if key in self.parts[part]}
+
+    def batch_size(self, part: str, default: int) -> int:
+        """Samples a step."""
+        return int(self.parts[part].get("batch_size", default))
+
+    @cached_property
+    def codec(self) -> RnaCodec:
+        """The RNA codec that the part ``codecs`` has written."""
+        return RnaCodec.from_pretrained(self.out / "rna_codec")
+
+    def spots(self, names: tuple[str, ...]) -> list[Spots]:
+        """Sections with pictures, spots and RNA."""
+        return [read_spots(self.her2st, name, self.codec) for name in names]
+
+
+def load_plan(path: Path) -> Plan:
+    """Read and validate a training configuration.
+
+    Raises
+    ------
+    InputFaults
+        With every fault at once; data folders that are not there are faults too.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputFaults(f"training configuration {path}", [Fault(str(path), str(error), "a YAML file")]) from error
+    schema = load_schema("train")
+    faults = schema_faults(values, schema, str(path))
+    if not faults:
+        for key, folder in values["data"].items():
+            if not Path(folder).is_dir():
+                faults.append(Fault(f"{path} [data.{key}]", f"no folder {folder}", "a folder"))
+    if faults:
+        raise InputFaults(f"training configuration {path}", faults)
+    filled = {key: part["default"] for key, part in schema["properties"].items() if "default" in part} | values
+    return Plan(
+        name=filled["name"],
+        her2st=Path(filled["data"]["her2st"]),
+        tcga=Path(filled["data"]["tcga"]),
+        tiles=Path(filled["data"]["tiles"]),
+        work=Path(filled["work"]),
+        out=Path(filled["out"]),
+        sections=tuple(filled["sections"]),
+        rna_components=filled["rna_components"],
+        tile_components=filled["tile_components"],
+        threads=filled["threads"],
+        parts={part: filled[part] for part in ("vae", "he", "rna", "text")},
+    )
+
+
+def _codecs(plan: Plan) -> None:
+    fit_rna_codec(plan.her2st, plan.tcga, plan.rna_components).save_pretrained(plan.out / "rna_codec")
+    tiles = [tiles for section in plan.spots(plan.sections) for tiles in augmented(spot_tiles(section))]
+    tiles.append(organ_tiles(read_tiles(plan.tiles)))
+    fit_tile_encoder(np.concatenate(tiles), plan.tile_components).save_pretrained(plan.out / "tile_encoder")
+
+
+def _vae(plan: Plan) -> None:
+    from mupd.model.training.train_vae import CropSampler, train_vae
+
+    sampler = CropSampler(plan.her2st, list(plan.sections), plan.tiles, 0.25)
+    model = MuPDVAE()
+    train_vae(model, sampler, plan.settings("vae"), plan.work / "vae", plan.out / "vae", plan.batch_size("vae", 16))
+
+
+def _he(plan: Plan) -> None:
+    from mupd.model.encoders import TextEncoder
+    from mupd.model.training.train_he import HePairs, train_he
+
+    pairs = HePairs(plan.spots(plan.sections), plan.tiles, TextEncoder())
+    preview = plan.spots((HELD_OUT_SECTION,))[0]
+    vae = MuPDVAE.from_pretrained(plan.out / "vae")
+    streams = {"rna": plan.codec.dim + 1, "text": TEXT_DIM}
+    model = MuPDTransformer(
+        "he", streams, {"rna": 8, "text": 2}, channels=vae.config["latent_channels"], **plan.network("he")
+    )
+    ema = train_he(model, vae, pairs, preview, plan.settings("he"), plan.work / "he", plan.batch_size("he", 32))
+    _save(model, ema, plan.out / "transformer_he")
+
+
+def _rna(plan: Plan) -> None:
+    from mupd.model.encoders import TextEncoder
+    from mupd.model.training.train_he import HER2ST_TEXTS
+    from mupd.model.training.train_vectors import train_rna
+    from mupd.model.training.vector_pairs import patients, spot_sets
+
+    tiles, texts = TileEncoder.from_pretrained(plan.out / "tile_encoder"), TextEncoder()
+    spots = spot_sets(plan.spots(plan.sections), tiles)
+    people = patients(plan.tcga, plan.codec, texts, held_out=False)
+    model = MuPDTransformer(
+        "rna", {"he": tiles.dim, "text": TEXT_DIM}, channels=plan.codec.dim, vector_tokens=8, **plan.network("rna")
+    )
+    own = [texts(text) for text in HER2ST_TEXTS]
+    settings = plan.settings("rna")
+    _save(
+        model,
+        train_rna(model, spots, people, own, settings, plan.work / "rna", plan.batch_size("rna", 128)),
+        plan.out / "transformer_rna",
+    )
+
+
+def _text(plan: Plan) -> None:
+    from mupd.modalities.records import FIELDS
+    from mupd.model.encoders import TextEncoder
+    from mupd.model.training.train_vectors import train_record
+    from mupd.model.training.vector_pairs import patients, spot_sets, tile_classes
+
+    tiles = TileEncoder.from_pretrained(plan.out / "tile_encoder")
+    spots = spot_sets(plan.spots(plan.sections), tiles)
+    people = patients(plan.tcga, plan.codec, TextEncoder(), held_out=False, reports=False)
+    classes = tile_classes(plan.tiles, tiles, held_out=False)
+    streams = {"he": tiles.dim, "rna": plan.codec.dim + 1}
+    model = MuPDTransformer(
+        "text", streams, channels=RECORD_DIM, vector_tokens=len(FIELDS), **plan.network("text")
+    )
+    ema = train_record(
+        model, spots, people, classes, plan.settings("text"), plan.work / "text", plan.batch_size("text", 128)
+    )
+    _save(model, ema, plan.out / "transformer_text")
+
+
+def _save(model: MuPDTransformer, ema: dict[str, torch.Tensor], folder: Path) -> None:
+    model.load_state_dict(ema)
+    model.eval()
+    model.save_pretrained(folder)
+
+
+def _metrics(plan: Plan) -> None:
+    from mupd.model.training.facts import write_facts
+    from mupd.model.training.measure import measure
+
+    write_facts(plan)
+    write_json(plan.out / "metrics.json", measure(plan, MuPDPipeline.from_pretrained(plan.out)))
+
+
+def run_training(config: Path, part: str) -> None:
+    """Train one part or, with ``all``, every part in order; then measure.
+
+    Raises
+    ------
+    InputFaults
+        If the configuration or the name of the part is wrong.
+    """
+    if part != "all" and part not in PARTS:
+        raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
+    plan = load_plan(config)
+    torch.set_num_threads(plan.threads)
+    steps = {"codecs": _codecs, "vae": _vae, "he": _he, "rna": _rna, "text": _text, "metrics": _metrics}
+    for name in PARTS if part == "all" else (part,):
+        print(f"mupd train: {name}")
+        steps[name](plan)

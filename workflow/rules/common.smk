@@ -1,0 +1,46 @@
+# What the sheet and the configuration say, read once at parse time. No heavy imports here: every
+# cluster job parses this again.
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+
+from mupd.config import parse_config
+from mupd.errors import MupdError
+from mupd.files import write_json
+from mupd.ids import shard_name
+from mupd.locks import release_stale_lock
+from mupd.sheet import filled_shards, read_sheet
+from mupd.shards import inputs_of_shard, rows_digest
+
+try:
+    CONFIG = parse_config(dict(config), "configuration")
+    SHEET = read_sheet(CONFIG)
+except MupdError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+
+OUT = CONFIG.out
+SHARDS = {shard_name(index): index for index in filled_shards(SHEET, CONFIG.shards)}
+MUPD = f"{sys.executable} -m mupd"
+
+if workflow.is_main_process:
+    release_stale_lock(Path(".snakemake"))
+
+
+def inputs_of(wildcards):
+    """The shard's own input files: a changed slide reruns its shard alone."""
+    return inputs_of_shard(SHEET, CONFIG, SHARDS[wildcards.shard])
+
+
+def rows_of(wildcards):
+    """Digest of the shard's rows of the sheet: a case added elsewhere reruns nothing here."""
+    return rows_digest(SHEET, CONFIG, SHARDS[wildcards.shard])
+
+
+def index_of(wildcards):
+    return SHARDS[wildcards.shard]
+
+
+wildcard_constraints:
+    shard=r"shard-\d{4}",
