@@ -33,7 +33,7 @@ from mupd.errors import ModelError, MupdError
 from mupd.files import write_json
 from mupd.ids import Modality
 from mupd.inventory import CaseInventory, Entry, Task, tasks_of, write_inventory
-from mupd.modalities.pictures import reduce_picture
+from mupd.modalities.pictures import WINDOW_PX, reduce_picture, tissue_windows
 from mupd.store import Draw, TaskResult, content_sha256, write_index
 
 
@@ -326,3 +326,15 @@ def test_reduced_picture_keeps_the_mean_of_whole_blocks(height: int, width: int,
     assert max(rows, columns) <= most or min(rows, columns) == 1
     whole = pixels[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor, 3)
     np.testing.assert_allclose(reduced, whole.mean(axis=(1, 3)), atol=0.5)
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+@settings(max_examples=40, deadline=None)
+def test_windows_lie_inside_and_reach_every_edge(width: int, height: int) -> None:
+    mask = np.ones((max(1, height // 8), max(1, width // 8)), bool)
+    windows = tissue_windows(mask, (width, height))
+    assert 1 <= len(windows) <= 24
+    assert all(x >= 0 and y >= 0 for x, y in windows)
+    assert all(x + min(WINDOW_PX, width) <= width and y + min(WINDOW_PX, height) <= height for x, y in windows)
+    assert windows[-1] == (max(0, width - WINDOW_PX), max(0, height - WINDOW_PX))
+    assert tissue_windows(~mask, (width, height)) == []

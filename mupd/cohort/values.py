@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mupd.errors import ModelError
 
-
 THUMBNAIL_PX = 512
 
 Vector = NDArray[np.float32]

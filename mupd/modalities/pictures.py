@@ -1,7 +1,7 @@
 """Reduced pictures and stain of tissue, the same for measured slides and generated pixels.
 
 Optical densities are taken from windows at full resolution, never from a thumbnail: averaging pixels
-before the logarithm would lower them, and the ranges of the model's training tiles are of full tiles.
+before the logarithm would lower them, and the ranges of the model's training data are of such windows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-WINDOW_PX = 128
-_MOST_WINDOWS = 64
+from mupd.modalities.tissue import stain_density, tissue_mask
+
+WINDOW_PX = 512
+_MOST_WINDOWS = 24
 
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 """``read(x, y, width, height)`` -> uint8 (height, width, 3) at level 0."""
@@ -55,8 +57,14 @@ def reduce_picture(pixels: NDArray[np.uint8], max_px: int) -> NDArray[np.uint8]:
     return reduced
 
 
+def _origins(side: int, step: int) -> list[int]:
+    """Where windows begin along a side; the last one ends at the edge."""
+    last = max(side - WINDOW_PX, 0)
+    return sorted({*range(0, last + 1, step), last})
+
+
 def tissue_windows(mask: NDArray[np.bool_], size_px: tuple[int, int]) -> list[tuple[int, int]]:
-    """Origins (x, y) at level 0 of up to 64 evenly chosen windows that are at least half tissue.
+    """Origins (x, y) at level 0 of up to 24 evenly chosen windows that are at least half tissue.
 
     Where no window is half tissue, those with the most of it are taken; with no tissue at all, none.
 
@@ -72,8 +80,8 @@ def tissue_windows(mask: NDArray[np.bool_], size_px: tuple[int, int]) -> list[tu
     found: list[tuple[float, int, int]] = []
     # On a large slide windows further apart are looked at, so that the work does not grow with its area.
     step = max(WINDOW_PX, max(width, height) // 64)
-    for y in range(0, max(height - WINDOW_PX, 0) + 1, step):
-        for x in range(0, max(width - WINDOW_PX, 0) + 1, step):
+    for y in _origins(height, step):
+        for x in _origins(width, step):
             top, left = y * rows // height, x * columns // width
             bottom = max(top + 1, min(height, y + WINDOW_PX) * rows // height)
             right = max(left + 1, min(width, x + WINDOW_PX) * columns // width)
@@ -88,13 +96,13 @@ def tissue_windows(mask: NDArray[np.bool_], size_px: tuple[int, int]) -> list[tu
 
 
 def tissue_stain(read: Read, size_px: tuple[int, int], mask: NDArray[np.bool_]) -> Stain:
-    """Mean haematoxylin and eosin optical density of tissue, over windows at full resolution."""
-    from mupd.modalities.he import stain_density
-
+    """Mean haematoxylin and eosin optical density of tissue pixels, over windows at full resolution."""
     densities = []
     for x, y in tissue_windows(mask, size_px):
         tile = read(x, y, min(WINDOW_PX, size_px[0] - x), min(WINDOW_PX, size_px[1] - y))
-        densities.append([float(np.mean(density)) for density in stain_density(np.asarray(tile))])
+        pixels = tissue_mask(np.asarray(tile))
+        if pixels.any():
+            densities.append([float(density[pixels].mean()) for density in stain_density(np.asarray(tile))])
     if not densities:
         return Stain(None, None, 0)
     haematoxylin, eosin = np.mean(densities, axis=0)
