@@ -1,0 +1,63 @@
+"""What a run would do, as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mupd.config import Config
+from mupd.ids import MODALITIES, Modality
+from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, Status, tasks_of
+
+_LOOK: dict[Status, tuple[str, str]] = {
+    "measured": ("●", "green"),
+    "missing": ("○", "yellow"),
+    "unusable": ("✗", "red"),
+}
+_SHOWN: dict[Modality, str] = {"he": "H&E", "rna": "RNA", "text": "text"}
+
+
+def _cell(entry: Entry) -> Text:
+    symbol, colour = _LOOK[entry.status]
+    # Text, not markup: a reason may hold brackets of the file that it quotes.
+    cell = Text(f"{symbol} {entry.status}", style=colour)
+    if entry.status == "unusable":
+        cell.append(f"\n{entry.reason}", style="dim")
+    return cell
+
+
+def _tasks_cell(case: CaseInventory, config: Config) -> Text:
+    if not case.given:
+        return Text(f"fails: {NOTHING_GIVEN}", style="bold red")
+    tasks = tasks_of(case, config)
+    if not tasks:
+        return Text("complete", style="green")
+    return Text("\n".join(f"{task.name} ({len(task.seeds)} draw{'s' * (len(task.seeds) > 1)})" for task in tasks))
+
+
+def summary(cases: Sequence[CaseInventory], config: Config) -> str:
+    """One line: how many cases and entries of each status, tasks, draws, and cases that will fail."""
+    statuses = Counter(entry.status for case in cases for entry in case.entries.values())
+    tasks = [task for case in cases for task in tasks_of(case, config)]
+    draws = sum(len(task.seeds) for task in tasks)
+    failing = sum(not case.given for case in cases)
+    counted = ", ".join(f"{statuses[status]} {status}" for status in _LOOK)
+    line = f"{len(cases)} cases: {counted}; {len(tasks)} tasks, {draws} draws"
+    return f"{line}; {failing} fail with nothing to condition on" if failing else line
+
+
+def render_status(cases: Sequence[CaseInventory], config: Config) -> RenderableType:
+    """A table of cases x modalities with the tasks that would run, and a summary below it."""
+    table = Table(title="What a run would do", show_lines=True)
+    table.add_column("case", overflow="fold")
+    for modality in MODALITIES:
+        table.add_column(_SHOWN[modality], overflow="fold")
+    table.add_column("tasks", overflow="fold")
+    for case in cases:
+        entries = [_cell(case.entries[modality]) for modality in MODALITIES]
+        table.add_row(Text(case.case_id), *entries, _tasks_cell(case, config))
+    return Group(table, Text(summary(cases, config)))

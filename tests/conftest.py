@@ -1,0 +1,112 @@
+"""Fixtures and small makers of inputs that any test may use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mupd.config import Config, parse_config
+
+GENES = ("ACTB", "GAPDH", "EEF1A1", "KRT8", "COL1A1", "CD3E", "ERBB2", "ESR1", "EPCAM", "VIM", "B2M", "MKI67")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data beside the repository; tests that need it skip where it is not there."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("REAL DATA ABSENT: ../shared/data is not there; this test needs it")
+    return folder
+
+
+def he_pixels(width: int = 640, height: int = 480, seed: int = 0) -> NDArray[np.uint8]:
+    """Purple nuclei in a pink ellipse on glass, (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    picture = np.full((height, width, 3), (243, 241, 244), np.float64)
+    tissue = ((x / width - 0.5) / 0.4) ** 2 + ((y / height - 0.5) / 0.4) ** 2 < 1
+    picture[tissue] = (222, 150, 195)
+    for cx, cy in zip(rng.integers(0, width, 300), rng.integers(0, height, 300), strict=True):
+        near = np.s_[max(0, cy - 5) : cy + 6, max(0, cx - 5) : cx + 6]
+        picture[near][((x[near] - cx) ** 2 + (y[near] - cy) ** 2 < 25) & tissue[near]] = (95, 60, 140)
+    return np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
+
+
+def counts_matrix(observations: int = 1, genes: int = len(GENES), seed: int = 0) -> NDArray[np.int64]:
+    """Counts (observations, genes), every row with some expression."""
+    rng = np.random.default_rng(seed)
+    return rng.negative_binomial(2, 0.05, (observations, genes)) + np.arange(genes) % 3
+
+
+@pytest.fixture
+def write_he(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small plain H&E picture; its `he_mpp` would be 0.78."""
+
+    def write(name: str = "slide.png", pixels: NDArray[np.uint8] | None = None) -> Path:
+        path = tmp_path / name
+        Image.fromarray(he_pixels() if pixels is None else pixels).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_rna(tmp_path: Path) -> Callable[..., Path]:
+    """Write a two-column table gene,value of counts."""
+
+    def write(name: str = "rna.csv", genes: Sequence[str] = GENES, values: Sequence[float] | None = None) -> Path:
+        path = tmp_path / name
+        numbers = counts_matrix(genes=len(genes))[0].tolist() if values is None else values
+        lines = ["gene,value", *(f"{gene},{value}" for gene, value in zip(genes, numbers, strict=True))]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_sheet(tmp_path: Path) -> Callable[..., Path]:
+    """Write a sample sheet from rows; columns are those of the first row."""
+
+    def write(rows: Sequence[Mapping[str, Any]], name: str = "cases.tsv") -> Path:
+        path = tmp_path / name
+        separator = "," if name.endswith(".csv") else "\t"
+        columns = list(rows[0])
+        lines = [separator.join(columns)]
+        lines += [separator.join(str(row.get(column, "")) for column in columns) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def genes_model(tmp_path: Path) -> Path:
+    """A model folder with nothing but its list of genes: what intake reads of a model."""
+    folder = tmp_path / "genes-model"
+    folder.mkdir()
+    (folder / "genes.json").write_text(json.dumps(list(GENES)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make_config(tmp_path: Path, genes_model: Path) -> Callable[..., Config]:
+    """A configuration for a sheet in the test's folder; keyword arguments are sections of the file."""
+
+    def make(sheet: Path | None = None, **sections: Any) -> Config:
+        values = {
+            "cases": str(sheet or tmp_path / "cases.tsv"),
+            "outdir": str(tmp_path / "results"),
+            "model": str(genes_model),
+            "shards": 1,
+        }
+        return parse_config(values | sections, "test.yaml")
+
+    return make
