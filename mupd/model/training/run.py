@@ -59,7 +59,7 @@ class Plan:
 
     def network(self, part: str) -> dict[str, Any]:
         """Size of a part's transformer, where given."""
-        return {key: self.parts[part][key] for key in ("width", "depth", "dropout") if key in self.parts[part]}
+        return {key: self.parts[part][key] for key in ("width", "depth", "dropout", "stem_width") if key in self.parts[part]}
 
     def batch_size(self, part: str, default: int) -> int:
         """Samples a step."""
