@@ -167,6 +167,8 @@ def _mpp_fault(cell: str) -> str | None:
 def _row_faults(row: dict[str, str], checks: dict[str, Check], where: str) -> list[Fault]:
     faults = []
     for column, cell in row.items():
+        if column not in checks:
+            continue  # an unknown column is told once, at the header
         place = f"{where} [{column}]"
         expected: str | None = None
         if column == "case_id":
@@ -218,7 +220,9 @@ def _case_of(row: dict[str, str], folder: Path, line: int) -> SheetCase:
     extra = {name: cell for name, cell in row.items() if name.startswith("x_")}
     he, rna, text = (_path_of(row.get(name, ""), folder) for name in _FILE_COLUMNS)
     mpp = float(row["he_mpp"]) if row.get("he_mpp") else None
-    return SheetCase(row["case_id"], he, rna, text, mpp, row.get("organ", ""), row.get("diagnosis", ""), extra, line)
+    return SheetCase(
+        row.get("case_id", ""), he, rna, text, mpp, row.get("organ", ""), row.get("diagnosis", ""), extra, line
+    )
 
 
 def _parse(path: Path, check_files: bool) -> tuple[list[SheetCase], list[Fault]]:
@@ -236,10 +240,6 @@ def _parse(path: Path, check_files: bool) -> tuple[list[SheetCase], list[Fault]]
         return [], [Fault(path.name, "an empty file", "a header and a row for each case")]
     (header_line, header), *body = rows
     checks, faults = _checks_of_header(header, f"{path.name}:{header_line}")
-    if faults:
-        # With wrong columns every row would be wrong too: one cause, one message, but ragged rows are still told.
-        faults += [fault for line, cells in body for fault in _ragged(cells, header, f"{path.name}:{line}")]
-        return [], faults
     if not body:
         faults.append(Fault(path.name, "a header without rows", "a row for each case"))
     cases = []
@@ -251,7 +251,7 @@ def _parse(path: Path, check_files: bool) -> tuple[list[SheetCase], list[Fault]]
             continue
         row = dict(zip(header, cells, strict=True))
         row_faults = _row_faults(row, checks, where)
-        if case_id := row["case_id"]:
+        if case_id := row.get("case_id"):
             earlier, spelt = first_line.setdefault(case_id.casefold(), (line, case_id))
             if earlier != line:
                 same = "" if spelt == case_id else f", which differs from {spelt!r} only in upper and lower case"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -221,9 +222,9 @@ def test_a_bad_sheet_or_model_stops_before_anything_is_written(
 
 def test_status_shows_reasons_tasks_and_counts(cohort: Config) -> None:
     cases = status_rows(cohort)
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(render_status(cases, cohort))
-    shown = console.export_text()
+    stream = io.StringIO()
+    render_status(cases, cohort, Console(width=200, file=stream))
+    shown = stream.getvalue()
     for words in ("rna->he (1 draw)", "rna->text (3 draws)", "he+text->rna (3 draws)", "complete", "truncated"):
         assert words in shown
     tasks = [task for case in cases for task in tasks_of(case, cohort)]

@@ -103,6 +103,14 @@ def test_unknown_columns_say_how_to_name_free_ones(make_config: Make, write_shee
     assert "'smoker'" in faults[1]
 
 
+def test_faults_of_columns_do_not_hide_those_of_rows(make_config: Make, write_sheet: Write) -> None:
+    rows = [{"case_id": "A/B", "smoker": "\x07"}, {"case_id": "C", "smoker": ""}, {"case_id": "C", "smoker": "no"}]
+    places = [fault.split(": found")[0] for fault in faults_of(make_config(write_sheet(rows)))]
+    assert places == ["cases.tsv:1 [column 2]", "cases.tsv:2 [case_id]", "cases.tsv:4 [case_id]"]
+    places = [fault.split(": found")[0] for fault in faults_of(make_config(write_sheet([{"id": "A", "he": "gone"}])))]
+    assert places == ["cases.tsv:1 [column 1]", "cases.tsv:1", "cases.tsv:2 [he]"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -50,7 +50,7 @@ def summary(cases: Sequence[CaseInventory], config: Config) -> str:
     return f"{line}; {failing} fail with nothing to condition on" if failing else line
 
 
-def render_status(cases: Sequence[CaseInventory], config: Config) -> RenderableType:
+def status_table(cases: Sequence[CaseInventory], config: Config) -> RenderableType:
     """A table of cases x modalities with the tasks that would run, and a summary below it."""
     table = Table(title="What a run would do", show_lines=True)
     table.add_column("case", overflow="fold")
@@ -61,3 +61,8 @@ def render_status(cases: Sequence[CaseInventory], config: Config) -> RenderableT
         entries = [_cell(case.entries[modality]) for modality in MODALITIES]
         table.add_row(Text(case.case_id), *entries, _tasks_cell(case, config))
     return Group(table, Text(summary(cases, config)))
+
+
+def render_status(cases: Sequence[CaseInventory], config: Config, console: Console | None = None) -> None:
+    """Print :func:`status_table`, on standard output unless another console is given."""
+    (console or Console()).print(status_table(cases, config))
