@@ -68,17 +68,24 @@ def _table_marks(path: Path, _modified_ns: int) -> tuple[str, ...]:
     return tuple(synthetic_marks(path))
 
 
-def refuse_synthetic(source: Source, config: Config) -> None:
-    """Raise if an input carries synthetic marks and its file name matches no glob of intake.allow_synthetic."""
-    if any(fnmatchcase(source.path.name, glob) for glob in config.intake.allow_synthetic):
-        return
+def refuse_synthetic(source: Source, config: Config) -> str:
+    """Raise if an input carries synthetic marks and its file name matches no glob of intake.allow_synthetic.
+
+    Returns
+    -------
+    str
+        Of a marked input that is let in, its marks and the glob in words; "" for an unmarked input.
+    """
     marks = _table_marks(source.path, source.path.stat().st_mtime_ns)
-    if marks:
-        where = "the cohort table is" if source.is_table else "it is"
-        raise SyntheticInputError(
-            f"{where} synthetic ({'; '.join(marks[:3])}): never read as measured, "
-            "unless intake.allow_synthetic names the file"
-        )
+    if not marks:
+        return ""
+    what, shown = ("the cohort table" if source.is_table else "it"), "; ".join(marks[:3])
+    for glob in config.intake.allow_synthetic:
+        if fnmatchcase(source.path.name, glob):
+            return f"{what} is synthetic ({shown}): let in by intake.allow_synthetic {glob!r}"
+    raise SyntheticInputError(
+        f"{what} is synthetic ({shown}): never read as measured, unless intake.allow_synthetic names the file"
+    )
 
 
 def _examine_he(source: Source, case: SheetCase, config: Config, _genes: tuple[str, ...]) -> Examined:
@@ -145,14 +152,16 @@ def examine(case: SheetCase, modality: Modality, config: Config, genes: tuple[st
     try:
         if source.is_table and not _has_row(modality, source.path, case.case_id):
             return Entry(case.case_id, modality, "missing", NOT_IN_TABLE)
-        refuse_synthetic(source, config)
+        let_in = refuse_synthetic(source, config)
         digest, facts = _EXAMINE[modality](source, case, config, genes)
     except UnusableError as error:
         return Entry(case.case_id, modality, "unusable", reason_of(error, source.path), source.name)
     except (MupdError, *READER_ERRORS) as error:
         reason = f"cannot be read ({type(error).__name__}: {reason_of(error, source.path)})"
         return Entry(case.case_id, modality, "unusable", reason, source.name)
-    return Entry(case.case_id, modality, "measured", "", source.name, digest, facts)
+    if let_in:
+        facts["synthetic_input"] = let_in
+    return Entry(case.case_id, modality, "measured", let_in, source.name, digest, facts)
 
 
 def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:

@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from mupd.errors import UnusableError
+from mupd.synthetic.png_marks import is_png, png_marks
 from mupd.synthetic.statement import BANNER, FILE_WORD, PREFIX
 
 FILE_NAME = f"file name contains {FILE_WORD}"
@@ -83,6 +84,8 @@ def _file_marks(path: Path) -> list[str]:
         from mupd.synthetic.hdf5_peek import hdf5_marks
 
         return hdf5_marks(path)[0]
+    if is_png(path):
+        return png_marks(path)
     return _text_head_marks(path) if _text_suffix(path) in _TEXT_SUFFIXES else []
 
 
@@ -108,7 +111,7 @@ def synthetic_marks(path: Path) -> list[str]:
     path
         A file, or a folder that holds the DICOM files of a slide. DICOM and HDF5 are recognised by
         their first bytes, texts (.txt, .json, .md, .csv, .tsv, each also .gz) by their first 64 KiB,
-        everything by its file name (not by the names of the folders above it).
+        PNG by its text chunks, everything by its file name (not by the names of the folders above it).
 
     Raises
     ------
