@@ -12,7 +12,7 @@ from mupd.files import write_json
 from mupd.modalities.tissue import stain_density
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.sampling import HE_WINDOW_PX, he_extra, sample_he_windows
-from mupd.model.training.prepare import Spots, log_cp10k, spot_tiles
+from mupd.model.training.prepare import Spots, log_cp10k
 from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, tissue_windows
 from mupd.progress import track
 
@@ -106,14 +106,14 @@ def measure_he_to_rna(plan: Plan, pipeline: MuPDPipeline, section: Spots) -> Met
 
     codec, encoder = pipeline.rna_codec, pipeline.tile_encoder
     panel = codec.panels["spot"]
-    features = encoder(spot_tiles(section))
+    features = encoder.project(plan.raw.spots(section)[0])
     draws = [
         pipeline.generate_rna(Given(tiles=features), seed=seed, steps=_STEPS, guidance=1.0)
         for seed in track(range(_DRAWS), "H&E to RNA")
     ]
     truth = _measured_spots(plan, section, list(panel.genes))
     training = plan.spots(plan.sections)
-    x = np.concatenate([encoder(spot_tiles(part)) for part in track(training, "features for ridge")])
+    x = np.concatenate([encoder.project(plan.raw.spots(part)[0]) for part in training])
     ridge = Ridge(alpha=1000.0).fit(x, np.concatenate([part.components for part in training]))
     baseline = codec.decode(ridge.predict(features), "spot")
     top = np.argsort(-panel.mean)[:_TOP_GENES]
@@ -196,7 +196,7 @@ def measure_organs(plan: Plan, pipeline: MuPDPipeline) -> Metrics:
 
     from mupd.model.training.vector_pairs import tile_classes
 
-    classes = tile_classes(plan.tiles, pipeline.tile_encoder, held_out=True)
+    classes = tile_classes(plan.tiles, plan.raw, pipeline.tile_encoder, held_out=True)
     truth = [c.record["organ"] for c in classes]
     found = []
     for index, group in enumerate(track(classes, "H&E to record")):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder, fit_projection
+from mupd.files import atomic_path
+from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder
 from mupd.model.rna_codec import RnaCodec, fit_panel, panel_values
 from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, read_her2st_section
 from mupd.progress import track
@@ -117,7 +120,36 @@ def augmented(tiles: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [tiles, np.ascontiguousarray(tiles.transpose(0, 2, 1, 3))]
 
 
-def fit_tile_encoder(tiles: NDArray[np.uint8], dim: int) -> TileEncoder:
-    """Tile encoder whose projection is fitted to training tiles (n, 224, 224, 3)."""
-    plain = TileEncoder(np.zeros(1, np.float32), np.zeros((dim, 1), np.float32))
-    return fit_projection(plain.raw(tiles), dim)
+class RawFeatures:
+    """Backbone features of training tiles, computed once and kept as .npy files in a folder.
+
+    They do not depend on the projection, so that it can be fitted to them and then applied.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def _encoder(self) -> TileEncoder:
+        return TileEncoder(np.zeros(1, np.float32), np.zeros((1, 1), np.float32))
+
+    def _kept(self, name: str, tiles: Callable[[], NDArray[np.uint8]]) -> NDArray[np.float32]:
+        path = self.folder / f"{name}.npy"
+        if path.exists():
+            return np.load(path, allow_pickle=False)
+        batches = np.array_split(tiles(), 16)
+        features = np.concatenate([self._encoder.raw(batch) for batch in track(batches, f"features of {name}")])
+        with atomic_path(path) as temporary:
+            np.save(temporary, features, allow_pickle=False)
+        return features
+
+    def spots(self, section: Spots) -> list[NDArray[np.float32]]:
+        """(spots, 2560) for each of two orientations of the tiles around a section's spots."""
+        return [
+            self._kept(f"spots-{section.name}-{turn}", lambda turn=turn: augmented(spot_tiles(section))[turn])
+            for turn in range(2)
+        ]
+
+    def organs(self, table: pd.DataFrame) -> NDArray[np.float32]:
+        """(rows of the table, 2560)."""
+        return self._kept("organs", lambda: organ_tiles(table))

@@ -14,19 +14,17 @@ import yaml
 from mupd.config import load_schema, schema_faults
 from mupd.errors import Fault, InputFaults
 from mupd.files import write_json
-from mupd.model.encoders import TEXT_DIM, TileEncoder
+from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RECORD_DIM
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.training.loop import LoopSettings
 from mupd.model.training.prepare import (
+    RawFeatures,
     Spots,
-    augmented,
     fit_rna_codec,
-    fit_tile_encoder,
-    organ_tiles,
+    is_held_out,
     read_spots,
-    spot_tiles,
 )
 from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
 from mupd.model.transformer import MuPDTransformer
@@ -69,6 +67,11 @@ class Plan:
     def codec(self) -> RnaCodec:
         """The RNA codec that the part ``codecs`` has written."""
         return RnaCodec.from_pretrained(self.out / "rna_codec")
+
+    @cached_property
+    def raw(self) -> RawFeatures:
+        """Backbone features of training tiles, kept in the work folder."""
+        return RawFeatures(self.work / "features")
 
     def spots(self, names: tuple[str, ...]) -> list[Spots]:
         """Sections with pictures, spots and RNA."""
@@ -113,9 +116,11 @@ def load_plan(path: Path) -> Plan:
 
 def _codecs(plan: Plan) -> None:
     fit_rna_codec(plan.her2st, plan.tcga, plan.rna_components).save_pretrained(plan.out / "rna_codec")
-    tiles = [tiles for section in plan.spots(plan.sections) for tiles in augmented(spot_tiles(section))]
-    tiles.append(organ_tiles(read_tiles(plan.tiles)))
-    fit_tile_encoder(np.concatenate(tiles), plan.tile_components).save_pretrained(plan.out / "tile_encoder")
+    raw = [rows for section in plan.spots(plan.sections) for rows in plan.raw.spots(section)]
+    table = read_tiles(plan.tiles)
+    trained = np.array([not is_held_out(str(group)) for group in table["group"]])
+    raw.append(plan.raw.organs(table)[trained])
+    fit_projection(np.concatenate(raw), plan.tile_components).save_pretrained(plan.out / "tile_encoder")
 
 
 def _vae(plan: Plan) -> None:
@@ -148,7 +153,7 @@ def _rna(plan: Plan) -> None:
     from mupd.model.training.vector_pairs import patients, spot_sets
 
     tiles, texts = TileEncoder.from_pretrained(plan.out / "tile_encoder"), TextEncoder()
-    spots = spot_sets(plan.spots(plan.sections), tiles)
+    spots = spot_sets(plan.spots(plan.sections), plan.raw, tiles)
     people = patients(plan.tcga, plan.codec, texts, held_out=False)
     model = MuPDTransformer(
         "rna", {"he": tiles.dim, "text": TEXT_DIM}, channels=plan.codec.dim, vector_tokens=8, **plan.network("rna")
@@ -169,9 +174,9 @@ def _text(plan: Plan) -> None:
     from mupd.model.training.vector_pairs import patients, spot_sets, tile_classes
 
     tiles = TileEncoder.from_pretrained(plan.out / "tile_encoder")
-    spots = spot_sets(plan.spots(plan.sections), tiles)
+    spots = spot_sets(plan.spots(plan.sections), plan.raw, tiles)
     people = patients(plan.tcga, plan.codec, TextEncoder(), held_out=False, reports=False)
-    classes = tile_classes(plan.tiles, tiles, held_out=False)
+    classes = tile_classes(plan.tiles, plan.raw, tiles, held_out=False)
     streams = {"he": tiles.dim, "rna": plan.codec.dim + 1}
     model = MuPDTransformer(
         "text", streams, channels=RECORD_DIM, vector_tokens=len(FIELDS), **plan.network("text")

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.model.record_codec import log_probabilities
+from mupd.model.training.labels import HER2ST_RECORD
 from mupd.model.training.loop import LoopSettings, train
 from mupd.model.training.train_he import STREAM_DROPOUT, logit_normal
 from mupd.model.training.vector_pairs import (
-    HER2ST_RECORD,
     Patient,
     SpotSet,
     TileClass,

@@ -15,16 +15,14 @@ from mupd.modalities.records import render_record
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.record_codec import encode_record
 from mupd.model.rna_codec import RnaCodec
-from mupd.model.training.labels import HER2ST_RECORD, tcga_records, tile_record
+from mupd.model.training.labels import tcga_records, tile_record
 from mupd.model.training.prepare import (
     TCGA_COHORTS,
+    RawFeatures,
     Spots,
-    augmented,
     is_held_out,
     log_cp10k,
-    organ_tiles,
     read_tcga,
-    spot_tiles,
 )
 from mupd.model.training.sources import read_tiles
 from mupd.progress import track
@@ -60,23 +58,22 @@ class TileClass:
     record: dict[str, str]
 
 
-def spot_sets(sections: list[Spots], encoder: TileEncoder) -> list[SpotSet]:
-    """Encode the tiles around the spots of each section."""
-    sets = []
-    for section in track(sections, "tiles of spots"):
-        features = [encoder(tiles) for tiles in augmented(spot_tiles(section))]
-        sets.append(SpotSet(section.name, features, section.components, section.conditions))
-    return sets
+def spot_sets(sections: list[Spots], raw: RawFeatures, encoder: TileEncoder) -> list[SpotSet]:
+    """Sections with the features of the tiles around their spots."""
+    return [
+        SpotSet(s.name, [encoder.project(rows) for rows in raw.spots(s)], s.components, s.conditions) for s in sections
+    ]
 
 
-def tile_classes(folder: Path, encoder: TileEncoder, *, held_out: bool) -> list[TileClass]:
-    """Encode the tiles of other organs, by class and group: a fixed tenth of the groups, or all others."""
-    classes = []
+def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, *, held_out: bool) -> list[TileClass]:
+    """Features of tiles of other organs, by class and group: a fixed tenth of the groups, or all others."""
     table = read_tiles(folder)
-    table = table[[is_held_out(str(group)) == held_out for group in table["group"]]]
-    for (group, organ, diagnosis), rows in track(table.groupby(["group", "organ", "diagnosis"]), "tiles of organs"):
-        features = encoder(organ_tiles(rows))
-        classes.append(TileClass(str(group), features, tile_record(str(organ), str(diagnosis))))
+    features = encoder.project(raw.organs(table))
+    classes = []
+    for (group, organ, diagnosis), rows in table.groupby(["group", "organ", "diagnosis"]):
+        if is_held_out(str(group)) == held_out:
+            record = tile_record(str(organ), str(diagnosis))
+            classes.append(TileClass(str(group), features[rows.index.to_numpy()], record))
     return classes
 
 
@@ -130,17 +127,3 @@ def record_targets(records: list[dict[str, str]]) -> tuple[Tensor, Tensor]:
     pairs = [encode_record(record) for record in records]
     return torch.stack([values for values, _ in pairs]), torch.stack([known for _, known in pairs])
 
-
-__all__ = [
-    "HER2ST_RECORD",
-    "Patient",
-    "SpotSet",
-    "TileClass",
-    "bag",
-    "padded",
-    "patients",
-    "read_reports",
-    "record_targets",
-    "spot_sets",
-    "tile_classes",
-]
