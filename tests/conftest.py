@@ -110,3 +110,11 @@ def make_config(tmp_path: Path, genes_model: Path) -> Callable[..., Config]:
         return parse_config(values | sections, "test.yaml")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete model folder with tiny random networks; not to be written to."""
+    from tiny_model import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "mupd-tiny")

@@ -55,9 +55,7 @@ class ResBlock(nn.Module):
 def timestep_embedding(t: Tensor, dim: int) -> Tensor:
     """Sinusoidal embedding of times in [0, 1] (scaled by 1,000); (batch,) to (batch, dim)."""
     half = dim // 2
-    frequencies = torch.exp(
-        -math.log(10_000.0) * torch.arange(half, device=t.device, dtype=torch.float32) / half
-    )
+    frequencies = torch.exp(-math.log(10_000.0) * torch.arange(half, device=t.device, dtype=torch.float32) / half)
     angles = 1_000.0 * t.float()[:, None] * frequencies[None]
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 

@@ -42,7 +42,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):
         decoder_widths: tuple[int, int] = (64, 128),
         encoder_blocks: tuple[int, int] = (2, 2),
         decoder_blocks: tuple[int, int] = (3, 2),
-        latent_noise: float = 0.3,
+        latent_noise: float = 0.3,  # noqa: ARG002  (kept in the configuration, read by forward)
     ) -> None:
         super().__init__()
         pixels = 3 * _UNSHUFFLE**2
@@ -108,9 +108,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):
         """
         channels = self.config["latent_channels"]
         if latents.ndim != 4 or latents.shape[1] != channels:
-            raise ValueError(
-                f"latents: found shape {tuple(latents.shape)}; expected (batch, {channels}, h, w)"
-            )
+            raise ValueError(f"latents: found shape {tuple(latents.shape)}; expected (batch, {channels}, h, w)")
         return self.decoder(latents)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
