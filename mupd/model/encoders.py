@@ -5,18 +5,18 @@ Both come as Python packages with their weights inside, so nothing is fetched at
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from mupd.errors import ModelError
 from mupd.files import write_json
+from mupd.model.facts import read_json_file
+from mupd.model.tensors import read_tensors
 
 TEXT_DIM = 384
 TILE_DIM = 2560
@@ -137,12 +137,18 @@ class TileEncoder:
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> TileEncoder:
-        """Load a projection that :meth:`save_pretrained` wrote."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "projection.safetensors")
-        if tensors["components"].shape != (config["dim"], TILE_DIM):
-            found = tuple(tensors["components"].shape)
-            raise ModelError(f"{folder}: components found {found}; expected ({config['dim']}, {TILE_DIM})")
+        """Load a projection that :meth:`save_pretrained` wrote.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing or damaged, or configuration and tensors disagree.
+        """
+        config = read_json_file(folder / "config.json")
+        dim = config.get("dim") if isinstance(config, dict) else None
+        if not isinstance(dim, int):
+            raise ModelError(f"{folder / 'config.json'} [dim]: found {dim!r}; expected a whole number")
+        tensors = read_tensors(folder / "projection.safetensors", {"mean": (TILE_DIM,), "components": (dim, TILE_DIM)})
         return cls(tensors["mean"].numpy(), tensors["components"].numpy())
 
 
@@ -152,4 +158,4 @@ def fit_projection(raw: NDArray[np.float32], dim: int) -> TileEncoder:
 
     pca = PCA(dim, whiten=True, random_state=0).fit(raw)
     scaled = pca.components_ / np.sqrt(pca.explained_variance_)[:, None]
-    return TileEncoder(pca.mean_.astype(np.float32), scaled.astype(np.float32))
+    return TileEncoder(pca.mean_.astype(np.float32), np.ascontiguousarray(scaled, np.float32))

@@ -37,13 +37,13 @@ def read_genes(model: Path) -> tuple[str, ...] | None:
     return None if value is None else _symbols(value, "genes.json")
 
 
-def read_panels(model: Path) -> dict[str, tuple[str, ...]]:
+def read_panels(model: Path, part: str = "rna_codec") -> dict[str, tuple[str, ...]]:
     """Genes of each kind of profile (``bulk``, ``spot``) that the model makes (``rna_codec/config.json``).
 
     A draw has the genes of one panel, and the depth of its counts per 10,000 is taken over them.
     Empty for a model without panels: its draws have all of its genes.
     """
-    value = read_json_file(model / "rna_codec" / "config.json") or {}
+    value = read_json_file(model / part / "config.json") or {}
     if not isinstance(value, dict):
         raise ModelError("rna_codec/config.json of the model: expected {kind: gene symbols}")
     return {kind: _symbols(genes, f"rna_codec/config.json [{kind}]") for kind, genes in value.items()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from mupd.errors import ModelError
 from mupd.files import sha256_file
 from mupd.model.encoders import TextEncoder, TileEncoder
+from mupd.model.facts import read_json_file
 from mupd.model.record_codec import RECORD_DIM, Probabilities, log_probabilities, named_probabilities
 from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import (
@@ -107,13 +108,19 @@ class MuPDPipeline:
         folder = Path(folder)
         absent = [part for part in _PARTS if not (folder / part / "config.json").exists()]
         if absent:
-            raise ModelError(f"model {folder}: found no config.json in {', '.join(absent)}; expected a MuPD model folder")
+            listed = ", ".join(absent)
+            raise ModelError(f"model {folder}: found no config.json in {listed}; expected a MuPD model folder")
+        if not (folder / "model_index.json").exists():
+            raise ModelError(f"model {folder}: found no model_index.json; expected one with the model's name")
         return cls(folder, device)
 
     @cached_property
     def model_id(self) -> str:
         """Name of the model, from model_index.json."""
-        return str(json.loads((self.folder / "model_index.json").read_text(encoding="utf-8"))["name"])
+        index = read_json_file(self.folder / "model_index.json")
+        if not isinstance(index, dict) or not isinstance(index.get("name"), str):
+            raise ModelError(f'{self.folder / "model_index.json"}: found no name; expected {{"name": text, ...}}')
+        return str(index["name"])
 
     @cached_property
     def sha256(self) -> str:
@@ -165,7 +172,7 @@ class MuPDPipeline:
         steps: int,
         guidance: float,
         batch_size: int,
-        on_step: Callable[[], None] | None = None,
+        on_step: Callable[[], object] | None = None,
     ) -> None:
         """Generate a slide region at 0.78 um/px and hand it over tile by tile.
 
@@ -188,7 +195,8 @@ class MuPDPipeline:
         model = self.transformer("he")
         width, height = (side // DOWNSAMPLE for side in size_px)
         generator = torch.Generator().manual_seed(seed)
-        shape = (self.vae.config["latent_channels"], height + 2 * WINDOW, width + 2 * WINDOW)
+        # A region smaller than the window is cut from a whole window.
+        shape = (self.vae.config["latent_channels"], max(height, WINDOW), max(width, WINDOW))
         noise = torch.randn(shape, generator=generator).to(self.device)
         # The scale is known where the RNA comes from the trained platform; text alone was trained
         # on tiles whose scale is not stated.
@@ -206,7 +214,7 @@ class MuPDPipeline:
 
         with torch.no_grad():
             latents = denoise_region(velocity_of, noise, steps, batch_size, on_step)
-        decode_region(self.vae, latents, write)
+        decode_region(self.vae, latents[:, :height, :width], write)
 
     @staticmethod
     def _rna_of_windows(given: Given, corners: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -264,7 +272,7 @@ class MuPDPipeline:
         x = torch.randn((1, RECORD_DIM), generator=torch.Generator().manual_seed(seed)).to(self.device)
         marginal: Tensor | None = None
         times = sampling_times(steps)
-        for now, after in zip(times, times[1:], strict=False):
+        for now, after in pairwise(times):
             clean = log_probabilities(model(x, torch.full((1,), now, device=self.device), conditions, extra)).exp()
             marginal = clean[0] if marginal is None else marginal
             x = x + (after - now) / (1 - now) * (clean.flatten(1) - x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from mupd.errors import ModelError
 from mupd.files import write_json
+from mupd.model.facts import read_panels
+from mupd.model.tensors import read_tensors
 
 Kind = Literal["spot", "bulk"]
 KINDS: tuple[Kind, ...] = ("spot", "bulk")
@@ -147,19 +149,30 @@ class RnaCodec:
         Raises
         ------
         ModelError
-            If genes and tensors disagree.
+            If a file is missing or damaged, or genes and tensors disagree.
         """
-        genes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = {name: tensor.numpy() for name, tensor in load_file(folder / "codec.safetensors").items()}
-        panels: dict[Kind, Panel] = {}
+        genes = read_panels(folder.parent, folder.name)
+        if set(genes) != set(KINDS):
+            raise ModelError(f"{folder / 'config.json'}: found {sorted(genes)}; expected the genes of {sorted(KINDS)}")
+        path = folder / "codec.safetensors"
+        dim = _components_of(path)
+        shapes: dict[str, tuple[int, ...]] = {}
         for kind in KINDS:
-            names = ("mean", "sd", "components", "scale")
-            panel = Panel(tuple(genes[kind]), *(tensors[f"{kind}.{name}"] for name in names))
-            if panel.components.shape[1] != len(panel.genes):
-                found, wanted = panel.components.shape[1], len(panel.genes)
-                raise ModelError(f"{folder}: {kind}.components found {found} genes; expected {wanted}")
-            panels[kind] = panel
-        return cls(panels)
+            count = len(genes[kind])
+            shapes |= {f"{kind}.mean": (count,), f"{kind}.sd": (count,)}
+            shapes |= {f"{kind}.components": (dim, count), f"{kind}.scale": (dim,)}
+        tensors = {name: tensor.numpy() for name, tensor in read_tensors(path, shapes).items()}
+        names = ("mean", "sd", "components", "scale")
+        return cls({kind: Panel(genes[kind], *(tensors[f"{kind}.{name}"] for name in names)) for kind in KINDS})
+
+
+def _components_of(path: Path) -> int:
+    """Number of components, by the spot panel's scale; 0 if the file does not say."""
+    try:
+        with safe_open(path, "pt") as stream:
+            return int(stream.get_slice("spot.scale").get_shape()[0])
+    except (OSError, SafetensorError, IndexError):
+        return 0
 
 
 def fit_panel(values: NDArray[np.float32], genes: Sequence[str], dim: int) -> Panel:

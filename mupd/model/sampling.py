@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def euler(velocity: Velocity, noise: Tensor, steps: int) -> Tensor:
     """Integrate from noise (t = 0) to data (t = 1)."""
     x = noise
     times = sampling_times(steps)
-    for now, after in zip(times, times[1:], strict=False):
+    for now, after in pairwise(times):
         x = x + (after - now) * velocity(x, torch.full((len(x),), now, dtype=x.dtype, device=x.device))
     return x
 
@@ -88,14 +89,18 @@ def sample_he_windows(
     """Single windows (batch, 128, 128, 3) uint8, one for each row of the conditions."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(extra), vae.config["latent_channels"], WINDOW, WINDOW)
-    latents = euler(guided(model, conditions, extra, guidance), torch.randn(shape, generator=generator), steps)
+    noise = torch.randn(shape, generator=generator).to(extra.device)
+    latents = euler(guided(model, conditions, extra, guidance), noise, steps)
     return to_uint8(vae.decode(latents))
 
 
-def shifted_starts(length: int, step: int) -> list[int]:
-    """Starts of adjoining windows along one side in one step; the grid moves by half a window each step."""
+def window_starts(length: int, step: int) -> list[int]:
+    """Starts of the windows that cover one side in one step; the grid moves by half a window each step.
+
+    Every window lies inside: at the ends it is pushed inward and overlaps its neighbour.
+    """
     offset = (step % 2) * (WINDOW // 2)
-    return list(range(-offset, length, WINDOW))
+    return sorted({min(max(start, 0), length - WINDOW) for start in range(-offset, length, WINDOW)})
 
 
 def denoise_region(
@@ -103,49 +108,56 @@ def denoise_region(
     noise: Tensor,
     steps: int,
     batch_size: int,
-    on_step: Callable[[], None] | None = None,
+    on_step: Callable[[], object] | None = None,
 ) -> Tensor:
     """Integrate a region larger than the window, all windows together.
 
     At each step the region is cut into adjoining windows, and the grid of cuts moves by half a
     window from step to step, rows and columns in turn: no place is at a border for long, so that
-    what is denoised apart grows together, at the cost of one pass a step. Batches have a fixed
-    size (the last is filled up), so that the result does not depend on the region's other windows.
+    what is denoised apart grows together, at the cost of about one pass a step. Where windows
+    overlap at the region's ends their velocities are averaged, so that all of a window is at the
+    same time. Batches have a fixed size (the last is filled up), so that the result does not
+    depend on the region's other windows.
 
     Parameters
     ----------
     velocity_of
-        Given window corners (n, 2) as y, x in latents of the region (they may be negative),
-        returns the velocity function for a batch of these windows.
+        Given window corners (n, 2) as y, x in latents of the region, returns the velocity
+        function for a batch of these windows.
     noise
-        (channels, height + 2 * WINDOW, width + 2 * WINDOW) latents at t = 0: the region and a
-        margin of one window, which is generated too and then cut off.
+        (channels, height, width) latents at t = 0; neither side under WINDOW.
 
     Returns
     -------
     Tensor
         (channels, height, width) latents at t = 1.
+
+    Raises
+    ------
+    ValueError
+        If the region is smaller than a window.
     """
-    pad = WINDOW
-    height, width = noise.shape[1] - 2 * pad, noise.shape[2] - 2 * pad
+    height, width = noise.shape[1:]
+    if min(height, width) < WINDOW:
+        raise ValueError(f"noise: found {height} x {width} latents; expected at least {WINDOW} x {WINDOW}")
     x = noise
     times = sampling_times(steps)
     for step in range(steps):
-        ys, xs = shifted_starts(height, step // 2), shifted_starts(width, (step + 1) // 2)
-        corners = np.array([(y, x0) for y in ys for x0 in xs], np.int64)
-        after = x.clone()
+        ys, xs = window_starts(height, step // 2), window_starts(width, (step + 1) // 2)
+        corners = np.array([(top, left) for top in ys for left in xs], np.int64)
+        change, covered = torch.zeros_like(x), torch.zeros_like(x[:1])
         for start in range(0, len(corners), batch_size):
             chosen = corners[start : start + batch_size]
             filled = np.concatenate([chosen, np.repeat(chosen[-1:], batch_size - len(chosen), axis=0)])
-            windows = torch.stack([x[:, y + pad : y + pad + WINDOW, c + pad : c + pad + WINDOW] for y, c in filled])
-            t = torch.full((batch_size,), times[step])
-            change = (times[step + 1] - times[step]) * velocity_of(filled)(windows, t)
-            for (y, c), delta in zip(chosen, change, strict=False):
-                after[:, y + pad : y + pad + WINDOW, c + pad : c + pad + WINDOW] += delta
-        x = after
+            windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
+            t = torch.full((batch_size,), times[step], dtype=x.dtype, device=x.device)
+            for (top, left), velocity in zip(chosen, velocity_of(filled)(windows, t), strict=False):
+                change[:, top : top + WINDOW, left : left + WINDOW] += velocity
+                covered[:, top : top + WINDOW, left : left + WINDOW] += 1
+        x = x + (times[step + 1] - times[step]) * change / covered
         if on_step is not None:
             on_step()
-    return x[:, pad : pad + height, pad : pad + width]
+    return x
 
 
 DECODE_HALO = 16
