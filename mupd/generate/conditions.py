@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -34,14 +35,20 @@ def _source(entry: Entry) -> tuple[Path, str | None]:
     return Path(path), row or None
 
 
-def read_profile(entry: Entry, config: Config) -> RnaProfile:
-    """The measured RNA profile behind an inventory entry."""
+def read_profile(entry: Entry, config: Config, genes: Collection[str]) -> RnaProfile:
+    """The measured RNA profile behind an inventory entry, read as intake read it.
+
+    Parameters
+    ----------
+    genes
+        The model's gene symbols, by which the layout of a table is told.
+    """
     from mupd.modalities.rna_files import read_rna
     from mupd.modalities.rna_tables import read_rna_row
 
     path, row = _source(entry)
     values = config.intake.rna_values
-    return read_rna(path, values) if row is None else read_rna_row(path, row, values)
+    return read_rna(path, values, genes) if row is None else read_rna_row(path, row, values)
 
 
 def read_report(entry: Entry) -> str:
@@ -85,7 +92,8 @@ class CaseConditions:
     def profile(self) -> RnaProfile:
         """The measured profile."""
         if self._profile is None:
-            self._profile = read_profile(self.case.entries["rna"], self.config)
+            genes = self.pipeline.rna_codec.genes
+            self._profile = read_profile(self.case.entries["rna"], self.config, genes)
         return self._profile
 
     def for_he(self) -> tuple[Given, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,6 +22,8 @@ from mupd.model.pipeline import MuPDPipeline
 from mupd.model.sampling import DOWNSAMPLE, NATIVE_MPP
 from mupd.progress import track
 from mupd.store import Draw, DrawMeta, content_sha256, draw_key, read_draw_meta, store_folder
+
+log = logging.getLogger(__name__)
 
 GENERATOR_VERSION = 1
 """Raised when the same inputs would give other values: older draws are then not reused."""
@@ -57,13 +61,27 @@ def identity_of(task: Task, draw: int, conditions: CaseConditions, config: Confi
     }
 
 
+def stored_meta(folder: Path, task: Task) -> DrawMeta | None:
+    """Meta of a draw that stands whole in the store; None if there is none, or its values are not what it says."""
+    if not folder.is_dir():
+        return None
+    try:
+        meta = read_draw_meta(folder)
+        return meta if content_sha256(folder, task.target) == meta.content_sha256 else None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("%s %s: a damaged draw is made again (%s)", task.case_id, task.name, type(error).__name__)
+        return None
+
+
 def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config) -> Draw:
     """The draw from the store, or made now and stored."""
     key = draw_key(identity_of(task, draw, conditions, config))
     final = store_folder(config.out, key)
     relative = final.relative_to(config.out).as_posix()
-    if (final / "meta.json").exists():
-        return Draw(relative, read_draw_meta(final))
+    if meta := stored_meta(final, task):
+        return Draw(relative, meta)
+    for leftover in (*final.parent.glob(f".tmp-*-{key}"), *final.parent.glob(f".old-*-{key}")):
+        shutil.rmtree(leftover)  # of a run that was killed at this draw
     started = time.monotonic()
     with atomic_path(final) as folder:
         folder.mkdir()
@@ -135,9 +153,7 @@ def _he(folder: Path, task: Task, draw: int, conditions: CaseConditions, config:
     return notes
 
 
-def _resample(
-    source: NDArray[np.uint8], target_path: Path, shape: tuple[int, int, int], scale: float
-) -> None:
+def _resample(source: NDArray[np.uint8], target_path: Path, shape: tuple[int, int, int], scale: float) -> None:
     """Lanczos-resample `source` to `shape`, a strip at a time; `scale` is source pixels per target pixel."""
     from PIL import Image
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
 
 from mupd.config import Config
-from mupd.errors import CaseError, MupdError
+from mupd.errors import CaseError, ModelError, MupdError
 from mupd.generate.conditions import CaseConditions
 from mupd.generate.draws import make_draw
 from mupd.ids import shard_name
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Task, read_inventory, tasks_of
+from mupd.modalities.reasons import reason_of
 from mupd.model.pipeline import MuPDPipeline
 from mupd.progress import track
 from mupd.store import TaskResult, write_index
@@ -42,15 +44,35 @@ def choose_device(wanted: str) -> str:
     return "cpu"
 
 
+_NO_FAULT_OF_THE_CASE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+
+
+def reason_for(error: Exception, case: CaseInventory, config: Config) -> str:
+    """Why a task failed, fit to publish: without paths of inputs or of the output folder."""
+    words = "" if isinstance(error, MupdError) else f"{type(error).__name__}: "
+    for path in (*(Path(e.source.partition("::")[0]) for e in case.entries.values() if e.source), config.out):
+        error = ValueError(reason_of(error, path))
+    return words + str(error)
+
+
 def run_task(task: Task, conditions: CaseConditions, config: Config) -> TaskResult:
-    """All draws of a task; an error becomes the task's reason instead of the shard's end."""
+    """All draws of a task; an error becomes the task's reason instead of the shard's end.
+
+    Raises
+    ------
+    ModelError, OSError
+        What is no fault of the case: a damaged model, a full or read-only disk.
+    """
     try:
         draws = tuple(make_draw(task, draw, conditions, config) for draw in range(len(task.seeds)))
-    except (MupdError, ValueError, KeyError, IndexError, OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            raise  # a full disk or the like is no fault of the case
-        reason = f"{type(error).__name__}: {error}".replace(str(conditions.config.out), "OUTDIR")
+    except ModelError:
+        raise
+    except Exception as error:  # whatever one task does, the others go on
+        if isinstance(error, OSError) and error.errno in _NO_FAULT_OF_THE_CASE:
+            raise
         log.warning("%s %s failed: %s", task.case_id, task.name, type(error).__name__)
+        log.debug("%s %s", task.case_id, task.name, exc_info=True)
+        reason = reason_for(error, conditions.case, config)
         return TaskResult(task.case_id, task.target, task.given, "failed", reason)
     return TaskResult(task.case_id, task.target, task.given, "done", draws=draws)
 
@@ -75,8 +97,15 @@ def run_shard(config: Config, shard: int) -> Path:
     ------
     CaseError
         After the index is written, if a case failed and ``on_case_error`` is ``stop``.
+    MupdError
+        If the shard's inventory is not there, or CUDA is asked for and is not there.
+    ModelError
+        If the model cannot be loaded.
     """
-    cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
+    inventory = config.out / "intake" / f"{shard_name(shard)}.parquet"
+    if not inventory.exists():
+        raise MupdError(f"{inventory}: not there; run `mupd intake --shard {shard}` first")
+    cases = read_inventory(inventory)
     pipeline = MuPDPipeline.from_pretrained(config.model, choose_device(config.sampler.device))
     results: list[TaskResult] = []
     for case in track(cases, f"generate {shard_name(shard)}"):
