@@ -8,13 +8,15 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, TypeChecker
+from jsonschema.validators import extend
 
 from mupd.errors import Fault, InputFaults
 
@@ -128,10 +130,26 @@ def load_schema(name: str) -> dict[str, Any]:
     raise FileNotFoundError(f"{name}.schema.yaml: not in the package nor in workflow/schemas")
 
 
+def _is_integer(_checker: TypeChecker, value: object) -> bool:
+    # JSON Schema takes 20.0 for an integer; range(20.0) does not.
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_checker: TypeChecker, value: object) -> bool:
+    # Not a number passes every minimum and maximum.
+    return (isinstance(value, float) and math.isfinite(value)) or _is_integer(_checker, value)
+
+
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number}),
+)
+
+
 def schema_faults(value: Any, schema: dict[str, Any], where: str) -> list[Fault]:
     """Every violation of `schema` in `value`, each with its place, what was found and expected."""
     faults = []
-    for error in sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(e.path)):
+    for error in sorted(_Validator(schema).iter_errors(value), key=lambda e: [str(part) for part in e.path]):
         field = ".".join(str(part) for part in error.path)
         place = f"{where} [{field}]" if field else where
         if error.validator == "additionalProperties":
