@@ -6,12 +6,15 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mupd import __version__
-from mupd.errors import MupdError
+from mupd.errors import Fault, InputFaults, MupdError
+
+if TYPE_CHECKING:
+    from mupd.config import Config
 
 app = typer.Typer(
     name="mupd",
@@ -30,15 +33,34 @@ ConfigFile = Annotated[
 Shard = Annotated[int, typer.Option("--shard", min=0, help="Bucket of cases, from 0; see `mupd status`.")]
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"mupd {__version__}")
         raise typer.Exit
 
 
+def _shard_config(configfile: Path, shard: int) -> Config:
+    """The configuration of a stage that runs on one shard.
+
+    Raises
+    ------
+    InputFaults
+        If it cannot be used, or has no such shard.
+    """
+    from mupd.config import load_config
+
+    config = load_config(configfile)
+    if shard >= config.shards:
+        fault = Fault("--shard", str(shard), f"0 to {config.shards - 1}: {configfile} has shards: {config.shards}")
+        raise InputFaults("command line", [fault])
+    return config
+
+
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
@@ -65,37 +87,33 @@ def status(
 @app.command()
 def intake(configfile: ConfigFile, shard: Shard) -> None:
     """Read a shard's inputs and write its inventory: the status of each modality, with the reason."""
-    from mupd.config import load_config
     from mupd.intake import run_shard
 
-    print(run_shard(load_config(configfile), shard))
+    print(run_shard(_shard_config(configfile, shard), shard))
 
 
 @app.command()
 def generate(configfile: ConfigFile, shard: Shard) -> None:
     """Generate what a shard's cases lack. Finished draws are kept: a killed run goes on where it was."""
-    from mupd.config import load_config
     from mupd.generate import run_shard
 
-    print(run_shard(load_config(configfile), shard))
+    print(run_shard(_shard_config(configfile, shard), shard))
 
 
 @app.command()
 def check(configfile: ConfigFile, shard: Shard) -> None:
     """Check a shard's generated draws and accept or reject each, with the reason."""
     from mupd.check import run_shard
-    from mupd.config import load_config
 
-    print(run_shard(load_config(configfile), shard))
+    print(run_shard(_shard_config(configfile, shard), shard))
 
 
 @app.command()
 def export(configfile: ConfigFile, shard: Shard) -> None:
     """Write a shard's accepted draws as DICOM-WSI, AnnData and reports, all marked as synthetic."""
-    from mupd.config import load_config
     from mupd.export import run_shard
 
-    print(run_shard(load_config(configfile), shard))
+    print(run_shard(_shard_config(configfile, shard), shard))
 
 
 @app.command()
@@ -111,7 +129,9 @@ def cohort(configfile: ConfigFile) -> None:
 @app.command()
 def verify(
     paths: Annotated[list[Path], typer.Argument(help="Files or folders: .dcm, .h5ad, .json, .txt.")],
-    manifest: Annotated[Path | None, typer.Option(help="manifest.tsv to check hashes against; else looked for above.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="manifest.tsv to check hashes against; else looked for above.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say whether files are synthetic, by which model, from what, and whether they were altered.
@@ -128,9 +148,7 @@ def verify(
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-seed.yaml.")],
-    part: Annotated[
-        str, typer.Option(help="codecs, vae, he, rna, text, metrics, or all in this order.")
-    ] = "all",
+    part: Annotated[str, typer.Option(help="codecs, vae, he, rna, text, metrics, or all in this order.")] = "all",
 ) -> None:
     """Train the parts of a model on paired data. Resumes from its last checkpoint."""
     from mupd.model.training.run import run_training
