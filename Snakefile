@@ -17,6 +17,10 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
 
 
+onstart:
+    write_json(SETTINGS, CONFIG.to_dict())
+
+
 rule all:
     default_target: True
     input:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 from mupd.files import write_json
 
-_RECORD = "mupd-run.json"
+_RUNS = "mupd-runs"
 
 
-def _is_alive(record: dict[str, object]) -> bool:
+def _is_dead(record: Any) -> bool:
+    """Whether a recorded run is known to be over: only one of this host can be."""
     import psutil
 
     try:
-        process = psutil.Process(int(str(record["pid"])))
-        return abs(process.create_time() - float(str(record["started"]))) < 1.0
+        if record["host"] != socket.gethostname():
+            return False
+        process = psutil.Process(int(record["pid"]))
+        # A later process may have got the same number.
+        return abs(process.create_time() - float(record["started"])) >= 1.0
     except psutil.NoSuchProcess:
+        return True
+    except (psutil.AccessDenied, KeyError, TypeError, ValueError):
         return False
 
 
-def release_stale_lock(folder: Path) -> bool:
-    """Remove Snakemake's lock if the run that took it is dead, and record this run.
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
-    Only a run recorded on this same host can be known to be dead; any other lock is left alone,
-    and Snakemake then refuses to start and says how to unlock.
+
+def release_stale_lock(folder: Path) -> bool:
+    """Remove Snakemake's locks if every run recorded here is dead, so that one of them left them.
+
+    A run on another host, one that is alive, and one that left no record may own a lock: then all
+    are left alone, and Snakemake itself refuses to start and says how to unlock.
 
     Parameters
     ----------
@@ -38,20 +53,21 @@ def release_stale_lock(folder: Path) -> bool:
     bool
         Whether a stale lock was removed.
     """
+    records = sorted((folder / _RUNS).glob("*.json"))
+    if not records or not all(_is_dead(_read(path)) for path in records):
+        return False
+    locks = sorted((folder / "locks").glob("*.lock"))
+    for path in (*locks, *records):
+        path.unlink(missing_ok=True)
+    return bool(locks)
+
+
+def record_run(folder: Path) -> Path:
+    """Record this process as a run; the record goes when the process ends, and stays if it is killed."""
     import psutil
 
-    path, locks = folder / _RECORD, folder / "locks"
-    released = False
-    if path.exists():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        here = record.get("host") == socket.gethostname()
-        if not here or _is_alive(record):
-            return False
-        for lock in locks.glob("*.lock") if locks.exists() else ():
-            lock.unlink(missing_ok=True)
-            released = True
-    elif locks.exists() and any(locks.glob("*.lock")):
-        return False
-    started = psutil.Process().create_time()
-    write_json(path, {"pid": os.getpid(), "host": socket.gethostname(), "started": started})
-    return released
+    host, pid = socket.gethostname(), os.getpid()
+    path = folder / _RUNS / f"{host}-{pid}.json"
+    write_json(path, {"host": host, "pid": pid, "started": psutil.Process().create_time()})
+    atexit.register(path.unlink, missing_ok=True)
+    return path

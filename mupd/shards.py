@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
+from pathlib import Path
 
 from mupd.config import Config
+from mupd.errors import Fault, InputFaults
 from mupd.sheet import Sheet, cases_of_shard
 
 
@@ -16,6 +18,22 @@ def inputs_of_shard(sheet: Sheet, config: Config, index: int) -> list[str]:
         files += [str(path) for path in (case.he, case.rna, case.text) if path is not None]
     tables = [path for path in (config.tables.rna, config.tables.text) if path is not None]
     return sorted(set(files)) + tables
+
+
+def model_files(config: Config) -> list[str]:
+    """Index and weights of the model: training one part anew reruns what it makes.
+
+    Raises
+    ------
+    InputFaults
+        If there is no model.
+    """
+    folder = Path(config.model)
+    index = folder / "model_index.json"
+    if not index.is_file():
+        fault = Fault("configuration [model]", f"{config.model!r} without a model_index.json", "a model's folder")
+        raise InputFaults("configuration", [fault])
+    return [str(index), *sorted(str(path) for path in folder.glob("*/*.safetensors"))]
 
 
 def rows_digest(sheet: Sheet, config: Config, index: int | None) -> str:

@@ -1,21 +1,25 @@
 # What the sheet and the configuration say, read once at parse time. No heavy imports here: every
 # cluster job parses this again.
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
+# The commands run this same source, from whatever folder, also where the package is not installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")]))
 
 from mupd.config import parse_config
 from mupd.errors import MupdError
 from mupd.files import write_json
 from mupd.ids import shard_name
-from mupd.locks import release_stale_lock
+from mupd.locks import record_run, release_stale_lock
 from mupd.sheet import filled_shards, read_sheet
-from mupd.shards import inputs_of_shard, rows_digest
+from mupd.shards import inputs_of_shard, model_files, rows_digest
 
 try:
     CONFIG = parse_config(dict(config), "configuration")
-    SHEET = read_sheet(CONFIG)
+    SHEET = read_sheet(CONFIG, check_files=workflow.is_main_process)
+    MODEL_FILES = model_files(CONFIG)
 except MupdError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
@@ -23,9 +27,14 @@ except MupdError as error:
 OUT = CONFIG.out
 SHARDS = {shard_name(index): index for index in filled_shards(SHEET, CONFIG.shards)}
 MUPD = f"{sys.executable} -m mupd"
+# The effective configuration (file and command line merged), which every command reads. Not an
+# output of a rule: that rule would be due after any change, and Snakemake does not look for other
+# reasons in what comes after a job that is due, nor runs it where that input is `ancient`.
+SETTINGS = OUT / "config.json"
 
 if workflow.is_main_process:
     release_stale_lock(Path(".snakemake"))
+    record_run(Path(".snakemake"))
 
 
 def inputs_of(wildcards):
