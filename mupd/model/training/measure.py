@@ -124,10 +124,16 @@ def measure_he_to_rna(plan: Plan, pipeline: MuPDPipeline, section: Spots) -> Met
     write_json(plan.out / "reliability.json", reliability)
     low, high = np.percentile(draws, 5, axis=0), np.percentile(draws, 95, axis=0)
     covered = ((truth >= low) & (truth <= high))[:, top].mean()
-    note = f"mean Pearson per gene over spots of {HELD_OUT_SECTION}, {_TOP_GENES} most expressed genes, mean of {_DRAWS} draws"
+    note = (
+        f"mean Pearson per gene over spots of {HELD_OUT_SECTION}, {_TOP_GENES} most expressed genes, "
+        f"mean of {_DRAWS} draws"
+    )
     return {
         "H&E to RNA: per gene": _entry(
-            mine[top].mean(), other[top].mean(), f"{note}; baseline: ridge; the training mean scores 0", _interval(mine[top])
+            mine[top].mean(),
+            other[top].mean(),
+            f"{note}; baseline: ridge; the training mean scores 0",
+            _interval(mine[top]),
         ),
         "H&E to RNA: coverage of the draws' 5-95 % range": _entry(
             covered, None, "share of measured values inside; ideal 0.9. Draws carry no count noise, so it is too narrow"
@@ -161,7 +167,8 @@ def measure_patients(plan: Plan, pipeline: MuPDPipeline) -> Metrics:
         truth = [value for value, _ in pairs]
         found = [max(row, key=lambda value: row[value]) for _, row in pairs]
         score = balanced_accuracy_score(truth, found)
-        note = f"balanced accuracy on {len(pairs)} held-out TCGA patients, {len(set(truth))} classes; baseline: majority"
+        classes = len(set(truth))
+        note = f"balanced accuracy on {len(pairs)} held-out TCGA patients, {classes} classes; baseline: majority"
         metrics[f"RNA to text: {field}"] = _entry(score, 1 / len(set(truth)), note)
     panel = pipeline.rna_codec.panels["bulk"]
     draws = np.stack(
@@ -218,6 +225,3 @@ def measure(plan: Plan, pipeline: MuPDPipeline) -> Metrics:
     metrics |= measure_patients(plan, pipeline)
     metrics |= measure_organs(plan, pipeline)
     return metrics
-
-
-

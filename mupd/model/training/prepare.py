@@ -49,9 +49,7 @@ def fit_rna_codec(her2st: Path, tcga: Path, dim: int) -> RnaCodec:
     shared = sorted(set.intersection(*(set(section.columns) for section in sections)))
     level = sum(log_cp10k(section[shared].to_numpy(np.float32)).mean(0) for section in sections)
     genes = [shared[i] for i in sorted(np.argsort(-level)[:_SPOT_GENES])]
-    spots = np.concatenate(
-        [panel_values(log_cp10k(s.to_numpy(np.float32)), list(s.columns), genes) for s in sections]
-    )
+    spots = np.concatenate([panel_values(log_cp10k(s.to_numpy(np.float32)), list(s.columns), genes) for s in sections])
     spots = spots[np.isfinite(spots).all(1) & (spots.sum(1) > 0)]
     tables = [read_tcga(tcga, cohort) for cohort in TCGA_COHORTS]
     bulk = pd.concat(tables)

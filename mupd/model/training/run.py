@@ -57,7 +57,9 @@ class Plan:
 
     def network(self, part: str) -> dict[str, Any]:
         """Size of a part's transformer, where given."""
-        return {key: self.parts[part][key] for key in ("width", "depth", "dropout", "stem_width") if key in self.parts[part]}
+        return {
+            key: self.parts[part][key] for key in ("width", "depth", "dropout", "stem_width") if key in self.parts[part]
+        }
 
     def batch_size(self, part: str, default: int) -> int:
         """Samples a step."""
@@ -178,9 +180,7 @@ def _text(plan: Plan) -> None:
     people = patients(plan.tcga, plan.codec, TextEncoder(), held_out=False, reports=False)
     classes = tile_classes(plan.tiles, plan.raw, tiles, held_out=False)
     streams = {"he": tiles.dim, "rna": plan.codec.dim + 1}
-    model = MuPDTransformer(
-        "text", streams, channels=RECORD_DIM, vector_tokens=len(FIELDS), **plan.network("text")
-    )
+    model = MuPDTransformer("text", streams, channels=RECORD_DIM, vector_tokens=len(FIELDS), **plan.network("text"))
     ema = train_record(
         model, spots, people, classes, plan.settings("text"), plan.work / "text", plan.batch_size("text", 128)
     )

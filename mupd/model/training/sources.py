@@ -20,7 +20,14 @@ HER2ST_MPP = 0.78
 """Micrometres per pixel of the HER2ST pictures: 200 um spot pitch over 255 px."""
 
 HELD_OUT_SECTION = "C5"
-TRAINED_TILE_SOURCES = ("lc25000_768", "lc25000_lung_224", "brecahad", "osteosarcoma_ut", "crc_val_he_7k", "breakhis_400x")
+TRAINED_TILE_SOURCES = (
+    "lc25000_768",
+    "lc25000_lung_224",
+    "brecahad",
+    "osteosarcoma_ut",
+    "crc_val_he_7k",
+    "breakhis_400x",
+)
 """Tile sources whose licences allow a trained model to be shared."""
 
 

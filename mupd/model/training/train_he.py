@@ -130,7 +130,9 @@ def train_he(
         x = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * latents
         return (model(x, t, conditions, extra) - (latents - noise)).square().mean()
 
-    return train(model, loss_of_step, settings, folder, lambda s, ema: preview_grid(model, ema, vae, preview, folder, s))
+    return train(
+        model, loss_of_step, settings, folder, lambda s, ema: preview_grid(model, ema, vae, preview, folder, s)
+    )
 
 
 @torch.no_grad()
@@ -146,7 +148,9 @@ def preview_grid(
     real = [spots.image[y - half : y + half, x - half : x + half] for x, y in np.rint(spots.xy_px[chosen]).astype(int)]
     vectors = torch.from_numpy(spots.conditions[chosen])[:, None]
     conditions: Conditions = {"rna": (vectors, torch.ones(16, 1, dtype=torch.bool))}
-    found = sample_he_windows(model, vae, conditions, he_extra(HER2ST_MPP).expand(16, 2), seed=1, steps=20, guidance=1.5)
+    found = sample_he_windows(
+        model, vae, conditions, he_extra(HER2ST_MPP).expand(16, 2), seed=1, steps=20, guidance=1.5
+    )
     rows = np.concatenate([np.stack(real), found]).reshape(2, 2, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
     grid = rows.transpose(0, 1, 3, 2, 4, 5).reshape(4 * HE_WINDOW_PX, 8 * HE_WINDOW_PX, 3)
     Image.fromarray(grid).save(folder / "preview.png")

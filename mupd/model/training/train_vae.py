@@ -89,7 +89,9 @@ def _preview(model: MuPDVAE, ema: dict[str, Tensor], sampler: CropSampler, folde
     model.eval()
     images = sampler.batch(8, np.random.default_rng(7))
     latents = model.encode(images)
-    noisy = latents + model.config["latent_noise"] * torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    noisy = latents + model.config["latent_noise"] * torch.randn(
+        latents.shape, generator=torch.Generator().manual_seed(0)
+    )
     rows = torch.cat([images, model.decode(latents), model.decode(noisy)])
     mse = F.mse_loss(((rows[8:16] + 1) / 2).clamp(0, 1), (images + 1) / 2).item()
     grid = rows.reshape(3, 8, 3, CROP_PX, CROP_PX).permute(0, 3, 1, 4, 2).reshape(3 * CROP_PX, 8 * CROP_PX, 3)

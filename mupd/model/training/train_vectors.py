@@ -38,7 +38,11 @@ def _kept(rows: NDArray[np.float32], rng: np.random.Generator, dropout: float) -
 
 
 def rna_batch(
-    spots: list[SpotSet], people: list[Patient], own_texts: list[NDArray[np.float32]], size: int, rng: np.random.Generator
+    spots: list[SpotSet],
+    people: list[Patient],
+    own_texts: list[NDArray[np.float32]],
+    size: int,
+    rng: np.random.Generator,
 ) -> tuple[Tensor, Conditions, Tensor]:
     """Components (size, dim), conditions, and the extra vector whose first entry is 1 for bulk."""
     weights = np.array([len(s.components) for s in spots], np.float64)
@@ -141,7 +145,9 @@ def train_record(
     """Train on the cross-entropy of known fields; unknown ones stay pure noise and are not scored."""
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
-        records, conditions = record_batch(spots, people, classes, batch_size, np.random.default_rng((settings.seed, step)))
+        records, conditions = record_batch(
+            spots, people, classes, batch_size, np.random.default_rng((settings.seed, step))
+        )
         clean, known = record_targets(records)
         # Half of the batch at t = 0, where the network states each field's distribution.
         t = torch.rand(len(clean), generator=generator) * (torch.rand(len(clean), generator=generator) < 0.5)

@@ -126,4 +126,3 @@ def record_targets(records: list[dict[str, str]]) -> tuple[Tensor, Tensor]:
     """One-hot blocks (batch, fields, BLOCK) and known fields (batch, fields)."""
     pairs = [encode_record(record) for record in records]
     return torch.stack([values for values, _ in pairs]), torch.stack([known for _, known in pairs])
-
