@@ -101,8 +101,8 @@ def manifest_faults(path: Path) -> list[str]:
     faults += [f"{case} {modality}: found no row" for case, modality in wanted if (case, modality) not in found]
     faults += [f"{case} {modality}: found a row that no case should have" for case, modality in found.keys() - wanted]
     for (case, modality), expected in wanted.items():
-        if row := found.get((case, modality)):
-            faults += _row_faults(f"{case} {modality}", row, expected, path.parent)
+        if (case, modality) in found:
+            faults += _row_faults(f"{case} {modality}", found[case, modality], expected, path.parent)
     return faults
 
 

@@ -81,8 +81,8 @@ def bulk_counts(pipeline: MuPDPipeline, text: str, seed: int) -> NDArray[np.int6
     genes = list(codec.panels["bulk"].genes)
     drawn = pipeline.generate_rna(Given(text=pipeline.text_encoder(text)), seed=seed, steps=STEPS, guidance=1.0)
     components = codec.encode(drawn, genes, "bulk")
-    components = components + 0.25 * rng.standard_normal(components.shape)
-    return counts_of(codec.decode(components, "bulk"), BULK_DEPTH, rng)[0]
+    perturbed = components + 0.25 * rng.standard_normal(components.shape)
+    return counts_of(codec.decode(perturbed, "bulk"), BULK_DEPTH, rng)[0]
 
 
 def spot_counts(pipeline: MuPDPipeline, side: int, seed: int) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""Benchmarks on real data; not part of the installed package."""

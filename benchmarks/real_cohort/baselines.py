@@ -1,0 +1,240 @@
+"""What the baselines know: the model's training data, encoded by the model's own encoders.
+
+Spots with their tiles (HER2ST), tiles of other organs, and TCGA patients. A nearest neighbour is never
+taken from the case's own section: it would be the spot itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mupd.files import atomic_path
+from mupd.modalities.records import FIELDS, render_record
+from mupd.modalities.tissue import stain_density
+from mupd.model.encoders import TextEncoder, TileEncoder
+from mupd.model.pipeline import MuPDPipeline
+from mupd.model.rna_codec import RnaCodec, panel_values
+from mupd.model.sampling import HE_WINDOW_PX
+from mupd.model.training.labels import HER2ST_RECORD, tcga_records, tile_record
+from mupd.model.training.prepare import (
+    TCGA_COHORTS,
+    Spots,
+    is_held_out,
+    log_cp10k,
+    organ_tiles,
+    read_tcga,
+    spot_tiles,
+)
+from mupd.model.training.sources import read_her2st_section, read_tiles
+from mupd.progress import track
+
+VERSION = 2
+NEIGHBOURS = 10
+"""Neighbours whose values give a probability; the value itself is the nearest one's."""
+_MARGIN_PX = 140
+_PRIOR = 0.1
+_MOST_TILES = 64
+"""Tiles of each class of another organ: some classes have hundreds that look alike."""
+_SMALL_SPOTS, _SMALL_TILES = 12, 1
+
+Record = dict[str, str]
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Training data as arrays.
+
+    Attributes
+    ----------
+    spot_section, spot_features, spot_conditions, spot_values, spot_haematoxylin
+        Of each spot (n): its section, tile features (n, d), RNA conditions (n, k + 1), log1p CP10k over the
+        spot panel (n, genes), mean haematoxylin optical density of the 100 um around it.
+    tile_features, tile_records
+        Of each tile of another organ (m, d), and its record.
+    patient_conditions, patient_values, patient_records
+        Of each TCGA patient (p, k + 1) and (p, genes of the bulk panel), and the record.
+    """
+
+    spot_section: NDArray[np.str_]
+    spot_features: Array
+    spot_conditions: Array
+    spot_values: Array
+    spot_haematoxylin: Array
+    tile_features: Array
+    tile_records: list[Record]
+    patient_conditions: Array
+    patient_values: Array
+    patient_records: list[Record]
+
+    def others(self, section: str) -> NDArray[np.bool_]:
+        """Which spots are of another section."""
+        return self.spot_section != section
+
+
+def spot_window_haematoxylin(image: NDArray[np.uint8], xy_px: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Mean haematoxylin optical density of the window of `side` pixels around each point; all must lie inside."""
+    half = side // 2
+    corners = np.rint(xy_px).astype(int) - half
+    return np.array([stain_density(image[y : y + side, x : x + side])[0].mean() for x, y in corners])
+
+
+def _spots(her2st: Path, name: str, codec: RnaCodec, encoder: TileEncoder, most: int | None) -> dict[str, Any]:
+    section = read_her2st_section(her2st, name)
+    if section.image is None:
+        raise FileNotFoundError(f"{name}: the model was trained on this section, and its picture is not there")
+    height, width = section.image.shape[:2]
+    far = (section.xy_px > _MARGIN_PX).all(1) & (section.xy_px < np.array([width, height]) - _MARGIN_PX).all(1)
+    rows = np.flatnonzero(far)
+    if most is not None:
+        rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    values = log_cp10k(section.counts.to_numpy(np.float32)[rows])
+    genes = list(section.counts.columns)
+    components = codec.encode(values, genes, "spot")
+    conditions = codec.condition(components, "spot")
+    spots = Spots(name, section.image, section.xy_px[rows], components, conditions)
+    return {
+        "spot_section": np.array([name] * len(rows)),
+        "spot_features": encoder(spot_tiles(spots)),
+        "spot_conditions": conditions,
+        "spot_values": np.nan_to_num(panel_values(values, genes, codec.panels["spot"].genes)),
+        "spot_haematoxylin": spot_window_haematoxylin(section.image, spots.xy_px, HE_WINDOW_PX).astype(np.float32),
+    }
+
+
+def _tiles(folder: Path, encoder: TileEncoder, most: int) -> dict[str, Any]:
+    table = read_tiles(folder)
+    table = table[[not is_held_out(str(group)) for group in table["group"]]]
+    table = table.groupby(["organ", "diagnosis"]).head(most)
+    features = [
+        encoder(organ_tiles(table.iloc[i : i + 64])) for i in track(range(0, len(table), 64), "tiles of organs")
+    ]
+    records = [tile_record(str(row.organ), str(row.diagnosis)) for row in table.itertuples()]
+    return {"tile_features": np.concatenate(features), "tile_records": np.array(json.dumps(records))}
+
+
+def _people(tcga: Path, codec: RnaCodec) -> dict[str, Any]:
+    conditions, panel, records = [], [], []
+    for cohort in track(TCGA_COHORTS, "patients"):
+        table, known = read_tcga(tcga, cohort), tcga_records(tcga, cohort)
+        cases = [case for case in table.index if case in known and not is_held_out(case)]
+        values, genes = log_cp10k(table.loc[cases].to_numpy(np.float32)), list(table.columns)
+        conditions.append(codec.condition(codec.encode(values, genes, "bulk"), "bulk"))
+        panel.append(np.nan_to_num(panel_values(values, genes, codec.panels["bulk"].genes)))
+        records += [known[case] for case in cases]
+    return {
+        "patient_conditions": np.concatenate(conditions),
+        "patient_values": np.concatenate(panel),
+        "patient_records": np.array(json.dumps(records)),
+    }
+
+
+def _encode(data: Path, pipeline: MuPDPipeline, sections: tuple[str, ...], small: bool) -> dict[str, Any]:
+    codec, encoder = pipeline.rna_codec, pipeline.tile_encoder
+    if small:
+        sections = sections[:1]
+    most_spots, most_tiles = (_SMALL_SPOTS, _SMALL_TILES) if small else (None, _MOST_TILES)
+    parts = [
+        _spots(data / "her2st", name, codec, encoder, most_spots)
+        for name in track(sections, "spots of training sections")
+    ]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return arrays | _tiles(data / "he_tiles", encoder, most_tiles) | _people(data / "tcga", codec)
+
+
+def load_training(out: Path, data: Path, pipeline: MuPDPipeline, sections: tuple[str, ...], *, small: bool) -> Training:
+    """The training data of the baselines, encoded once and kept under ``baselines/`` for this model."""
+    identity = f"{VERSION}\0{pipeline.sha256}\0{','.join(sections)}\0{small}"
+    path = out / "baselines" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
+    if not path.exists():
+        encoded = _encode(data, pipeline, sections, small)
+        with atomic_path(path) as temporary:
+            np.savez(temporary, allow_pickle=False, **encoded)
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    for name in ("tile_records", "patient_records"):
+        arrays[name] = json.loads(str(arrays[name]))
+    return Training(**arrays)
+
+
+def nearest(queries: Array, pool: Array) -> NDArray[np.int64]:
+    """Rows of the pool in order of Euclidean distance to each query, (queries, pool)."""
+    distance = ((queries**2).sum(1)[:, None] - 2 * queries @ pool.T) + (pool**2).sum(1)[None]
+    return np.argsort(distance, axis=1, kind="stable")
+
+
+def frequencies(values: list[str], field: str) -> dict[str, float]:
+    """Share of each value of a field, a little pulled towards even shares so that none is impossible."""
+    counts = Counter(values)
+    total = len(values) + _PRIOR * len(FIELDS[field])
+    return {value: (counts[value] + _PRIOR) / total for value in FIELDS[field]}
+
+
+Guess = dict[str, tuple[str, dict[str, float]]]
+"""For each field that the training data knows, the value and the probability of each value."""
+
+
+def majority(training: Training) -> Guess:
+    """The most common value of each field among the training patients and sections."""
+    records = [*training.patient_records, *([HER2ST_RECORD] * len(set(training.spot_section)))]
+    guess: Guess = {}
+    for field in FIELDS:
+        if values := [record[field] for record in records if field in record]:
+            guess[field] = (Counter(values).most_common(1)[0][0], frequencies(values, field))
+    return guess
+
+
+def by_rna(condition: Array, training: Training, section: str) -> Guess:
+    """The training profile of the same kind nearest to a condition (k + 1,); shares are of the nearest ten."""
+    if condition[-1] > 0.5:
+        pool, records = training.patient_conditions, training.patient_records
+    else:
+        pool = training.spot_conditions[training.others(section)]
+        records = [HER2ST_RECORD] * len(pool)
+    order = nearest(condition[None], pool)[0]
+    guess: Guess = {}
+    for field in FIELDS:
+        values = [records[row][field] for row in order if field in records[row]][:NEIGHBOURS]
+        if values:
+            guess[field] = (values[0], frequencies(values, field))
+    return guess
+
+
+def by_tiles(features: Array, training: Training, section: str) -> Guess:
+    """Vote of the nearest training tile of each tile (n, d)."""
+    kept = training.others(section)
+    pool = np.concatenate([training.tile_features, training.spot_features[kept]])
+    records = [*training.tile_records, *([HER2ST_RECORD] * int(kept.sum()))]
+    order = nearest(features, pool)
+    guess: Guess = {}
+    for field in FIELDS:
+        known = np.array([field in record for record in records])
+        if not known.any():
+            continue
+        values = [records[next(row for row in ranks if known[row])][field] for ranks in order]
+        guess[field] = (Counter(values).most_common(1)[0][0], frequencies(values, field))
+    return guess
+
+
+def rna_by_text(record: Record, training: Training, encoder: TextEncoder) -> tuple[Array, int]:
+    """Profile (genes of the bulk panel,) of the training patients with the nearest text, and how many tie.
+
+    Texts are the records' sentences, so several patients have the very same one: their mean is taken, which
+    is the best that this neighbour can say.
+    """
+    texts = [render_record(known) for known in training.patient_records]
+    best = render_record(record)
+    if best not in texts:
+        query = encoder(best).mean(0)
+        embedded = {text: encoder(text).mean(0) for text in sorted(set(texts))}
+        best = min(embedded, key=lambda text: float(((embedded[text] - query) ** 2).sum()))
+    tied = [row for row, text in enumerate(texts) if text == best]
+    return training.patient_values[tied].mean(0), len(tied)

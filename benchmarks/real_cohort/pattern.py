@@ -1,0 +1,129 @@
+"""Which case is given what, and what is withheld from it: fixed, so that runs can be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mupd.ids import Modality
+from mupd.model.training.labels import HER2ST_RECORD, tcga_records
+from mupd.model.training.prepare import TCGA_COHORTS, is_held_out
+
+Seen = Literal["held out", "in training", "codec only"]
+"""Whether the model was trained on the case; ``codec only``: its spots helped to choose genes and axes alone."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of the cohort.
+
+    Attributes
+    ----------
+    source
+        Name of a HER2ST section, or id of a TCGA patient.
+    table
+        TCGA cohort of the patient ("" for a section).
+    given, withheld
+        Modalities in the run's inputs, and those whose truth is kept for the comparison. A modality in
+        neither has no truth here; it is imputed and not compared.
+    """
+
+    case_id: str
+    source: str
+    table: str
+    given: tuple[Modality, ...]
+    withheld: tuple[Modality, ...]
+    seen: Seen
+    record: dict[str, str]
+
+    @property
+    def is_section(self) -> bool:
+        """Whether it is a HER2ST section with spots, and not a patient with a bulk profile."""
+        return not self.table
+
+    def place_of(self, modality: Modality) -> str:
+        """Where a modality of this case is, relative to the data folder."""
+        if self.is_section:
+            places: dict[Modality, str] = {
+                "he": f"her2st/images/{self.source}.jpg",
+                "rna": f"her2st/counts/{self.source}.tsv.gz and her2st/spots/{self.source}_selection.tsv",
+                "text": "HER2ST holds HER2-positive invasive breast carcinomas only (Andersson et al. 2021)",
+            }
+            return places[modality]
+        return f"tcga/{self.table}_{'log2tpm.csv.gz' if modality == 'rna' else 'clinical.csv'} [{self.source}]"
+
+
+SECTIONS: tuple[tuple[str, str, tuple[Modality, ...], tuple[Modality, ...]], ...] = (
+    ("RC-01", "C5", ("he",), ("rna", "text")),
+    ("RC-02", "C5", ("rna",), ("he", "text")),
+    ("RC-03", "B4", ("he",), ("rna", "text")),
+    ("RC-04", "C2", ("rna",), ("he", "text")),
+    ("RC-05", "C3", ("he", "text"), ("rna",)),
+    ("RC-06", "C4", ("rna", "text"), ("he",)),
+    ("RC-07", "D1", ("rna",), ("text",)),
+)
+PATIENTS: tuple[tuple[str, str, int, tuple[Modality, ...], tuple[Modality, ...]], ...] = (
+    ("RC-08", "blca", 0, ("rna",), ("text",)),
+    ("RC-09", "coadread", 0, ("rna",), ("text",)),
+    ("RC-10", "stad", 0, ("rna",), ("text",)),
+    ("RC-11", "coadread", 1, ("text",), ("rna",)),
+    ("RC-12", "stad", 1, ("text",), ("rna",)),
+)
+"""The third entry counts the held-out patients of a cohort by id, of those whose T category is known."""
+
+SMALL = ("RC-01", "RC-02", "RC-10", "RC-12")
+"""Cases of the small form: one of each direction."""
+
+
+def _patients(tcga: Path) -> dict[str, list[tuple[str, dict[str, str]]]]:
+    import pandas as pd
+
+    found = {}
+    for table in TCGA_COHORTS:
+        ids = pd.read_csv(tcga / f"{table}_log2tpm.csv.gz", usecols=[0]).iloc[:, 0]
+        once = set(ids[~ids.duplicated(keep=False)])
+        records = tcga_records(tcga, table)
+        known = sorted(
+            c for c in records if c in once and is_held_out(c) and {"diagnosis", "t_category"} <= records[c].keys()
+        )
+        found[table] = [(case, records[case]) for case in known]
+    return found
+
+
+def cohort(data: Path, trained_sections: tuple[str, ...], small: bool) -> list[Case]:
+    """The cases of the cohort: 12, or the 4 of the small form.
+
+    Parameters
+    ----------
+    trained_sections
+        HER2ST sections that the model says it was trained on.
+    """
+    cases = []
+    for case_id, section, given, withheld in SECTIONS:
+        has_picture = (data / "her2st" / "images" / f"{section}.jpg").exists()
+        seen: Seen = "in training" if section in trained_sections else "held out" if has_picture else "codec only"
+        cases.append(Case(case_id, section, "", given, withheld, seen, dict(HER2ST_RECORD)))
+    people = _patients(data / "tcga")
+    for case_id, table, number, given, withheld in PATIENTS:
+        source, record = people[table][number]
+        cases.append(Case(case_id, source, table, given, withheld, "held out", record))
+    return [case for case in cases if not small or case.case_id in SMALL]
+
+
+def withheld_record(cases: list[Case], data: str, model: dict[str, Any]) -> dict[str, Any]:
+    """What OUT/withheld.json says: for each case what is given, what is withheld and where the truth is."""
+    return {
+        "data": data,
+        "model": model,
+        "cases": [
+            {
+                "case_id": case.case_id,
+                "source": case.source,
+                "model_has_seen_it": case.seen,
+                "given": {modality: case.place_of(modality) for modality in case.given},
+                "withheld": {modality: case.place_of(modality) for modality in case.withheld},
+            }
+            for case in cases
+        ],
+    }
