@@ -34,12 +34,10 @@ _STRIP_PX = 256
 def settings_of(task: Task, config: Config) -> dict[str, Any]:
     """The settings that a draw of this target depends on."""
     settings: dict[str, Any] = {"steps": config.sampler.steps}
-    if task.target != "text":
-        settings["guidance"] = config.sampler.guidance
     if task.target == "he":
         slide = asdict(config.slide)
         slide.pop("jpeg_quality")  # chosen when the artifact is written
-        settings |= {"batch_size": config.sampler.batch_size, "slide": slide}
+        settings |= {"guidance": config.sampler.guidance, "batch_size": config.sampler.batch_size, "slide": slide}
     return settings
 
 
@@ -174,9 +172,8 @@ def _resample(source: NDArray[np.uint8], target_path: Path, shape: tuple[int, in
 def _rna(folder: Path, task: Task, draw: int, conditions: CaseConditions, config: Config) -> list[str]:
     given, centres = conditions.for_rna()
     pipeline: MuPDPipeline = conditions.pipeline
-    values = pipeline.generate_rna(
-        given, seed=task.seeds[draw], steps=config.sampler.steps, guidance=config.sampler.guidance
-    )
+    # Without guidance: it would narrow the draws, whose spread is to show how unsure the model is.
+    values = pipeline.generate_rna(given, seed=task.seeds[draw], steps=config.sampler.steps, guidance=1.0)
     np.save(folder / "values.npy", values, allow_pickle=False)
     write_json(folder / "genes.json", list(pipeline.rna_codec.panels[pipeline.rna_kind(given)].genes))
     if centres is not None:
