@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_cohort import baselines
+from benchmarks.real_cohort.figures import Floats, correlation, interval, per_gene
 from benchmarks.real_cohort.pattern import Case, Seen
 from benchmarks.real_cohort.workflow import Manifest
 from mupd.generate.conditions import MOST_TILES
@@ -29,8 +30,6 @@ NEAR_UM = 100.0
 TOP_GENES = 250
 LEAST_SPOTS = 5
 _FLOOR = 1e-6
-
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -107,19 +106,6 @@ class Bench:
 NO_FIGURES = (math.nan, math.nan, math.nan)
 
 
-def correlation(a: Floats, b: Floats) -> float:
-    """Pearson correlation of two vectors; 0 where one does not vary, for a constant predicts nothing."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / scale) if scale > 1e-12 else 0.0
-
-
-def per_gene(found: Floats, truth: Floats, genes: NDArray[np.int64]) -> float:
-    """Mean over genes (columns) of the correlation over rows; genes whose truth does not vary are left out."""
-    varying = [gene for gene in genes if np.ptp(truth[:, gene]) > 0]
-    return float(np.mean([correlation(found[:, gene], truth[:, gene]) for gene in varying])) if varying else math.nan
-
-
 def _pseudobulk(values: Floats) -> Floats:
     return np.log1p(np.expm1(values.astype(np.float64)).mean(0))
 
@@ -162,7 +148,8 @@ def rna_of_section(bench: Bench, case: Case) -> list[Row]:
     rows = []
     for measure, genes in ((f"all {len(every)} panel genes", every), (f"{len(top)} most expressed genes", top)):
         figures = (per_gene(found, truth, genes), 0.0, per_gene(neighbour, truth, genes))
-        rows.append(bench.row(case, "rna", f"per-gene Pearson, {measure}", figures, note))
+        spread = interval(lambda kept, genes=genes: per_gene(found[kept], truth[kept], genes), len(tiles))  # type: ignore[misc]
+        rows.append(bench.row(case, "rna", f"per-gene Pearson, {measure}", figures, f"{note}; {spread}"))
     whole = _pseudobulk(truth)
     guesses = (_pseudobulk(found), panel.mean, _pseudobulk(neighbour))
     easy = f"{note}; easy: genes differ far more than tissues do"
@@ -226,6 +213,7 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
     result = [bench.row(case, "he", "haematoxylin OD at spots, error of mean", errors, note, higher_is_better=False)]
     if len(rows) >= LEAST_SPOTS:
         figures = (correlation(found, truth), 0.0, correlation(neighbour, truth))
+        note = f"{note}; {interval(lambda kept: correlation(found[kept], truth[kept]), len(rows))}"
     else:
         figures, note = NO_FIGURES, f"{note}: too few to correlate"
     result.append(bench.row(case, "he", "haematoxylin OD, Pearson over spots", figures, note))
