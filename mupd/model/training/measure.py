@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from mupd.files import write_json
+from mupd.files import atomic_path, write_json
 from mupd.modalities.tissue import stain_density
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.sampling import HE_WINDOW_PX, he_extra, sample_he_windows
@@ -66,8 +68,17 @@ def _haematoxylin(windows: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.array([stain_density(window)[0].mean() for window in windows])
 
 
-def measure_rna_to_he(pipeline: MuPDPipeline, section: Spots) -> Metrics:
-    """Haematoxylin of windows generated from each spot's RNA against the real windows."""
+def write_grid(real: NDArray[np.uint8], generated: NDArray[np.uint8], path: Path) -> None:
+    """Picture of 32 real windows in four rows above the 32 generated from the same spots."""
+    chosen = np.linspace(0, len(real) - 1, 32).astype(int)
+    rows = np.concatenate([real[chosen], generated[chosen]]).reshape(8, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
+    grid = rows.transpose(0, 2, 1, 3, 4).reshape(8 * HE_WINDOW_PX, 8 * HE_WINDOW_PX, 3)
+    with atomic_path(path) as temporary:
+        Image.fromarray(grid).save(temporary)
+
+
+def measure_rna_to_he(pipeline: MuPDPipeline, section: Spots, grid: Path) -> Metrics:
+    """Haematoxylin of windows generated from each spot's RNA against the real windows; draws `grid`."""
     half = HE_WINDOW_PX // 2
     centres = np.rint(section.xy_px).astype(int)
     real = np.stack([section.image[y - half : y + half, x - half : x + half] for x, y in centres])
@@ -91,6 +102,8 @@ def measure_rna_to_he(pipeline: MuPDPipeline, section: Spots) -> Metrics:
                 )
             )
         found[name] = _haematoxylin(np.concatenate(windows))
+        if name == "own":
+            write_grid(real, np.concatenate(windows), grid)
     correlation = {name: float(np.corrcoef(values, truth)[0, 1]) for name, values in found.items()}
     pairs = np.stack([found["own"], truth], 1)
     rng = np.random.default_rng(0)
@@ -220,7 +233,7 @@ def measure(plan: Plan, pipeline: MuPDPipeline) -> Metrics:
     metrics: Metrics = {
         "H&E autoencoder": _entry(psnr, None, f"PSNR in dB on tissue of held-out section {HELD_OUT_SECTION}")
     }
-    metrics |= measure_rna_to_he(pipeline, section)
+    metrics |= measure_rna_to_he(pipeline, section, plan.out / "grid.png")
     metrics |= measure_he_to_rna(plan, pipeline, section)
     metrics |= measure_patients(plan, pipeline)
     metrics |= measure_organs(plan, pipeline)
