@@ -45,7 +45,7 @@ settings stand in config/train/{name}.yaml.
 | --- | --- | --- |
 | HER2ST sections {sections} | H&E with spatial RNA: all parts | Andersson et al. 2021, Nat Commun 12:6012, CC BY 4.0 |
 | all HER2ST sections but {held_out} | spot panel of the RNA codec | the same |
-| TCGA BLCA, COADREAD, STAD | bulk RNA with clinical fields and pathology reports: RNA and text | TCGA open access; expression by UCSC Xena TOIL; reports by TCGA-Reports (MIT) |
+| TCGA BLCA, COADREAD, STAD | bulk RNA, clinical fields, reports: RNA and text | TCGA; Xena TOIL; TCGA-Reports (MIT) |
 | LC25000 | H&E of lung and colon with class: H&E and text | Borkowski et al. 2019, free for any use by AI researchers |
 | BreCaHAD | H&E of breast | Aksac et al. 2019, CC BY 4.0 |
 | Osteosarcoma-Tumor-Assessment | H&E of bone | Leavey et al. 2019, CC BY 3.0 |
