@@ -87,33 +87,37 @@ def status(
 @app.command()
 def intake(configfile: ConfigFile, shard: Shard) -> None:
     """Read a shard's inputs and write its inventory: the status of each modality, with the reason."""
+    config = _shard_config(configfile, shard)
     from mupd.intake import run_shard
 
-    print(run_shard(_shard_config(configfile, shard), shard))
+    print(run_shard(config, shard))
 
 
 @app.command()
 def generate(configfile: ConfigFile, shard: Shard) -> None:
     """Generate what a shard's cases lack. Finished draws are kept: a killed run goes on where it was."""
+    config = _shard_config(configfile, shard)
     from mupd.generate import run_shard
 
-    print(run_shard(_shard_config(configfile, shard), shard))
+    print(run_shard(config, shard))
 
 
 @app.command()
 def check(configfile: ConfigFile, shard: Shard) -> None:
     """Check a shard's generated draws and accept or reject each, with the reason."""
+    config = _shard_config(configfile, shard)
     from mupd.check import run_shard
 
-    print(run_shard(_shard_config(configfile, shard), shard))
+    print(run_shard(config, shard))
 
 
 @app.command()
 def export(configfile: ConfigFile, shard: Shard) -> None:
     """Write a shard's accepted draws as DICOM-WSI, AnnData and reports, all marked as synthetic."""
+    config = _shard_config(configfile, shard)
     from mupd.export import run_shard
 
-    print(run_shard(_shard_config(configfile, shard), shard))
+    print(run_shard(config, shard))
 
 
 @app.command()

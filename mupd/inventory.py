@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mupd.config import Config
+from mupd.errors import MupdError
 from mupd.files import atomic_path
 from mupd.ids import MODALITIES, Modality, seed_of
 
@@ -87,7 +88,18 @@ def tasks_of(case: CaseInventory, config: Config) -> list[Task]:
     return tasks
 
 
-_COLUMNS = ("case_id", "organ", "diagnosis", "extra", "modality", "status", "reason", "source", "source_sha256", "facts")
+_COLUMNS = (
+    "case_id",
+    "organ",
+    "diagnosis",
+    "extra",
+    "modality",
+    "status",
+    "reason",
+    "source",
+    "source_sha256",
+    "facts",
+)
 
 
 def write_inventory(path: Path, cases: list[CaseInventory]) -> None:
@@ -106,8 +118,17 @@ def write_inventory(path: Path, cases: list[CaseInventory]) -> None:
 
 
 def read_inventory(path: Path) -> list[CaseInventory]:
-    """Read what :func:`write_inventory` wrote, cases in the order written."""
+    """Read what :func:`write_inventory` wrote, cases in the order written.
+
+    Raises
+    ------
+    MupdError
+        If it is not there.
+    """
     import pandas as pd
+
+    if not path.is_file():
+        raise MupdError(f"{path}: not there; run `mupd intake` on this shard first")
 
     cases = []
     for case_id, rows in pd.read_parquet(path).groupby("case_id", sort=False):

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mupd.errors import MupdError
 from mupd.files import write_json
 from mupd.ids import Modality
 
@@ -100,7 +101,15 @@ def write_index(path: Path, results: list[TaskResult]) -> None:
 
 
 def read_index(path: Path) -> list[TaskResult]:
-    """Read what :func:`write_index` wrote."""
+    """Read what :func:`write_index` wrote.
+
+    Raises
+    ------
+    MupdError
+        If it is not there.
+    """
+    if not path.is_file():
+        raise MupdError(f"{path}: not there; run `mupd generate` on this shard first")
     results = []
     for task in json.loads(path.read_text(encoding="utf-8"))["tasks"]:
         draws = []

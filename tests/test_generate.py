@@ -338,5 +338,5 @@ def test_cuda_that_is_not_there_names_a_way_out(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_shard_without_an_inventory_says_what_to_run(tmp_path: Path, tiny_model: Path) -> None:
     config = load_config(write_tiny_cohort(tmp_path, tiny_model, {"A": "rna"}, outdir=str(tmp_path / "results")))
-    with pytest.raises(MupdError, match="mupd intake --shard 0"):
+    with pytest.raises(MupdError, match="run `mupd intake` on this shard first"):
         run_shard(config, 0)

@@ -102,10 +102,7 @@ def run_shard(config: Config, shard: int) -> Path:
     ModelError
         If the model cannot be loaded.
     """
-    inventory = config.out / "intake" / f"{shard_name(shard)}.parquet"
-    if not inventory.exists():
-        raise MupdError(f"{inventory}: not there; run `mupd intake --shard {shard}` first")
-    cases = read_inventory(inventory)
+    cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
     pipeline = MuPDPipeline.from_pretrained(config.model, choose_device(config.sampler.device))
     results: list[TaskResult] = []
     for case in track(cases, f"generate {shard_name(shard)}"):
