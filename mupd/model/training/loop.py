@@ -13,6 +13,7 @@ from types import FrameType
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -60,18 +61,25 @@ def cosine_rate(step: int, settings: LoopSettings) -> float:
     return floor + (settings.learning_rate - floor) * cosine
 
 
+_signals: list[int] = []
+
+
+def was_stopped() -> bool:
+    """Whether a signal has ended a loop of this process early: then nothing else should be begun."""
+    return bool(_signals)
+
+
 @contextmanager
 def _stop_on_signal() -> Iterator[Callable[[], bool]]:
     """Turn SIGTERM and SIGINT into a flag, so that the loop saves before it stops."""
-    stopped = False
+    _signals.clear()
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
+    def handle(number: int, _frame: FrameType | None) -> None:
+        _signals.append(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: stopped
+        yield was_stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -103,11 +111,12 @@ class Checkpoint:
         """
         if not self.path.exists():
             return 0
-        from safetensors import safe_open
-
-        with safe_open(self.path, "pt") as stream:
-            step = int((stream.metadata() or {})["step"])
-        tensors = load_file(self.path)
+        try:
+            with safe_open(self.path, "pt") as stream:
+                step = int((stream.metadata() or {})["step"])
+            tensors = load_file(self.path)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise ModelError(f"{self.path}: damaged ({error}); remove it to start afresh") from error
         part = {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         try:
             model.load_state_dict(part)

@@ -12,13 +12,13 @@ import torch
 import yaml
 
 from mupd.config import load_schema, schema_faults
-from mupd.errors import Fault, InputFaults
+from mupd.errors import Fault, InputFaults, MupdError
 from mupd.files import write_json
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RECORD_DIM
 from mupd.model.rna_codec import RnaCodec
-from mupd.model.training.loop import LoopSettings
+from mupd.model.training.loop import LoopSettings, was_stopped
 from mupd.model.training.prepare import (
     RawFeatures,
     Spots,
@@ -80,6 +80,32 @@ class Plan:
         return [read_spots(self.her2st, name, self.codec) for name in names]
 
 
+def _data_faults(values: Any, where: str) -> list[Fault]:
+    """Data folders and sections that are not there, and the section that must stay unseen."""
+    data = values.get("data") if isinstance(values, dict) else None
+    if not isinstance(data, dict):
+        return []
+    known = load_schema("train")["properties"]
+    folders = {key: Path(data[key]) for key in known["data"]["properties"] if isinstance(data.get(key), str)}
+    faults = [
+        Fault(f"{where} [data.{key}]", f"no folder {folder}", "a folder")
+        for key, folder in folders.items()
+        if not folder.is_dir()
+    ]
+    sections = values.get("sections", known["sections"]["default"])
+    if not isinstance(sections, list):
+        return faults
+    if HELD_OUT_SECTION in sections:
+        expected = "sections without it: the model's figures are measured on it"
+        faults.append(Fault(f"{where} [sections]", HELD_OUT_SECTION, expected))
+    if "her2st" in folders and folders["her2st"].is_dir():
+        for name in (*sections, HELD_OUT_SECTION):
+            picture = folders["her2st"] / "images" / f"{name}.jpg"
+            if not picture.is_file():
+                faults.append(Fault(f"{where} [sections]", f"no {picture}", "a picture of every section"))
+    return faults
+
+
 def load_plan(path: Path) -> Plan:
     """Read and validate a training configuration.
 
@@ -90,14 +116,11 @@ def load_plan(path: Path) -> Plan:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputFaults(f"training configuration {path}", [Fault(str(path), str(error), "a YAML file")]) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputFaults(f"training configuration {path}", [Fault(str(path), reason, "a YAML file")]) from error
     schema = load_schema("train")
-    faults = schema_faults(values, schema, str(path))
-    if not faults:
-        for key, folder in values["data"].items():
-            if not Path(folder).is_dir():
-                faults.append(Fault(f"{path} [data.{key}]", f"no folder {folder}", "a folder"))
+    faults = schema_faults(values, schema, str(path)) + _data_faults(values, str(path))
     if faults:
         raise InputFaults(f"training configuration {path}", faults)
     filled = {key: part["default"] for key, part in schema["properties"].items() if "default" in part} | values
@@ -194,11 +217,17 @@ def _save(model: MuPDTransformer, ema: dict[str, torch.Tensor], folder: Path) ->
 
 
 def _metrics(plan: Plan) -> None:
+    from mupd.model.training.card import write_card
     from mupd.model.training.facts import write_facts
     from mupd.model.training.measure import measure
 
     write_facts(plan)
-    write_json(plan.out / "metrics.json", measure(plan, MuPDPipeline.from_pretrained(plan.out)))
+    pipeline = MuPDPipeline.from_pretrained(plan.out)
+    metrics = measure(plan, pipeline)
+    write_json(plan.out / "metrics.json", metrics)
+    networks = {"vae": pipeline.vae} | {part: pipeline.transformer(part) for part in ("he", "rna", "text")}
+    parameters = {part: sum(p.numel() for p in network.parameters()) for part, network in networks.items()}
+    write_card(plan, metrics, parameters, HELD_OUT_SECTION)
 
 
 def run_training(config: Path, part: str) -> None:
@@ -208,6 +237,8 @@ def run_training(config: Path, part: str) -> None:
     ------
     InputFaults
         If the configuration or the name of the part is wrong.
+    MupdError
+        If a signal stopped a part; its checkpoint is saved.
     """
     if part != "all" and part not in PARTS:
         raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
@@ -217,3 +248,5 @@ def run_training(config: Path, part: str) -> None:
     for name in PARTS if part == "all" else (part,):
         print(f"mupd train: {name}")
         steps[name](plan)
+        if was_stopped():
+            raise MupdError(f"stopped by a signal while training {name}; run the same command again to go on")
