@@ -22,7 +22,7 @@ def read_json_file(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path.name} of the model: {error}; expected JSON") from error
+        raise ModelError(f"{path.parent.name}/{path.name} of the model: {error}; expected JSON") from error
 
 
 def _symbols(value: Any, where: str) -> tuple[str, ...]:

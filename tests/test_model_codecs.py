@@ -1,0 +1,195 @@
+"""RNA profiles and records as vectors, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tiny_model import BULK_GENES, RNA_DIM, SPOT_GENES, tiny_codec
+
+from mupd.modalities.records import FIELDS
+from mupd.model.record_codec import (
+    BLOCK,
+    RECORD_DIM,
+    encode_record,
+    log_probabilities,
+    named_probabilities,
+    usable_values,
+)
+from mupd.model.rna_codec import KINDS, RnaCodec, fit_panel, panel_values
+
+GENES = list(SPOT_GENES)
+
+
+def log_cp10k(counts: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.log1p(1e4 * counts / counts.sum(1, keepdims=True))
+
+
+def counts_of(n: int, genes: int, seed: int = 0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).negative_binomial(3, 0.02, (n, genes)).astype(np.float64) + 1
+
+
+profiles = st.lists(st.integers(0, 5000), min_size=len(GENES), max_size=len(GENES)).filter(any)
+
+
+@given(counts=profiles, depth=st.floats(1e-3, 1e4))
+def test_panel_values_do_not_depend_on_depth(counts: list[int], depth: float) -> None:
+    """Neither on how deep was sequenced nor on what the profile holds beside the panel."""
+    linear = np.array([counts], np.float64)
+    values = panel_values(log_cp10k(linear), GENES, GENES)
+    np.testing.assert_allclose(panel_values(np.log1p(depth * linear), GENES, GENES), values, rtol=1e-4, atol=1e-4)
+    whole = np.concatenate([linear, [[7.0e5, 3.0]]], axis=1)
+    others = [*GENES, "MT-CO1", "XIST"]
+    np.testing.assert_allclose(panel_values(log_cp10k(whole), others, GENES), values, rtol=1e-3, atol=1e-3)
+    assert np.expm1(values.astype(np.float64)).sum() == pytest.approx(1e4, rel=1e-4)
+
+
+@given(order=st.permutations(range(len(GENES))))
+def test_panel_values_do_not_depend_on_the_order_of_genes(order: list[int]) -> None:
+    counts = counts_of(3, len(GENES))
+    shuffled = panel_values(log_cp10k(counts)[:, order], [GENES[i] for i in order], GENES)
+    np.testing.assert_allclose(shuffled, panel_values(log_cp10k(counts), GENES, GENES), rtol=1e-5)
+
+
+def test_a_missing_gene_is_not_a_zero() -> None:
+    values = panel_values(log_cp10k(counts_of(2, 3)), ["A", "B", "C"], ["B", "X", "A"])
+    assert np.isnan(values[:, 1]).all()
+    assert np.isfinite(values[:, [0, 2]]).all()
+    empty = panel_values(np.zeros((1, 2)), ["A", "B"], ["A", "B"])
+    assert (empty == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_genes_are_filled_by_the_mean(kind: str) -> None:
+    codec = tiny_codec()
+    panel = codec.panels[kind]  # type: ignore[index]
+    values = log_cp10k(counts_of(4, len(panel.genes)))
+    known = list(panel.genes[::2])
+    found = codec.standardise(values[:, ::2], known, kind)  # type: ignore[arg-type]
+    assert (found[:, 1::2] == 0).all()
+    assert (found[:, ::2] != 0).any()
+    # A profile that has the panel's own mean everywhere is the origin.
+    mean = panel.mean[None].astype(np.float64)
+    np.testing.assert_allclose(codec.encode(mean, panel.genes, kind), 0, atol=1e-3)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_encoded() -> None:
+    codec = tiny_codec()
+    values = log_cp10k(counts_of(2, len(GENES)))
+    values[1, 3] = np.nan
+    with pytest.raises(ValueError, match="found 1 values that are not finite"):
+        codec.encode(values, GENES, "spot")
+    values[1, 3] = np.inf
+    with pytest.raises(ValueError, match="not finite"):
+        codec.bulk_as_spot(values, GENES)
+    with pytest.raises(ValueError, match="found none of the model's 50 bulk genes"):
+        codec.encode(np.ones((1, 2)), ["Xist", "Actb"], "bulk")
+
+
+def test_a_full_rank_panel_comes_back_exactly() -> None:
+    counts = counts_of(12, 9)
+    names = [f"G{n}" for n in range(9)]
+    values = panel_values(log_cp10k(counts), names, names)
+    codec = RnaCodec({"spot": fit_panel(values, names, 9), "bulk": fit_panel(values, names, 9)})
+    components = codec.encode(log_cp10k(counts), names, "spot")
+    np.testing.assert_allclose(codec.decode(components, "spot"), values, atol=2e-3)
+    np.testing.assert_allclose(components.std(0, ddof=1), 1, rtol=2e-3)  # whitened
+    np.testing.assert_allclose(components.mean(0), 0, atol=2e-3)
+
+
+def test_fewer_components_lose_only_what_lies_outside() -> None:
+    counts = counts_of(40, 9)
+    names = [f"G{n}" for n in range(9)]
+    values = panel_values(log_cp10k(counts), names, names)
+    errors = []
+    for dim in (1, 3, 6):
+        codec = RnaCodec({"spot": fit_panel(values, names, dim), "bulk": fit_panel(values, names, dim)})
+        errors.append(np.abs(codec.decode(codec.encode(log_cp10k(counts), names, "spot"), "spot") - values).mean())
+    assert errors[0] > errors[1] > errors[2] > 0
+
+
+@given(st.lists(st.floats(-50, 50), min_size=RNA_DIM, max_size=RNA_DIM), st.sampled_from(KINDS))
+def test_decoded_values_are_expression(components: list[float], kind: str) -> None:
+    values = tiny_codec().decode(np.array([components], np.float32), kind)  # type: ignore[arg-type]
+    assert values.dtype == np.float32
+    assert np.isfinite(values).all()
+    assert values.min() >= 0
+
+
+def test_conditions_tell_the_kind() -> None:
+    codec = tiny_codec()
+    components = np.random.default_rng(0).standard_normal((5, RNA_DIM)).astype(np.float32)
+    for kind, flag in (("spot", 0.0), ("bulk", 1.0)):
+        condition = codec.condition(components, kind)  # type: ignore[arg-type]
+        assert condition.shape == (5, RNA_DIM + 1)
+        assert (condition[:, -1] == flag).all()
+    assert codec.genes == sorted(set(SPOT_GENES) | set(BULK_GENES))
+    assert len(set(SPOT_GENES) & set(BULK_GENES)) == 20
+
+
+def test_bulk_as_spot_reads_shared_genes_alone() -> None:
+    codec = tiny_codec()
+    values = log_cp10k(counts_of(2, len(BULK_GENES)))
+    moved = codec.bulk_as_spot(values, BULK_GENES)
+    assert moved.shape == (2, RNA_DIM)
+    z = codec.standardise(values, BULK_GENES, "bulk")
+    only_bulk = [gene not in SPOT_GENES for gene in BULK_GENES]
+    panel = codec.panels["spot"]
+    by_hand = np.zeros((2, len(SPOT_GENES)))
+    for column, gene in enumerate(SPOT_GENES):
+        if gene in BULK_GENES:
+            by_hand[:, column] = z[:, BULK_GENES.index(gene)]
+    assert any(only_bulk)
+    np.testing.assert_allclose(moved, by_hand @ panel.components.T / panel.scale, rtol=1e-4, atol=1e-5)
+
+
+def test_a_codec_is_the_same_after_saving(tmp_path: Path) -> None:
+    codec = tiny_codec()
+    codec.save_pretrained(tmp_path / "rna_codec")
+    again = RnaCodec.from_pretrained(tmp_path / "rna_codec")
+    values = log_cp10k(counts_of(3, len(GENES)))
+    assert np.array_equal(codec.encode(values, GENES, "spot"), again.encode(values, GENES, "spot"))
+    assert again.genes == codec.genes
+
+
+records = st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in FIELDS.items()})
+
+
+@given(records)
+def test_records_come_back_from_their_blocks(record: dict[str, str]) -> None:
+    values, known = encode_record(record)
+    assert values.shape == (len(FIELDS), BLOCK)
+    assert values.numel() == RECORD_DIM
+    assert {field for field, there in zip(FIELDS, known.tolist(), strict=True) if there} == set(record)
+    named = named_probabilities(values)
+    for field in FIELDS:
+        assert list(named[field]) == list(FIELDS[field])
+        if field in record:
+            assert {value for value, share in named[field].items() if share} == {record[field]}
+        else:
+            assert not any(named[field].values())
+    assert not values[~usable_values()].any()
+
+
+@given(st.lists(st.floats(-30, 30), min_size=RECORD_DIM, max_size=RECORD_DIM), st.floats(-5, 5))
+def test_logits_become_distributions_over_a_fields_own_values(logits: list[float], shift: float) -> None:
+    tensor = torch.tensor([logits])
+    found = log_probabilities(tensor).exp()[0]
+    for row in named_probabilities(found).values():
+        assert sum(row.values()) == pytest.approx(1, abs=1e-4)
+    assert not found[~usable_values()].any()
+    torch.testing.assert_close(log_probabilities(tensor + shift).exp()[0], found, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [({"stage": "II"}, "found field 'stage'"), ({"organ": "spleen"}, r"record\['organ'\]: found 'spleen'")],
+)
+def test_records_outside_the_vocabulary(record: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        encode_record(record)
