@@ -26,7 +26,8 @@ from mupd.errors import InputFaults, ModelError, MupdError
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.record_codec import RECORD_DIM
 from mupd.model.training.loop import Checkpoint, LoopSettings, cosine_rate, train, was_stopped
-from mupd.model.training.run import load_plan, run_training
+from mupd.model.training.plan import load_plan
+from mupd.model.training.run import run_training
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mupd.files import write_text
-
-if TYPE_CHECKING:
-    from mupd.model.training.run import Plan
+from mupd.model.training.plan import Plan
 
 PARTS = ("vae", "he", "rna", "text")
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 import mupd
 from mupd.files import write_json
+from mupd.model.training.plan import Plan
 from mupd.model.training.sources import HER2ST_MPP, TRAINED_TILE_SOURCES
-
-if TYPE_CHECKING:
-    from mupd.model.training.run import Plan
 
 _WINDOW_PX = 512
 

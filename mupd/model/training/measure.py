@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,10 @@ from mupd.files import atomic_path, write_json
 from mupd.modalities.tissue import stain_density
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.sampling import HE_WINDOW_PX, he_extra, sample_he_windows
+from mupd.model.training.plan import Plan
 from mupd.model.training.prepare import Spots, log_cp10k
 from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, tissue_windows
 from mupd.progress import track
-
-if TYPE_CHECKING:
-    from mupd.model.training.run import Plan
 
 _TOP_GENES = 250
 _DRAWS = 5

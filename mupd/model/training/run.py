@@ -2,141 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from mupd.config import load_schema, schema_faults
 from mupd.errors import Fault, InputFaults, MupdError
 from mupd.files import write_json
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RECORD_DIM
-from mupd.model.rna_codec import RnaCodec
-from mupd.model.training.loop import LoopSettings, was_stopped
+from mupd.model.training.loop import was_stopped
+from mupd.model.training.plan import Plan, load_plan
 from mupd.model.training.prepare import (
-    RawFeatures,
-    Spots,
     fit_rna_codec,
     is_held_out,
-    read_spots,
 )
 from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import MuPDVAE
 
 PARTS = ("codecs", "vae", "he", "rna", "text", "metrics")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A validated training configuration and what several parts share."""
-
-    name: str
-    her2st: Path
-    tcga: Path
-    tiles: Path
-    work: Path
-    out: Path
-    sections: tuple[str, ...]
-    rna_components: int
-    tile_components: int
-    threads: int
-    parts: dict[str, dict[str, Any]]
-
-    def settings(self, part: str) -> LoopSettings:
-        """Loop settings of a part; what is not given has its default."""
-        known = {field.name for field in fields(LoopSettings)}
-        given = {key: value for key, value in self.parts[part].items() if key in known}
-        return LoopSettings(**({"steps": 1000} | given))
-
-    def network(self, part: str) -> dict[str, Any]:
-        """Size of a part's transformer, where given."""
-        return {
-            key: self.parts[part][key] for key in ("width", "depth", "dropout", "stem_width") if key in self.parts[part]
-        }
-
-    def batch_size(self, part: str, default: int) -> int:
-        """Samples a step."""
-        return int(self.parts[part].get("batch_size", default))
-
-    @cached_property
-    def codec(self) -> RnaCodec:
-        """The RNA codec that the part ``codecs`` has written."""
-        return RnaCodec.from_pretrained(self.out / "rna_codec")
-
-    @cached_property
-    def raw(self) -> RawFeatures:
-        """Backbone features of training tiles, kept in the work folder."""
-        return RawFeatures(self.work / "features")
-
-    def spots(self, names: tuple[str, ...]) -> list[Spots]:
-        """Sections with pictures, spots and RNA."""
-        return [read_spots(self.her2st, name, self.codec) for name in names]
-
-
-def _data_faults(values: Any, where: str) -> list[Fault]:
-    """Data folders and sections that are not there, and the section that must stay unseen."""
-    data = values.get("data") if isinstance(values, dict) else None
-    if not isinstance(data, dict):
-        return []
-    known = load_schema("train")["properties"]
-    folders = {key: Path(data[key]) for key in known["data"]["properties"] if isinstance(data.get(key), str)}
-    faults = [
-        Fault(f"{where} [data.{key}]", f"no folder {folder}", "a folder")
-        for key, folder in folders.items()
-        if not folder.is_dir()
-    ]
-    sections = values.get("sections", known["sections"]["default"])
-    if not isinstance(sections, list):
-        return faults
-    if HELD_OUT_SECTION in sections:
-        expected = "sections without it: the model's figures are measured on it"
-        faults.append(Fault(f"{where} [sections]", HELD_OUT_SECTION, expected))
-    if "her2st" in folders and folders["her2st"].is_dir():
-        for name in (*sections, HELD_OUT_SECTION):
-            picture = folders["her2st"] / "images" / f"{name}.jpg"
-            if not picture.is_file():
-                faults.append(Fault(f"{where} [sections]", f"no {picture}", "a picture of every section"))
-    return faults
-
-
-def load_plan(path: Path) -> Plan:
-    """Read and validate a training configuration.
-
-    Raises
-    ------
-    InputFaults
-        With every fault at once; data folders that are not there are faults too.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputFaults(f"training configuration {path}", [Fault(str(path), reason, "a YAML file")]) from error
-    schema = load_schema("train")
-    faults = schema_faults(values, schema, str(path)) + _data_faults(values, str(path))
-    if faults:
-        raise InputFaults(f"training configuration {path}", faults)
-    filled = {key: part["default"] for key, part in schema["properties"].items() if "default" in part} | values
-    return Plan(
-        name=filled["name"],
-        her2st=Path(filled["data"]["her2st"]),
-        tcga=Path(filled["data"]["tcga"]),
-        tiles=Path(filled["data"]["tiles"]),
-        work=Path(filled["work"]),
-        out=Path(filled["out"]),
-        sections=tuple(filled["sections"]),
-        rna_components=filled["rna_components"],
-        tile_components=filled["tile_components"],
-        threads=filled["threads"],
-        parts={part: filled[part] for part in ("vae", "he", "rna", "text")},
-    )
 
 
 def _codecs(plan: Plan) -> None:
