@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from mupd.config import Config
 from mupd.errors import Fault, InputFaults
-from mupd.sheet import Sheet, cases_of_shard
+from mupd.ids import shard_of
+from mupd.sheet import Sheet, SheetCase
 
 
-def inputs_of_shard(sheet: Sheet, config: Config, index: int) -> list[str]:
-    """Files named in the shard's rows, then the cohort tables."""
-    files: list[str] = []
-    for case in cases_of_shard(sheet, index, config.shards):
-        files += [str(path) for path in (case.he, case.rna, case.text) if path is not None]
+def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
+    """The cases of each shard that holds any, in the order of the sheet; shards ascending."""
+    found: dict[int, list[SheetCase]] = {}
+    for case in sheet.cases:
+        found.setdefault(shard_of(case.case_id, shards), []).append(case)
+    return dict(sorted(found.items()))
+
+
+def inputs_of(cases: Sequence[SheetCase], config: Config) -> list[str]:
+    """Files named in the rows of some cases, then the cohort tables."""
+    files = {str(path) for case in cases for path in (case.he, case.rna, case.text) if path is not None}
     tables = [path for path in (config.tables.rna, config.tables.text) if path is not None]
-    return sorted(set(files)) + tables
+    return sorted(files) + tables
+
+
+def refuse_braces(sheet: Sheet, config: Config) -> None:
+    """Snakemake takes ``{...}`` in a path for a wildcard and cannot be told otherwise.
+
+    Raises
+    ------
+    InputFaults
+        With every path that has a brace.
+    """
+    named = [(f"configuration [{key}]", getattr(config, key)) for key in ("outdir", "model")]
+    named += [(f"configuration [tables.{key}]", getattr(config.tables, key)) for key in ("rna", "text")]
+    for case in sheet.cases:
+        where = f"{sheet.path.name}:{case.line}"
+        named += [(f"{where} [{key}]", str(getattr(case, key) or "")) for key in ("he", "rna", "text")]
+    faults = [
+        Fault(where, repr(path), "a path without braces: the workflow reads them as wildcards")
+        for where, path in named
+        if path and ("{" in path or "}" in path)
+    ]
+    if faults:
+        raise InputFaults(f"sample sheet {config.cases}", faults)
 
 
 def model_files(config: Config) -> list[str]:
@@ -36,12 +65,10 @@ def model_files(config: Config) -> list[str]:
     return [str(index), *sorted(str(path) for path in folder.glob("*/*.safetensors"))]
 
 
-def rows_digest(sheet: Sheet, config: Config, index: int | None) -> str:
-    """Short SHA-256 of the rows of a shard, or of the whole sheet (None); line numbers do not count."""
-    cases = sheet.cases if index is None else cases_of_shard(sheet, index, config.shards)
+def rows_digest(cases: Sequence[SheetCase]) -> str:
+    """Short SHA-256 of the rows of some cases; line numbers do not count."""
     digest = hashlib.sha256()
     for case in cases:
-        values = asdict(case)
-        values.pop("line")
-        digest.update(repr(sorted((key, str(value)) for key, value in values.items())).encode())
+        values = sorted((name, str(value)) for name, value in vars(case).items() if name != "line")
+        digest.update(repr(values).encode())
     return digest.hexdigest()[:16]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from mupd.config import load_config, load_schema, parse_config
 from mupd.errors import InputFaults
 from mupd.ids import is_case_id, seed_of, shard_name, shard_of
-from mupd.shards import inputs_of_shard, model_files, rows_digest
-from mupd.sheet import filled_shards, read_sheet
+from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
+from mupd.sheet import cases_of_shard, filled_shards, read_sheet
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -163,17 +163,37 @@ def cohort(folder: Path, cases: list[str], **values: Any) -> Any:
 def test_a_shard_depends_on_its_own_rows_and_files(tmp_path: Path) -> None:
     names = [f"C{number}" for number in range(12)]
     config, sheet = cohort(tmp_path, names)
-    digests = {index: rows_digest(sheet, config, index) for index in filled_shards(sheet, 4)}
+    parted = cases_by_shard(sheet, 4)
+    assert list(parted) == filled_shards(sheet, 4)
+    digests = {index: rows_digest(cases) for index, cases in parted.items()}
     assert len(set(digests.values())) == len(digests) > 1
-    for index in digests:
+    for index, cases in parted.items():
+        assert tuple(cases) == cases_of_shard(sheet, index, 4)
         own = [str(tmp_path / f"{name}.txt") for name in names if shard_of(name, 4) == index]
-        assert inputs_of_shard(sheet, config, index) == [*sorted(own), str(tmp_path / "table.csv")]
+        assert inputs_of(cases, config) == [*sorted(own), str(tmp_path / "table.csv")]
     # One more case at the top, and a note on another.
-    config, grown = cohort(tmp_path, ["new", *names], C5="changed")
+    _, grown = cohort(tmp_path, ["new", *names], C5="changed")
     changed = {shard_of("new", 4), shard_of("C5", 4)}
-    for index, digest in digests.items():
-        assert (rows_digest(grown, config, index) != digest) == (index in changed)
-    assert rows_digest(grown, config, None) != rows_digest(sheet, config, None)
+    for index, cases in cases_by_shard(grown, 4).items():
+        assert (rows_digest(cases) != digests.get(index)) == (index in changed)
+    assert rows_digest(grown.cases) != rows_digest(sheet.cases)
+
+
+def test_braces_in_paths_are_refused_before_snakemake_stumbles(tmp_path: Path) -> None:
+    config, sheet = cohort(tmp_path, ["A", "B"])
+    refuse_braces(sheet, config)
+    (tmp_path / "{x}.txt").touch()
+    (tmp_path / "cases.tsv").write_text("case_id\ttext\nA\tA.txt\nB\t{x}.txt\n")
+    settings = {"cases": str(tmp_path / "cases.tsv"), "outdir": "re{sults", "model": "m}"}
+    braces = parse_config(settings, "x")
+    with pytest.raises(InputFaults) as caught:
+        refuse_braces(read_sheet(braces), braces)
+    assert caught.value.exit_code == 2
+    assert [fault.where for fault in caught.value.faults] == [
+        "configuration [outdir]",
+        "configuration [model]",
+        "cases.tsv:3 [text]",
+    ]
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:

