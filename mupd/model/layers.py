@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,17 @@ class ChannelNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5) * self.gain
 
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The layer with weight and bias 0: what it feeds begins as the identity."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 class ResBlock(nn.Module):
     """ChannelNorm, SiLU, 3x3 convolution, twice, around an identity; optional scale-shift by a vector."""
 
@@ -33,14 +45,10 @@ class ResBlock(nn.Module):
         self.norm1 = ChannelNorm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = ChannelNorm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        self.conv2 = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
         self.modulation: nn.Linear | None = None
         if modulation_dim is not None:
-            self.modulation = nn.Linear(modulation_dim, 2 * channels)
-            nn.init.zeros_(self.modulation.weight)
-            nn.init.zeros_(self.modulation.bias)
+            self.modulation = zeroed(nn.Linear(modulation_dim, 2 * channels))
 
     def forward(self, x: Tensor, modulation: Tensor | None = None) -> Tensor:
         """`x` is (batch, channels, height, width); `modulation` is (batch, modulation_dim)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -61,13 +62,18 @@ class Given:
     text: NDArray[np.float32] | None = None
 
 
-def _load(kind: type[MuPDVAE] | type[MuPDTransformer], folder: Path) -> MuPDVAE | MuPDTransformer:
+Network = TypeVar("Network", MuPDVAE, MuPDTransformer)
+
+
+def _load(kind: type[Network], folder: Path, device: str) -> Network:
     """Load one network; safetensors only, and every tensor has to be there."""
     weights = folder / "diffusion_pytorch_model.safetensors"
     if not weights.exists():
         raise ModelError(f"{folder}: found no {weights.name}; expected weights as safetensors (pickles are refused)")
     try:
-        model, info = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        # With output_loading_info diffusers returns a pair, which its annotation does not say.
+        loaded: Any = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        model, info = loaded
     except (OSError, ValueError, RuntimeError, SafetensorError, TypeError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
     if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
@@ -75,7 +81,7 @@ def _load(kind: type[MuPDVAE] | type[MuPDTransformer], folder: Path) -> MuPDVAE 
             f"{folder}: config and tensors disagree: missing {info['missing_keys'][:3]}, "
             f"unexpected {info['unexpected_keys'][:3]}, of another shape {info['mismatched_keys'][:3]}"
         )
-    return model.eval()
+    return model.eval().to(device)
 
 
 def model_sha256(folder: Path) -> str:
@@ -130,13 +136,12 @@ class MuPDPipeline:
     @cached_property
     def vae(self) -> MuPDVAE:
         """The H&E autoencoder."""
-        return _load(MuPDVAE, self.folder / "vae").to(self.device)  # type: ignore[return-value]
+        return _load(MuPDVAE, self.folder / "vae", self.device)
 
     def transformer(self, target: str) -> MuPDTransformer:
         """The transformer of a target, loaded once."""
         if target not in self._transformers:
-            loaded = _load(MuPDTransformer, self.folder / f"transformer_{target}")
-            self._transformers[target] = loaded.to(self.device)  # type: ignore[assignment]
+            self._transformers[target] = _load(MuPDTransformer, self.folder / f"transformer_{target}", self.device)
         return self._transformers[target]
 
     @cached_property

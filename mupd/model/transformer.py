@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d, timestep_embedding
+from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d, timestep_embedding, zeroed
 
 Conditions = dict[str, tuple[Tensor, Tensor]]
 """Stream name to (tokens (batch, n, dim), mask (batch, n) bool; a row without True = absent)."""
@@ -116,9 +116,7 @@ class LatentStem(nn.Module):
         self.join = nn.Conv2d(2 * stem, stem, 3, padding=1)
         self.up_blocks = nn.ModuleList([ResBlock(stem, width) for _ in range(blocks)])
         self.last_norm = ChannelNorm(stem)
-        self.last = nn.Conv2d(stem, channels, 3, padding=1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.last = zeroed(nn.Conv2d(stem, channels, 3, padding=1))
 
     def tokens(self, x: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Tokens (batch, n, width), the features to skip over the transformer, and the grid."""
@@ -148,9 +146,7 @@ class VectorStem(nn.Module):
         self.first = nn.Linear(dim // tokens, width)
         self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
         self.last_norm = nn.LayerNorm(width)
-        self.last = nn.Linear(width, dim // tokens)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.last = zeroed(nn.Linear(width, dim // tokens))
 
     def tokens(self, x: Tensor) -> Tensor:
         """(batch, dim) to (batch, tokens, width)."""
@@ -161,7 +157,7 @@ class VectorStem(nn.Module):
         return self.last(self.last_norm(tokens)).flatten(1)
 
 
-class MuPDTransformer(ModelMixin, ConfigMixin):
+class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Velocity field of one target under a linear interpolant from noise (t = 0) to data (t = 1).
 
     Parameters
@@ -201,9 +197,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):
         )
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.extra = nn.Sequential(nn.Linear(extra_dim, width), nn.SiLU(), nn.Linear(width, width))
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        nn.init.zeros_(self.modulation[1].weight)
-        nn.init.zeros_(self.modulation[1].bias)
+        self.modulation = nn.Sequential(nn.SiLU(), zeroed(nn.Linear(width, 6 * width)))
         self.stem: LatentStem | VectorStem
         if target == "he":
             self.stem = LatentStem(channels, stem_width, width, stem_blocks)

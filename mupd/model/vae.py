@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +14,7 @@ DOWNSAMPLE = 8
 _UNSHUFFLE = 4
 
 
-class MuPDVAE(ModelMixin, ConfigMixin):
+class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Convolutional autoencoder with unit-variance latents and a decoder that tolerates noise.
 
     The rate is set not by a KL weight but by a fixed noise: latents are standardised per channel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import mupd
@@ -37,7 +39,7 @@ def write_facts(plan: Plan) -> None:
                 haematoxylin, eosin = stain_density(window)
                 densities.append((haematoxylin[mask].mean(), eosin[mask].mean()))
     spread = np.percentile(np.array(densities), [0.5, 99.5], axis=0)
-    reference = {
+    reference: dict[str, Any] = {
         # Half as much again as the training windows' own range on either side.
         "haematoxylin_od": _widened(spread[:, 0]),
         "eosin_od": _widened(spread[:, 1]),

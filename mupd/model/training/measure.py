@@ -105,7 +105,8 @@ def measure_rna_to_he(pipeline: MuPDPipeline, section: Spots, grid: Path) -> Met
     correlation = {name: float(np.corrcoef(values, truth)[0, 1]) for name, values in found.items()}
     pairs = np.stack([found["own"], truth], 1)
     rng = np.random.default_rng(0)
-    boot = [np.corrcoef(pairs[rng.integers(len(pairs), size=len(pairs))].T)[0, 1] for _ in range(1000)]
+    samples = (pairs[rng.integers(len(pairs), size=len(pairs))] for _ in range(1000))
+    boot = [float(np.corrcoef(sample[:, 0], sample[:, 1])[0, 1]) for sample in samples]
     interval = [round(float(v), 3) for v in np.percentile(boot, [2.5, 97.5])]
     note = f"Pearson over {len(centres)} spots of held-out section {HELD_OUT_SECTION}; baseline: conditions shuffled"
     return {"RNA to H&E: haematoxylin density": _entry(correlation["own"], correlation["shuffled"], note, interval)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -113,9 +113,13 @@ def organ_tiles(table: pd.DataFrame) -> NDArray[np.uint8]:
     return np.stack(tiles)
 
 
-def augmented(tiles: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Two of the eight orientations: as it is, and transposed."""
-    return [tiles, np.ascontiguousarray(tiles.transpose(0, 2, 1, 3))]
+_TURNS = 2
+
+
+def _oriented_spot_tiles(section: Spots, turn: int) -> NDArray[np.uint8]:
+    """Tiles around spots in one of two of their eight orientations: as they are, and transposed."""
+    tiles = spot_tiles(section)
+    return tiles if turn == 0 else np.ascontiguousarray(tiles.transpose(0, 2, 1, 3))
 
 
 class RawFeatures:
@@ -143,10 +147,8 @@ class RawFeatures:
 
     def spots(self, section: Spots) -> list[NDArray[np.float32]]:
         """(spots, 2560) for each of two orientations of the tiles around a section's spots."""
-        return [
-            self._kept(f"spots-{section.name}-{turn}", lambda turn=turn: augmented(spot_tiles(section))[turn])
-            for turn in range(2)
-        ]
+        oriented = [partial(_oriented_spot_tiles, section, turn) for turn in range(_TURNS)]
+        return [self._kept(f"spots-{section.name}-{turn}", tiles) for turn, tiles in enumerate(oriented)]
 
     def organs(self, table: pd.DataFrame) -> NDArray[np.float32]:
         """(rows of the table, 2560)."""

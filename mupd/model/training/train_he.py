@@ -79,7 +79,7 @@ class HePairs:
                     spot = int(rng.integers(len(section.xy_px)))
                     centre = section.xy_px[spot] + rng.uniform(-JITTER_PX, JITTER_PX, 2)
                     x, y = np.rint(centre).astype(int) - HE_WINDOW_PX // 2
-                    noise = RNA_NOISE * rng.standard_normal(dim).astype(np.float32)
+                    noise = RNA_NOISE * rng.standard_normal((dim,), np.float32)
                     noise[-1] = 0  # the kind of profile is known exactly
                     rna[i, 0] = torch.from_numpy(section.conditions[spot] + noise)
                     has_rna[i] = rng.random() >= STREAM_DROPOUT

@@ -25,7 +25,8 @@ from mupd.model.transformer import Conditions, MuPDTransformer
 
 Rows = list[NDArray[np.float32] | None]
 FEATURE_NOISE = 0.3
-RNA_NOISE = 0.3
+RNA_NOISE = 1.0
+"""Noise on RNA conditions of records: few hundred patients are soon known by heart."""
 _MOST_CHUNKS = 8
 
 
