@@ -53,5 +53,11 @@ def index_of(wildcards):
     return SHARDS[wildcards.shard]
 
 
+def model_facts(name):
+    """A file of figures in the model's folder, where it has one: new figures change verdicts and pages."""
+    path = Path(CONFIG.model) / name
+    return [path] if path.exists() else []
+
+
 wildcard_constraints:
     shard=r"shard-\d{4}",

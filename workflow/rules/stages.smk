@@ -46,6 +46,7 @@ rule check:
     input:
         generated=OUT / "generated/{shard}.json",
         inventory=OUT / "intake/{shard}.parquet",
+        reference=model_facts("reference.json"),
     output:
         OUT / "checked/{shard}.parquet",
     params:
@@ -65,6 +66,7 @@ rule export:
         checked=OUT / "checked/{shard}.parquet",
         generated=OUT / "generated/{shard}.json",
         inventory=OUT / "intake/{shard}.parquet",
+        reliability=model_facts("reliability.json"),
     output:
         OUT / "exported/{shard}.json",
     params:
@@ -84,6 +86,7 @@ rule cohort:
         exported=expand(OUT / "exported/{shard}.json", shard=SHARDS),
         checked=expand(OUT / "checked/{shard}.parquet", shard=SHARDS),
         inventory=expand(OUT / "intake/{shard}.parquet", shard=SHARDS),
+        metrics=model_facts("metrics.json"),
     output:
         manifest=OUT / "manifest.tsv",
         cohort=OUT / "cohort/cohort.h5mu",

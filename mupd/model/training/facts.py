@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import mupd
 from mupd.files import write_json
+from mupd.modalities.tissue import stain_density, tissue_mask
 from mupd.model.training.plan import Plan
-from mupd.model.training.sources import HER2ST_MPP, TRAINED_TILE_SOURCES
+from mupd.model.training.sources import HER2ST_MPP, TRAINED_TILE_SOURCES, read_tiles, tissue_windows
 
 _WINDOW_PX = 512
 
 
 def write_facts(plan: Plan) -> None:
     """Write model_index.json, genes.json and reference.json."""
-    from mupd.modalities.tissue import stain_density, tissue_mask
-    from mupd.model.training.sources import tissue_windows
-
     codec = plan.codec
     index = {
         "name": plan.name,
@@ -28,16 +27,18 @@ def write_facts(plan: Plan) -> None:
     }
     write_json(plan.out / "model_index.json", index)
     write_json(plan.out / "genes.json", codec.genes)
-    densities = []
+    windows = [np.asarray(Image.open(path).convert("RGB")) for path in read_tiles(plan.tiles)["path"][::4]]
     rng = np.random.default_rng(0)
     for section in plan.spots(plan.sections):
         corners = tissue_windows(section.image, _WINDOW_PX, 128)
         for y, x in corners[rng.choice(len(corners), min(40, len(corners)), replace=False)]:
-            window = section.image[y : y + _WINDOW_PX, x : x + _WINDOW_PX]
-            mask = tissue_mask(window)
-            if mask.any():
-                haematoxylin, eosin = stain_density(window)
-                densities.append((haematoxylin[mask].mean(), eosin[mask].mean()))
+            windows.append(section.image[y : y + _WINDOW_PX, x : x + _WINDOW_PX])
+    densities = []
+    for window in windows:
+        mask = tissue_mask(window)
+        if mask.any():
+            haematoxylin, eosin = stain_density(window)
+            densities.append((haematoxylin[mask].mean(), eosin[mask].mean()))
     spread = np.percentile(np.array(densities), [0.5, 99.5], axis=0)
     reference: dict[str, Any] = {
         # Half as much again as the training windows' own range on either side.
