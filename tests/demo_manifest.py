@@ -22,7 +22,7 @@ class Expected:
     why: str = ""
 
 
-LET_IN = Expected("measured", "no", "", reason="let in by intake.allow_synthetic")
+LET_IN = Expected("measured", "yes", "", reason="let in by intake.allow_synthetic")
 MEASURED = Expected("measured", "no", "")
 
 

@@ -196,3 +196,32 @@ def test_a_second_run_gives_the_same_values(finished: tuple[Config, Any]) -> Non
     for name, table in before.mod.items():
         pd.testing.assert_frame_equal(table.to_df(), after[name].to_df())
     assert not list((config.out / "cohort").glob(".tmp-*"))
+
+
+def test_an_input_let_in_with_synthetic_marks_stays_synthetic(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from mupd.cohort.manifest import manifest_rows
+    from mupd.ids import shard_name
+    from mupd.inventory import read_inventory, write_inventory
+
+    config = make_cohort(tmp_path)
+    for shard in range(config.shards):
+        path = config.out / "intake" / f"{shard_name(shard)}.parquet"
+        if path.exists():
+            cases = read_inventory(path)
+            for case in cases:
+                for modality, entry in case.entries.items():
+                    if entry.status == "measured":
+                        facts = entry.facts | {"synthetic_input": "let in"}
+                        case.entries[modality] = replace(entry, facts=facts)
+            write_inventory(path, cases)
+    run(config)
+    cohort = read(config)
+    for table in cohort.mod.values():
+        assert table.obs.synthetic.all()
+        assert all(name.startswith("SYN-") for name in table.obs_names)
+    rows = [row for row in manifest_rows(gather(config)) if row["status"] == "measured"]
+    assert rows
+    assert {row["synthetic"] for row in rows} == {"yes"}
+    assert "synthetic input" in (config.out / "report.html").read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from mupd.ids import MODALITIES, Modality, shard_name
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, read_inventory, tasks_of
 from mupd.store import DrawMeta, read_index
 
-State = Literal["measured", "accepted", "rejected", "failed"]
+State = Literal["measured", "let_in", "accepted", "rejected", "failed"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,14 @@ class Part:
     @property
     def state(self) -> State:
         """What a reader wants to know first."""
-        return "measured" if self.entry.status == "measured" else self.verdict  # type: ignore[return-value]
+        if self.entry.status == "measured":
+            return "let_in" if self.let_in else "measured"
+        return self.verdict  # type: ignore[return-value]
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the input carries synthetic marks and was let in by ``intake.allow_synthetic``."""
+        return "synthetic_input" in self.entry.facts
 
     @property
     def reason(self) -> str:

@@ -55,7 +55,7 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
                 part.entry.status,
                 part.reason,
                 part.task,
-                "yes" if artifacts else "no",
+                "yes" if artifacts or part.let_in else "no",
                 ";".join(item.path for item in artifacts),
                 part.verdict,
                 part.why,

@@ -28,6 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"he": "H&E", "rna": "RNA", "text": "Text"}
 STATES: dict[State, str] = {
     "measured": "measured",
+    "let_in": "synthetic input",
     "accepted": "synthetic",
     "rejected": "rejected",
     "failed": "failed",
@@ -97,10 +98,10 @@ def _checks(part: Part) -> list[dict[str, str]]:
     return rows
 
 
-def _pictures(values: CaseValues) -> list[dict[str, Any]]:
+def _pictures(values: CaseValues, let_in: bool) -> list[dict[str, Any]]:
     shown = []
     for picture in values.he.pictures if values.he else ():
-        synthetic = picture.draw is not None
+        synthetic = picture.draw is not None or let_in
         width, height = picture.size_px
         size = f"{width:,} x {height:,} px"
         if picture.mpp:
@@ -169,6 +170,10 @@ def _part_view(part: Part) -> dict[str, Any]:
     }
 
 
+def _needs_a_look(part: dict[str, Any]) -> bool:
+    return bool(part["why"]) or part["status"] == "unusable" or part["state"] == "let_in"
+
+
 def _search(case: CohortCase) -> str:
     inventory = case.inventory
     return " ".join([case.case_id, inventory.organ, inventory.diagnosis, *inventory.extra.values()]).lower()
@@ -184,14 +189,14 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -
         "label": " \u00b7 ".join(word for word in label if word),
         "extra": inventory.extra,
         "parts": {part["modality"]: part for part in parts},
-        "pictures": _pictures(values),
+        "pictures": _pictures(values, case.parts["he"].let_in),
         "pictured": pictured,
         "plot": plot,
         "text": None if values.text is None else _text(values.text),
         "he": values.he,
         "rna": values.rna,
         "problems": values.problems,
-        "attention": any(part["why"] or part["status"] == "unusable" for part in parts) or bool(values.problems),
+        "attention": any(_needs_a_look(part) for part in parts) or bool(values.problems),
         "synthetic": any(part["state"] == "accepted" for part in parts),
         "search": _search(case),
     }
@@ -209,7 +214,8 @@ def _summary(cases: Sequence[CohortCase]) -> dict[str, Any]:
             at += share
         bars.append({"name": NAMES[modality], "pieces": [piece for piece in pieces if piece["n"]]})
     statuses = Counter(case.parts[m].entry.status for case in cases for m in MODALITIES)
-    return {"bars": bars, "statuses": statuses, "draws": draws}
+    let_in = sum(counts["let_in"] for counts in states.values())
+    return {"bars": bars, "statuses": statuses, "draws": draws, "let_in": let_in}
 
 
 def write_report(
@@ -274,12 +280,7 @@ def write_report(
         model_sha256=model[1],
         summary=_summary(cases),
         overview=overview,
-        attention=[
-            (row["id"], part)
-            for row in overview
-            for part in row["parts"]
-            if part["why"] or part["status"] == "unusable"
-        ],
+        attention=[(row["id"], part) for row in overview for part in row["parts"] if _needs_a_look(part)],
         metrics=read_metrics(Path(config.model)),
         cases=views(),
         n_cases=len(cases),
