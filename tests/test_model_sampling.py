@@ -16,6 +16,7 @@ from torch import Tensor
 from mupd.model import sampling
 from mupd.model.sampling import (
     NATIVE_MPP,
+    STRIDE,
     WINDOW,
     Velocity,
     decode_region,
@@ -27,6 +28,7 @@ from mupd.model.sampling import (
     sampling_times,
     to_uint8,
     window_starts,
+    window_weight,
 )
 from mupd.model.transformer import Conditions, MuPDTransformer
 from mupd.model.vae import MuPDVAE
@@ -90,7 +92,7 @@ def test_extra_tells_scale_and_whether_it_is_known() -> None:
     assert he_extra(NATIVE_MPP / 2).tolist() == [-1, 1]
 
 
-@given(length=st.integers(WINDOW, 400), step=st.integers(0, 9))
+@given(length=st.integers(WINDOW, 400), step=st.integers(0, 99))
 def test_windows_cover_a_side_and_stay_inside(length: int, step: int) -> None:
     starts = window_starts(length, step)
     covered = np.zeros(length, int)
@@ -99,13 +101,24 @@ def test_windows_cover_a_side_and_stay_inside(length: int, step: int) -> None:
         covered[start : start + WINDOW] += 1
     assert covered.min() >= 1
     assert covered.max() <= 3
-    assert len(starts) <= length // WINDOW + 2
+    assert len(starts) <= length // STRIDE + 2
 
 
 def test_the_grid_of_windows_moves() -> None:
-    assert window_starts(4 * WINDOW, 0) == [0, 16, 32, 48]
-    assert window_starts(4 * WINDOW, 1) == [0, 8, 24, 40, 48]
-    assert window_starts(4 * WINDOW, 2) == window_starts(4 * WINDOW, 0)
+    assert window_starts(4 * WINDOW, 0) == [0, 12, 24, 36, 48]
+    assert window_starts(4 * WINDOW, 5) == [0, 7, 19, 31, 43, 48]
+    assert window_starts(4 * WINDOW, 12) == window_starts(4 * WINDOW, 0)
+    assert len({(7 * step) % STRIDE for step in range(STRIDE)}) == STRIDE
+    assert len({(5 * step) % STRIDE for step in range(STRIDE)}) == STRIDE
+
+
+def test_windows_fade_into_each_other() -> None:
+    weight = window_weight()
+    assert weight.shape == (WINDOW, WINDOW)
+    assert weight.max() == 1
+    assert weight[0, 0] == weight.min() > 0
+    shared = weight[WINDOW // 2, STRIDE:] + weight[WINDOW // 2, : WINDOW - STRIDE]
+    torch.testing.assert_close(shared, torch.ones(WINDOW - STRIDE))
 
 
 @pytest.mark.parametrize("shape", [(WINDOW, WINDOW), (40, 24), (17, 64)])

@@ -94,13 +94,25 @@ def sample_he_windows(
     return to_uint8(vae.decode(latents))
 
 
-def window_starts(length: int, step: int) -> list[int]:
-    """Starts of the windows that cover one side in one step; the grid moves by half a window each step.
+STRIDE = WINDOW - 4
+"""Step of the grid of windows: neighbours share 4 latents, over which they are faded into each other."""
+
+
+def window_starts(length: int, offset: int) -> list[int]:
+    """Starts of the windows that cover one side, the grid moved back by `offset` latents.
 
     Every window lies inside: at the ends it is pushed inward and overlaps its neighbour.
     """
-    offset = (step % 2) * (WINDOW // 2)
-    return sorted({min(max(start, 0), length - WINDOW) for start in range(-offset, length, WINDOW)})
+    starts = range(-(offset % STRIDE), length - WINDOW + STRIDE, STRIDE)
+    return sorted({min(max(start, 0), length - WINDOW) for start in starts})
+
+
+def window_weight() -> Tensor:
+    """Weight (WINDOW, WINDOW) of a window's places: 1 inside, falling off over the shared latents."""
+    shared = WINDOW - STRIDE
+    ramp = (torch.arange(WINDOW) + 1).clamp(max=shared + 1) / (shared + 1)
+    side = torch.minimum(ramp, ramp.flip(0))
+    return side[:, None] * side[None]
 
 
 def denoise_region(
@@ -112,12 +124,11 @@ def denoise_region(
 ) -> Tensor:
     """Integrate a region larger than the window, all windows together.
 
-    At each step the region is cut into adjoining windows, and the grid of cuts moves by half a
-    window from step to step, rows and columns in turn: no place is at a border for long, so that
-    what is denoised apart grows together, at the cost of about one pass a step. Where windows
-    overlap at the region's ends their velocities are averaged, so that all of a window is at the
-    same time. Batches have a fixed size (the last is filled up), so that the result does not
-    depend on the region's other windows.
+    At each step windows cover the region, and their grid moves from step to step, so that every
+    place is at a border in few of the steps. Where windows overlap, their velocities are faded
+    into each other, so that what is denoised apart grows together without a seam. Batches have a
+    fixed size (the last is filled up), so that the result does not depend on the region's other
+    windows.
 
     Parameters
     ----------
@@ -141,9 +152,11 @@ def denoise_region(
     if min(height, width) < WINDOW:
         raise ValueError(f"noise: found {height} x {width} latents; expected at least {WINDOW} x {WINDOW}")
     x = noise
+    weight = window_weight().to(noise)
     times = sampling_times(steps)
     for step in range(steps):
-        ys, xs = window_starts(height, step // 2), window_starts(width, (step + 1) // 2)
+        # 7 and 5 share no factor with the stride: all offsets are visited before one comes again.
+        ys, xs = window_starts(height, 7 * step), window_starts(width, 5 * step)
         corners = np.array([(top, left) for top in ys for left in xs], np.int64)
         change, covered = torch.zeros_like(x), torch.zeros_like(x[:1])
         for start in range(0, len(corners), batch_size):
@@ -152,8 +165,8 @@ def denoise_region(
             windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
             t = torch.full((batch_size,), times[step], dtype=x.dtype, device=x.device)
             for (top, left), velocity in zip(chosen, velocity_of(filled)(windows, t), strict=False):
-                change[:, top : top + WINDOW, left : left + WINDOW] += velocity
-                covered[:, top : top + WINDOW, left : left + WINDOW] += 1
+                change[:, top : top + WINDOW, left : left + WINDOW] += weight * velocity
+                covered[:, top : top + WINDOW, left : left + WINDOW] += weight
         x = x + (times[step + 1] - times[step]) * change / covered
         if on_step is not None:
             on_step()
