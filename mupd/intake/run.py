@@ -46,7 +46,7 @@ def run_shard(config: Config, shard: int) -> Path:
     ModelError
         If the model folder has no list of genes.
     """
-    cases = cases_of_shard(read_sheet(config, check_files=False), shard, config.shards)
+    cases = cases_of_shard(read_sheet(config), shard, config.shards)
     genes = model_genes(config)
     inventories = [inventory_of(case, config, genes) for case in track(cases, f"intake {shard_name(shard)}")]
     path = config.out / "intake" / f"{shard_name(shard)}.parquet"
