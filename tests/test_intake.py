@@ -170,6 +170,9 @@ def test_synthetic_inputs_are_refused_unless_named(tmp_path: Path, write_sheet: 
         assert "allow_synthetic" in case.entries[modality].reason
     allowed = make_config(sheet, intake={"allow_synthetic": ["renamed.*"]})
     assert statuses(status_rows(allowed)[0]) == "missing measured unusable"
+    stream = io.StringIO()
+    render_status(status_rows(allowed), allowed, Console(width=200, file=stream))
+    assert "but synthetic: let in by intake.allow_synthetic" in stream.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,9 @@ def _cell(entry: Entry) -> Text:
     symbol, colour = _LOOK[entry.status]
     # Text, not markup: a reason may hold brackets of the file that it quotes.
     cell = Text(f"{symbol} {entry.status}", style=colour)
-    if entry.status == "unusable":
+    if "synthetic_input" in entry.facts:
+        cell.append("\nbut synthetic: let in by intake.allow_synthetic", style="magenta")
+    elif entry.status == "unusable":
         cell.append(f"\n{entry.reason}", style="dim")
     return cell
 
