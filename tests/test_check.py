@@ -338,3 +338,23 @@ def test_windows_lie_inside_and_reach_every_edge(width: int, height: int) -> Non
     assert all(x + min(WINDOW_PX, width) <= width and y + min(WINDOW_PX, height) <= height for x, y in windows)
     assert windows[-1] == (max(0, width - WINDOW_PX), max(0, height - WINDOW_PX))
     assert tissue_windows(~mask, (width, height)) == []
+
+
+def test_a_sparse_tile_among_others_is_no_fault_but_a_wrong_scale_is(tmp_path: Path) -> None:
+    from mupd.check.reference import Reference
+    from mupd.check.rna import check_rna
+
+    def library_of(factor: float, sparse: float) -> tuple[object, bool | None]:
+        values = np.full((5, 4), np.log1p(2500.0 * factor), np.float32)
+        values[0] = np.log1p(2500.0 * sparse)
+        np.save(tmp_path / "values.npy", values)
+        np.save(tmp_path / "xy_px.npy", np.zeros((5, 2)))
+        (tmp_path / "genes.json").write_text('["A", "B", "C", "D"]')
+        checks = {check.name: check for check in check_rna(tmp_path, "spot", Reference())}
+        return checks["library"].value, checks["library"].ok
+
+    value, ok = library_of(1.0, 0.01)
+    assert ok
+    assert value == pytest.approx([100, 10_000, 10_000], rel=1e-3)
+    assert library_of(0.1, 1.0)[1] is False
+    assert library_of(10.0, 1.0)[1] is False
