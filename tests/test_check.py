@@ -350,7 +350,7 @@ def test_a_sparse_tile_among_others_is_no_fault_but_a_wrong_scale_is(tmp_path: P
         np.save(tmp_path / "values.npy", values)
         np.save(tmp_path / "xy_px.npy", np.zeros((5, 2)))
         (tmp_path / "genes.json").write_text('["A", "B", "C", "D"]')
-        checks = {check.name: check for check in check_rna(tmp_path, "spot", Reference())}
+        checks = {check.name: check for check in check_rna(tmp_path, Reference())}
         return checks["library"].value, checks["library"].ok
 
     value, ok = library_of(1.0, 0.01)
