@@ -224,4 +224,8 @@ def test_an_input_let_in_with_synthetic_marks_stays_synthetic(tmp_path: Path) ->
     rows = [row for row in manifest_rows(gather(config)) if row["status"] == "measured"]
     assert rows
     assert {row["synthetic"] for row in rows} == {"yes"}
-    assert "synthetic input" in (config.out / "report.html").read_text(encoding="utf-8")
+    page = (config.out / "report.html").read_text(encoding="utf-8")
+    assert "synthetic input" in page
+    assert ">MEASURED<" not in page
+    assert 'class="plot measured"' not in page
+    assert "measured profiles of this cohort" not in page

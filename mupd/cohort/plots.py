@@ -53,7 +53,7 @@ def _caption(rna: RnaValues, others: int) -> str:
     elif rna.observations > 1:
         what = f"n = {rna.observations} samples; diamond: their mean, line: 10th to 90th percentile"
     else:
-        what = "n = 1 measured bulk profile"
+        what = "n = 1 bulk profile"
     return what + (f"; grey tick: mean of the {others:,} measured profiles of this cohort" if others else "")
 
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,13 @@ def _text(text: TextValues) -> dict[str, Any]:
     return {"synthetic": True, "fields": fields, "draws": len(text.draws), "sentences": sentences}
 
 
-def _cohort_rna(values: Sequence[CaseValues]) -> tuple[np.ndarray | None, int]:
+def _cohort_rna(cases: Sequence[CohortCase], values: Sequence[CaseValues]) -> tuple[np.ndarray | None, int]:
     """Mean over the cohort's measured profiles, NaN where no profile has the gene, and how many there are."""
-    profiles: list[RnaValues] = [value.rna for value in values if value.rna and not value.rna.draws]
+    profiles: list[RnaValues] = [
+        value.rna
+        for case, value in zip(cases, values, strict=True)
+        if value.rna and case.parts["rna"].state == "measured"
+    ]
     if not profiles:
         return None, 0
     stack = np.array([profile.mean for profile in profiles], np.float64)
@@ -241,12 +246,14 @@ def write_report(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    mean, others = _cohort_rna(values)
+    mean, others = _cohort_rna(cases, values)
 
     def views() -> Iterator[dict[str, Any]]:
         for index, (case, value) in enumerate(zip(cases, values, strict=True)):
             pictured = index < most_pictured
             plot = rna_plot(value.rna, genes, mean, others) if value.rna and pictured else None
+            if plot and case.parts["rna"].let_in:
+                plot = replace(plot, synthetic=True)
             yield case_view(case, value, plot, pictured)
 
     overview: list[dict[str, Any]] = [
