@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +78,7 @@ class CheckLimits:
 
     min_tissue_fraction: float
     min_record_confidence: float
+    abstain_below: float
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,9 @@ class Config:
         return json.loads(json.dumps(asdict(self)))
 
     def digest(self, *sections: str) -> str:
-        """Short SHA-256 of the named sections: what a rule depends on."""
-        values = {name: self.to_dict()[name] for name in sections}
+        """Short SHA-256 of the named sections, or of single keys (``check.abstain_below``): what a rule depends on."""
+        whole = self.to_dict()
+        values = {name: reduce(getitem, name.split("."), whole) for name in sections}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 

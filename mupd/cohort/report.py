@@ -123,21 +123,22 @@ def _text(text: TextValues) -> dict[str, Any]:
     if not text.draws:
         stated = {field_label(name): value for name, value in text.stated.items()}
         return {"synthetic": False, "words": text.words, "shown": text.shown, "stated": stated}
-    from mupd.modalities.records import FIELDS, render_record
+    from mupd.modalities.records import FIELDS, render_record, undetermined
 
     agreement = text.agreement()
     probabilities = text.probabilities()
-    fields, record = [], {}
-    for name in (name for name in FIELDS if name in probabilities):
+    fields: list[dict[str, Any]] = []
+    record: dict[str, str] = {}
+    for name in dict.fromkeys(name for name in (*FIELDS, *probabilities) if name in probabilities):
         shares = probabilities[name]
         ranked = sorted(shares.items(), key=lambda item: -item[1])
         value, share = ranked[0]
+        unsure = undetermined(shares, text.abstain_below)
         also = ", ".join(f"{other} {part:.0%}" for other, part in ranked[1:3] if part >= 0.01)
-        fields.append(
-            {"name": field_label(name), "value": value, "share": share, "also": also, "agreed": agreement[name]}
-        )
-        record[name] = value
-    sentences = render_record(record)
+        shown = {"name": field_label(name), "value": value, "undetermined": unsure, "share": share}
+        fields.append(shown | {"also": also, "agreed": agreement[name]})
+        record |= {} if unsure else {name: value}
+    sentences = render_record(record) or "Every field is undetermined."
     return {"synthetic": True, "fields": fields, "draws": len(text.draws), "sentences": sentences}
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from mupd.errors import ModelError
 from mupd.files import sha256_file
 from mupd.model.encoders import TextEncoder, TileEncoder
-from mupd.model.facts import read_json_file
-from mupd.model.record_codec import RECORD_DIM, Probabilities, log_probabilities, named_probabilities
+from mupd.model.facts import RECORD_FILE, read_json_file
+from mupd.model.record_codec import Probabilities, RecordCodec
 from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import (
     DOWNSAMPLE,
@@ -90,6 +90,8 @@ def model_sha256(folder: Path) -> str:
     for part in _PARTS:
         for file in sorted(path for path in (folder / part).rglob("*") if path.suffix in {".json", ".safetensors"}):
             digest.update(f"{file.relative_to(folder).as_posix()}\0{sha256_file(file)}\n".encode())
+    if (folder / RECORD_FILE).exists():  # what the places of a record's vector stand for
+        digest.update(f"{RECORD_FILE}\0{sha256_file(folder / RECORD_FILE)}\n".encode())
     return digest.hexdigest()
 
 
@@ -147,6 +149,11 @@ class MuPDPipeline:
     @cached_property
     def _transformers(self) -> dict[str, MuPDTransformer]:
         return {}
+
+    @cached_property
+    def record_codec(self) -> RecordCodec:
+        """Fields and values of the model's records."""
+        return RecordCodec.from_pretrained(self.folder)
 
     @cached_property
     def rna_codec(self) -> RnaCodec:
@@ -274,14 +281,15 @@ class MuPDPipeline:
             raise ValueError("given: found neither H&E tiles nor rna; expected at least one")
         model = self.transformer("text")
         extra = torch.zeros(1, 2, device=self.device)
-        x = torch.randn((1, RECORD_DIM), generator=torch.Generator().manual_seed(seed)).to(self.device)
+        x = torch.randn((1, self.record_codec.dim), generator=torch.Generator().manual_seed(seed)).to(self.device)
         marginal: Tensor | None = None
         times = sampling_times(steps)
         for now, after in pairwise(times):
-            clean = log_probabilities(model(x, torch.full((1,), now, device=self.device), conditions, extra)).exp()
+            logits = model(x, torch.full((1,), now, device=self.device), conditions, extra)
+            clean = self.record_codec.log_probabilities(logits).exp()
             marginal = clean[0] if marginal is None else marginal
             x = x + (after - now) / (1 - now) * (clean.flatten(1) - x)
         assert marginal is not None
-        final = named_probabilities(x.unflatten(1, marginal.shape)[0])
+        final = self.record_codec.named_probabilities(x.unflatten(1, marginal.shape)[0])
         values = {field: max(row, key=lambda value: row[value]) for field, row in final.items()}
-        return values, named_probabilities(marginal)
+        return values, self.record_codec.named_probabilities(marginal)

@@ -11,7 +11,7 @@ from mupd.errors import Fault, InputFaults, MupdError
 from mupd.files import write_json
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.record_codec import RECORD_DIM
+from mupd.model.record_codec import RecordCodec
 from mupd.model.training.loop import was_stopped
 from mupd.model.training.plan import Plan, load_plan
 from mupd.model.training.prepare import (
@@ -89,11 +89,13 @@ def _text(plan: Plan) -> None:
     people = patients(plan.tcga, plan.codec, TextEncoder(), held_out=False, reports=False)
     classes = tile_classes(plan.tiles, plan.raw, tiles, held_out=False)
     streams = {"he": tiles.dim, "rna": plan.codec.dim + 1}
-    model = MuPDTransformer("text", streams, channels=RECORD_DIM, vector_tokens=len(FIELDS), **plan.network("text"))
+    codec = RecordCodec(FIELDS)
+    model = MuPDTransformer("text", streams, channels=codec.dim, vector_tokens=len(FIELDS), **plan.network("text"))
     ema = train_record(
         model, spots, people, classes, plan.settings("text"), plan.work / "text", plan.batch_size("text", 128)
     )
     _save(model, ema, plan.out / "transformer_text")
+    codec.save_pretrained(plan.out)
 
 
 def _save(model: MuPDTransformer, ema: dict[str, torch.Tensor], folder: Path) -> None:

@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mupd.model.record_codec import log_probabilities
+from mupd.modalities.records import FIELDS
+from mupd.model.record_codec import RecordCodec
 from mupd.model.training.labels import HER2ST_RECORD
 from mupd.model.training.loop import LoopSettings, train
 from mupd.model.training.train_he import STREAM_DROPOUT, logit_normal
@@ -144,18 +145,19 @@ def train_record(
     batch_size: int = 128,
 ) -> dict[str, Tensor]:
     """Train on the cross-entropy of known fields; unknown ones stay pure noise and are not scored."""
+    codec = RecordCodec(FIELDS)
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         records, conditions = record_batch(
             spots, people, classes, batch_size, np.random.default_rng((settings.seed, step))
         )
-        clean, known = record_targets(records)
+        clean, known = record_targets(records, codec)
         # Half of the batch at t = 0, where the network states each field's distribution.
         t = torch.rand(len(clean), generator=generator) * (torch.rand(len(clean), generator=generator) < 0.5)
         noise = torch.randn(clean.shape, generator=generator)
         x = torch.where(known[:, :, None], (1 - t)[:, None, None] * noise + t[:, None, None] * clean, noise)
         logits = model(x.flatten(1), t, conditions, torch.zeros(len(clean), 2))
-        scored = -(clean * log_probabilities(logits)).sum(-1)
+        scored = -(clean * codec.log_probabilities(logits)).sum(-1)
         return (scored * known).sum() / known.sum()
 
     return train(model, loss_of_step, settings, folder)

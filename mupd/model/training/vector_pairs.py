@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mupd.modalities.records import render_record
 from mupd.model.encoders import TextEncoder, TileEncoder
-from mupd.model.record_codec import encode_record
+from mupd.model.record_codec import RecordCodec
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.training.labels import tcga_records, tile_record
 from mupd.model.training.prepare import (
@@ -122,7 +122,7 @@ def padded(rows: list[NDArray[np.float32] | None], dim: int) -> tuple[Tensor, Te
     return tokens, mask
 
 
-def record_targets(records: list[dict[str, str]]) -> tuple[Tensor, Tensor]:
-    """One-hot blocks (batch, fields, BLOCK) and known fields (batch, fields)."""
-    pairs = [encode_record(record) for record in records]
+def record_targets(records: list[dict[str, str]], codec: RecordCodec) -> tuple[Tensor, Tensor]:
+    """One-hot blocks (batch, fields, block) and known fields (batch, fields)."""
+    pairs = [codec.encode(record) for record in records]
     return torch.stack([values for values, _ in pairs]), torch.stack([known for _, known in pairs])
