@@ -87,6 +87,15 @@ class ReportSettings:
 
     title: str
     show_measured_text: bool
+    show_free_columns: bool
+
+
+@dataclass(frozen=True)
+class Signing:
+    """Ed25519 private key (PEM) that signs manifest and crate, None = unsigned; where its passphrase comes from."""
+
+    key: str | None
+    passphrase_env: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,7 @@ class Config:
     intake: IntakeLimits
     check: CheckLimits
     report: ReportSettings
+    sign: Signing
     on_case_error: Literal["continue", "stop"]
 
     @property
@@ -206,6 +216,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         intake=IntakeLimits(**intake),
         check=CheckLimits(**full["check"]),
         report=ReportSettings(**full["report"]),
+        sign=Signing(**full["sign"]),
         on_case_error=full["on_case_error"],
     )
 

@@ -180,12 +180,17 @@ def _needs_a_look(part: dict[str, Any]) -> bool:
     return bool(part["why"]) or part["status"] == "unusable" or part["state"] == "let_in"
 
 
-def _search(case: CohortCase) -> str:
-    inventory = case.inventory
-    return " ".join([case.case_id, inventory.organ, inventory.diagnosis, *inventory.extra.values()]).lower()
+def _free_columns(case: CohortCase, config: Config) -> dict[str, str]:
+    """The sheet's free columns where the configuration lets them be shown: nobody knows what stands in them."""
+    return case.inventory.extra if config.report.show_free_columns else {}
 
 
-def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -> dict[str, Any]:
+def _search(case: CohortCase, config: Config) -> str:
+    inventory, free = case.inventory, _free_columns(case, config)
+    return " ".join([case.case_id, inventory.organ, inventory.diagnosis, *free.values()]).lower()
+
+
+def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool, config: Config) -> dict[str, Any]:
     """What the template shows of one case; `plot` is its :class:`mupd.cohort.plots.RnaPlot` or None."""
     inventory = case.inventory
     parts = [_part_view(case.parts[modality]) for modality in MODALITIES]
@@ -193,7 +198,7 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -
     return {
         "id": case.case_id,
         "label": " \u00b7 ".join(word for word in label if word),
-        "extra": inventory.extra,
+        "extra": _free_columns(case, config),
         "parts": {part["modality"]: part for part in parts},
         "pictures": _pictures(values, case.parts["he"].let_in),
         "pictured": pictured,
@@ -204,7 +209,7 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -
         "problems": values.problems,
         "attention": any(_needs_a_look(part) for part in parts) or bool(values.problems),
         "synthetic": any(part["state"] == "accepted" for part in parts),
-        "search": _search(case),
+        "search": _search(case, config),
     }
 
 
@@ -255,14 +260,14 @@ def write_report(
             plot = rna_plot(value.rna, genes, mean, others) if value.rna and pictured else None
             if plot and case.parts["rna"].let_in:
                 plot = replace(plot, synthetic=True)
-            yield case_view(case, value, plot, pictured)
+            yield case_view(case, value, plot, pictured, config)
 
     overview: list[dict[str, Any]] = [
         {
             "id": case.case_id,
             "label": " \u00b7 ".join(word for word in (case.inventory.organ, case.inventory.diagnosis) if word),
             "parts": [_part_view(case.parts[modality]) for modality in MODALITIES],
-            "search": _search(case),
+            "search": _search(case, config),
         }
         for case in cases
     ]
