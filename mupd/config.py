@@ -43,12 +43,14 @@ class Draws:
 
 @dataclass(frozen=True)
 class Slide:
-    """Geometry of generated slides: pixels, micrometres per pixel, JPEG quality (0-100)."""
+    """Generated slides: pixels, micrometres per pixel; and how their files are written."""
 
     width_px: int
     height_px: int
     mpp: float
+    codec: Literal["jpeg", "jpeg2000", "htj2k", "jpegxl"]
     jpeg_quality: int
+    watermark: bool
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ GENERATOR_VERSION = 1
 """Raised when the same inputs would give other values: older draws are then not reused."""
 
 _STRIP_PX = 256
+_FILE_SETTINGS = ("codec", "jpeg_quality", "watermark")
+"""Settings of a slide that are chosen when its files are written: the draw does not depend on them."""
 
 
 def settings_of(task: Task, config: Config) -> dict[str, Any]:
@@ -38,8 +40,7 @@ def settings_of(task: Task, config: Config) -> dict[str, Any]:
     if task.target == "text":
         settings["abstain_below"] = config.check.abstain_below
     if task.target == "he":
-        slide = asdict(config.slide)
-        slide.pop("jpeg_quality")  # chosen when the artifact is written
+        slide = {name: value for name, value in asdict(config.slide).items() if name not in _FILE_SETTINGS}
         settings |= {"guidance": config.sampler.guidance, "batch_size": config.sampler.batch_size, "slide": slide}
     return settings
 
