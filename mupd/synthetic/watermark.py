@@ -138,6 +138,21 @@ def embed(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return marked
 
 
+def embed_picture(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mark a whole picture in memory, (height, width, 3) uint8, block by block from its upper left corner.
+
+    Blocks that hang over the edge are filled up by reflection and cut back.
+    """
+    marked = np.empty_like(picture)
+    for top in range(0, picture.shape[0], PERIOD_PX):
+        for left in range(0, picture.shape[1], PERIOD_PX):
+            part = np.s_[top : top + PERIOD_PX, left : left + PERIOD_PX]
+            rows, columns = picture[part].shape[:2]
+            beyond = ((0, PERIOD_PX - rows), (0, PERIOD_PX - columns), (0, 0))
+            marked[part] = embed(np.pad(picture[part], beyond, mode="symmetric"))[:rows, :columns]
+    return marked
+
+
 @lru_cache(maxsize=1)
 def _templates() -> NDArray[np.complex64]:
     """Half spectra of the pattern on the detector's grid in its eight orientations, (8, 256, 129)."""
