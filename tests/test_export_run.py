@@ -158,6 +158,20 @@ def test_what_is_written_is_what_was_drawn(config: Config) -> None:
     assert report["fields"]["organ"]["probabilities"]["colon"] == pytest.approx(mean, abs=1e-6)
 
 
+def test_a_report_follows_the_limit_of_abstention(tmp_path: Path) -> None:
+    lay_out(config_of(tmp_path, check={"abstain_below": 0.0}))
+    path = tmp_path / "results" / "artifacts" / "A" / "report.synthetic.json"
+    read(config_of(tmp_path, check={"abstain_below": 0.0}))
+    stated = json.loads(path.read_text())
+    assert stated["fields"]["organ"]["value"] in {"colon", "breast"}
+    (tmp_path / "results" / "exported" / "shard-0000.json").unlink()
+    read(config_of(tmp_path, check={"abstain_below": 1.0}))
+    field = json.loads(path.read_text())["fields"]["organ"]
+    assert (field["value"], field["abstained"]) == (None, True)
+    assert field["most_probable"] == stated["fields"]["organ"]["value"]
+    assert "Organ: undetermined (most probable:" in path.with_suffix(".txt").read_text()
+
+
 def test_only_accepted_draws_are_exported(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     rejected = (("A", "he", 0), ("B", "rna", 1), *(("A", "text", draw) for draw in range(3)))
