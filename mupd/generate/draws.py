@@ -26,7 +26,7 @@ from mupd.store import Draw, DrawMeta, content_sha256, draw_key, read_draw_meta,
 
 log = logging.getLogger(__name__)
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised when the same inputs would give other values: older draws are then not reused."""
 
 _STRIP_PX = 256
@@ -195,4 +195,4 @@ def _text(folder: Path, task: Task, draw: int, conditions: CaseConditions, confi
         stated = None if abstained else value
         record[field] = {"value": stated, "abstained": abstained, "probabilities": probabilities[field]}
     write_json(folder / "record.json", record)
-    return []
+    return conditions.rna_notes() if "rna" in task.given else []
