@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.cohort.gather import CheckedDraw, CohortCase
+from mupd.cohort.measured import summed
 from mupd.cohort.values import (
     THUMBNAIL_PX,
     CaseValues,
@@ -23,6 +25,7 @@ from mupd.cohort.values import (
 )
 from mupd.config import Config
 from mupd.errors import MupdError
+from mupd.modalities.given import GivenValues
 
 if TYPE_CHECKING:
     from mupd.modalities.rna import RnaProfile
@@ -64,43 +67,60 @@ def _log_on(model: GenePanels, profile: RnaProfile) -> NDArray[np.float32]:
     return on_genes(model.genes, profile.genes, np.log1p(scaled))
 
 
+@lru_cache(maxsize=64)
+def _one_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of equal tuples: thousands of cases with the same genes hold their names once."""
+    return names
+
+
+def _shared(given: GivenValues | None) -> GivenValues:
+    if given is None:
+        raise ValueError("profile: found no values as given; expected them to be kept")
+    return GivenValues(_one_of(given.names), _one_of(given.symbols), given.matrix)
+
+
 def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaValues:
     from mupd.modalities.rna import read_rna, read_rna_row
 
     source = case.parts["rna"].entry.source
     if "::" in source:
         table, row = source.rsplit("::", 1)
-        profile = read_rna_row(Path(table), row, config.intake.rna_values)
+        profile = read_rna_row(Path(table), row, config.intake.rna_values, keep_given=True)
     else:
-        profile = read_rna(Path(source), config.intake.rna_values, model.genes)
-    given, rows = tuple(profile.genes), len(profile.matrix)
+        profile = read_rna(Path(source), config.intake.rna_values, model.genes, keep_given=True)
+    given, rows = _shared(profile.given), len(profile.matrix)
     log_rows = _log_on(model, profile)
     if rows == 1:
         spots = 1 if profile.kind == "spot" else 0
-        return RnaValues(log_rows[0], given_genes=given, given=profile.matrix[0], unit=profile.values, spots=spots)
+        return RnaValues(log_rows[0], given=given, unit=profile.values, spots=spots)
     spots = rows if profile.kind == "spot" else 0
     unit: str = profile.values
-    if spots and profile.values == "counts":
+    summable = bool(spots) and profile.values == "counts"
+    if summable:
         whole = profile.matrix.sum(axis=0, dtype=np.float64).astype(np.float32)
         mean = _log_on(model, replace(profile, matrix=whole[None], xy_px=None))[0]
     else:
         # Other scales have lost the depth of each row: all rows weigh the same.
-        whole = profile.matrix.mean(axis=0, dtype=np.float64).astype(np.float32)
         mean, unit = _mean_over(log_rows), f"{unit}, mean over {rows} {'spots' if spots else 'samples'}"
     low, high = np.quantile(log_rows, [0.1, 0.9], axis=0).astype(np.float32)
-    return RnaValues(mean, {}, low, high, rows, given, whole, unit, spots)
+    return RnaValues(mean, {}, low, high, rows, summed(given, mean=not summable), unit, spots)
 
 
 def _synthetic_rna(draws: tuple[CheckedDraw, ...], config: Config, genes: tuple[str, ...]) -> RnaValues:
     profiles: dict[int, Vector] = {}
+    expected: list[Vector] = []
     tiles = []
     for draw in draws:
         folder = config.out / draw.folder
         names = json.loads((folder / "genes.json").read_text(encoding="utf-8"))
         values = on_genes(genes, names, np.load(folder / "values.npy", allow_pickle=False))
         profiles[draw.draw] = _mean_over(values)
+        # What a draw expects is the better guess at its mean: the noise of a measurement is not in it.
+        without_noise = folder / "expected.npy"
+        known = np.load(without_noise, allow_pickle=False) if without_noise.exists() else None
+        expected.append(profiles[draw.draw] if known is None else _mean_over(on_genes(genes, names, known)))
         tiles.append(values)
-    mean = np.asarray(np.mean(list(profiles.values()), axis=0, dtype=np.float64), np.float32)
+    mean = np.asarray(np.mean(expected, axis=0, dtype=np.float64), np.float32)
     low = high = None
     observations = len(tiles[0])
     if observations > 1:
