@@ -20,6 +20,8 @@ from mupd.synthetic.dicom_marks import (
     provenance_of,
 )
 from mupd.synthetic.label import label_agrees
+from mupd.synthetic.pixel_digest import FIELD as DIGEST_FIELD
+from mupd.synthetic.pixel_digest import PLACEHOLDER
 from mupd.synthetic.pyramid import Tile
 from mupd.synthetic.statement import FILE_WORD
 from mupd.synthetic.uids import SlideUids
@@ -64,8 +66,11 @@ def _field_faults(dataset: Dataset, flavour: str, resampled: bool, lossy: bool, 
         faults.append("Optical Path Sequence (0048,0105) without ICC Profile")
     if dataset.get("BurnedInAnnotation") != "NO":
         faults.append("Burned In Annotation (0028,0301) is not NO")
-    if not provenance_of(dataset):
+    provenance = provenance_of(dataset)
+    if not provenance:
         faults.append("no provenance in Contribution Description (0018,A003)")
+    elif provenance.get(DIGEST_FIELD, PLACEHOLDER) == PLACEHOLDER:
+        faults.append("no digest of the frames in Contribution Description (0018,A003)")
     width, height = int(dataset.TotalPixelMatrixColumns), int(dataset.TotalPixelMatrixRows)
     series = uids.label_series if flavour == "LABEL" else uids.series
     for keyword, value in {

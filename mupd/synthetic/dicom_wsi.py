@@ -38,6 +38,7 @@ from mupd.synthetic.dicom_metadata import (
 )
 from mupd.synthetic.dicom_readback import LABEL_FILE, OVERVIEW_FILE, THUMBNAIL_FILE, assert_marked, level_file
 from mupd.synthetic.label import LABEL_MM_PER_PX, overview_size, render_label, render_overview
+from mupd.synthetic.pixel_digest import stamp_digest
 from mupd.synthetic.pyramid import Tile, halve, level_sizes, stream_pyramid
 from mupd.synthetic.statement import synthetic_id
 from mupd.synthetic.uids import SlideUids, slide_uids
@@ -126,6 +127,7 @@ class _SlideWriter:
             with suppress(OSError):  # a full disk fails again on closing; the first error is the one to tell
                 writer.close()
             raise
+        stamp_digest(self._folder / name)
 
     def single_frame(self, name: str, data: PixelImageData, kind: ImageType, pixels: Pixels) -> None:
         """A file with one frame: label, overview or thumbnail."""
