@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from mupd.errors import ModelError
 from mupd.files import atomic_path, write_json
-from mupd.modalities.gene_ids import gene_table
+from mupd.modalities.gene_sets import members_among
 from mupd.model.rna_codec import KINDS, Kind
 from mupd.model.tensors import read_tensors
 
@@ -66,19 +66,6 @@ class Reference:
     sd: NDArray[np.float32]
     score_mean: NDArray[np.float32]
     score_sd: NDArray[np.float32]
-
-
-def members_among(gene_sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The genes of each set under the names of `genes`, which may be older or newer than the set's."""
-    table = gene_table()
-    own = {table.symbol_of(gene) or gene: gene for gene in reversed(genes)}
-    known = set(genes)
-    return {
-        name: tuple(
-            dict.fromkeys(filter(None, (g if g in known else own.get(table.symbol_of(g) or g) for g in members)))
-        )
-        for name, members in gene_sets.items()
-    }
 
 
 def universe(
