@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, str]:
 
 
 def test_the_page_is_self_contained_and_runs_only_its_own_script(finished: tuple[Config, str]) -> None:
-    _, html = finished
+    config, html = finished
     page = Page(html)
     assert html.startswith("<!doctype html>")
     assert "default-src 'none'" in page.csp
@@ -78,7 +78,9 @@ def test_the_page_is_self_contained_and_runs_only_its_own_script(finished: tuple
     assert csp_hash((TEMPLATES / "report.css").read_text()) in page.csp
     assert not page.handlers
     assert not page.styles
-    assert all(target.startswith(("#", "data:image/jpeg;base64,")) for target in page.loaded)
+    beside = [target for target in page.loaded if not target.startswith(("#", "data:image/jpeg;base64,"))]
+    assert beside == ["data_card.md", "ro-crate-metadata.json"]  # links to follow; nothing is loaded from them
+    assert all((config.out / name).is_file() for name in beside)
     assert not re.search(r"https?://", html)
 
 
