@@ -23,9 +23,11 @@ from mupd.cohort.measured import measured_matrix, summed, unique_names
 from mupd.cohort.mudata import build, write_cohort
 from mupd.cohort.read import read_values
 from mupd.cohort.values import GenePanels
+from mupd.errors import UnusableError
 from mupd.ids import MODALITIES
 from mupd.inventory import CaseInventory, Entry
 from mupd.modalities.given import GivenValues
+from mupd.modalities.rna import original_ids
 
 POOL = ("ACTB", "GAPDH", "KRT8", "ERBB2", "MKI67", "CD3E", "VIM", "EPCAM")
 ENSEMBL = {symbol: f"ENSG{index:011d}" for index, symbol in enumerate(POOL)}
@@ -217,3 +219,32 @@ def test_ensembl_ids_stand_beside_the_symbols_in_both_tables(tmp_path: Path) -> 
     assert list(cohort["rna_measured"].var.original_id) == list(item.names)
     assert cohort["rna_measured"].X.dtype == np.int32
     assert list(cohort["rna"].var.original_id) == [*item.names, *[""] * (len(POOL) - 3)]
+
+
+def test_ensembl_ids_alone_become_symbols_and_are_kept(tmp_path: Path) -> None:
+    ids = ("ENSG00000141736.14", "ENSG00000075624", "ENSG99999999999")
+    path = tmp_path / "C0.h5ad"
+    adata = ad.AnnData(np.array([[4, 9, 2]], np.int16), pd.DataFrame(index=["C0"]), pd.DataFrame(index=list(ids)))
+    adata.write_h5ad(path)
+    cohort = cohort_of(tmp_path, [str(path)])
+    table = cohort["rna_measured"]
+    assert list(table.var_names) == ["ERBB2", "ACTB", "ENSG99999999999"]
+    assert list(table.var.original_id) == list(ids)
+    assert table.X.tolist() == [[4, 9, 2]]
+    row = dict(zip(POOL, cohort["rna"].X[0], strict=True))
+    assert row["ERBB2"] == pytest.approx(np.log1p(1e4 * 4 / 13), rel=1e-5)
+    assert np.isnan(row["VIM"])
+
+
+@pytest.mark.parametrize("how", ["h5ad", "tsv"])
+def test_a_table_tells_its_own_ids_without_its_values(tmp_path: Path, how: str) -> None:
+    names = ["ENSG00000141736.14", "ACTB", "NOTHING"]
+    frame = pd.DataFrame([[1, 2, 3]], index=["C0"], columns=names)
+    path = tmp_path / f"table.{how}"
+    if how == "h5ad":
+        ad.AnnData(frame.to_numpy(), pd.DataFrame(index=["C0"]), pd.DataFrame(index=names)).write_h5ad(path)
+    else:
+        frame.to_csv(path, sep="\t")
+    assert original_ids(path, POOL) == {"ERBB2": "ENSG00000141736.14"}
+    with pytest.raises(UnusableError, match="does not read"):
+        original_ids(tmp_path / "none.h5ad", POOL)

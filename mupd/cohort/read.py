@@ -73,13 +73,21 @@ def _one_of(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _shared(given: GivenValues | None) -> GivenValues:
+@lru_cache(maxsize=64)
+def _mapped(symbols: tuple[str, ...], genes: tuple[str, ...]) -> tuple[str, ...]:
+    from mupd.modalities.gene_ids import map_names
+
+    return tuple(map_names(symbols, genes)[0])
+
+
+def _under_model_names(given: GivenValues | None, genes: tuple[str, ...]) -> GivenValues:
     if given is None:
         raise ValueError("profile: found no values as given; expected them to be kept")
-    return GivenValues(_one_of(given.names), _one_of(given.symbols), given.matrix)
+    return GivenValues(_one_of(given.names), _mapped(given.symbols, genes), given.matrix)
 
 
 def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaValues:
+    from mupd.modalities.gene_ids import to_model_genes
     from mupd.modalities.rna import read_rna, read_rna_row
 
     source = case.parts["rna"].entry.source
@@ -88,7 +96,8 @@ def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaVal
         profile = read_rna_row(Path(table), row, config.intake.rna_values, keep_given=True)
     else:
         profile = read_rna(Path(source), config.intake.rna_values, model.genes, keep_given=True)
-    given, rows = _shared(profile.given), len(profile.matrix)
+    given, rows = _under_model_names(profile.given, model.genes), len(profile.matrix)
+    profile = to_model_genes(profile, model.genes)[0]
     log_rows = _log_on(model, profile)
     if rows == 1:
         spots = 1 if profile.kind == "spot" else 0

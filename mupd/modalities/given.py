@@ -24,8 +24,7 @@ class GivenValues:
     names
         The columns' names in the file, also where one stands there twice.
     symbols
-        Their gene symbols: other than `names` where the file names genes by Ensembl ids and holds symbols beside
-        them.
+        Their gene symbols: other than `names` where the file names genes by Ensembl ids or by former symbols.
     matrix
         (observations, columns), in the type the file stores (of a text table: integers if all of it is, else
         float64, each the number nearest to the text).

@@ -6,7 +6,7 @@ the asked row is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -132,19 +132,40 @@ def has_rna_row(table: Path, case_id: str) -> bool:
     return case_id in _open(table).rows
 
 
-def gene_ids_of(table: Path) -> dict[str, str]:
-    """{symbol: id} of a cohort table that names its genes by other ids than symbols; empty for other tables.
+@lru_cache(maxsize=2)
+def _columns(path: Path, _modified_ns: int, _size: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    import h5py
+    import pandas as pd
+
+    if has_suffix(path, (".h5ad",)):
+        with h5py.File(path, "r") as file:
+            return tuple(read_h5ad_names(file["var"])), tuple(h5ad_genes(file)[0])
+    head = pd.read_csv(path, sep=separator_of(path), nrows=0, encoding="utf-8-sig")
+    names = tuple(str(column) for column in head.columns[1:])
+    return names, names
+
+
+def original_ids(table: Path, genes: Collection[str]) -> dict[str, str]:
+    """{gene: what a cohort table calls it}, for those of `genes` that it calls otherwise.
+
+    Reads the table's column names, not its values.
 
     Raises
     ------
     UnusableError
         If the table cannot be read.
     """
-    opened = _open(table)
+    from mupd.modalities.gene_ids import map_names
+
+    try:
+        stat = table.stat()
+        names, symbols = _columns(table, stat.st_mtime_ns, stat.st_size)
+    except READ_ERRORS as error:
+        raise UnusableError(f"the RNA table does not read: {reason_of(error, table)}") from error
     ids: dict[str, str] = {}
-    for name, symbol in zip(opened.names, opened.genes, strict=True):
-        if name != symbol:
-            ids.setdefault(symbol, name)
+    for name, gene in zip(names, map_names(symbols, genes)[0], strict=True):
+        if name != gene and gene in genes:
+            ids.setdefault(gene, name)
     return ids
 
 
