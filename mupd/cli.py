@@ -167,6 +167,25 @@ def keygen(
 
 
 @app.command()
+def push(
+    configfile: ConfigFile,
+    dicomweb: Annotated[str, typer.Option(help="Root of a DICOMweb server, e.g. https://pacs.example.org/dicom-web.")],
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given several times.")] = None,
+) -> None:
+    """Send the run's DICOM artifacts to a server (STOW-RS): those that `mupd verify` finds synthetic and intact.
+
+    Credentials come from MUPD_DICOMWEB_TOKEN, from MUPD_DICOMWEB_USER and MUPD_DICOMWEB_PASSWORD, or from ~/.netrc.
+    Exit code: 0 every file is on the server now, 1 some are not.
+    """
+    from mupd.config import load_config
+    from mupd.push import push as send
+
+    account = send(load_config(configfile), dicomweb, case or ())
+    print(account)
+    raise typer.Exit(account.exit_code)
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-seed.yaml.")],
     part: Annotated[str, typer.Option(help="codecs, vae, he, rna, text, metrics, or all in this order.")] = "all",
