@@ -170,13 +170,13 @@ def _measured_he(case: CohortCase, pictures: bool) -> HeValues:
     return HeValues(*_floats(facts), shown)
 
 
-def _synthetic_he(draws: tuple[CheckedDraw, ...], config: Config, most_pictures: int) -> HeValues:
+def _synthetic_he(case: CohortCase, draws: tuple[CheckedDraw, ...], config: Config, pictured: bool) -> HeValues:
     from PIL import Image
 
     from mupd.modalities.pictures import reduce_picture
 
     pictures = []
-    for draw in draws[:most_pictures]:
+    for draw in draws[: _MOST_PICTURES if pictured else 0]:
         pixels = np.load(config.out / draw.folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
         small = Image.fromarray(reduce_picture(pixels, _REDUCED_PX))
         small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
@@ -188,7 +188,29 @@ def _synthetic_he(draws: tuple[CheckedDraw, ...], config: Config, most_pictures:
         found = [draw.checks.get(name, {}).get("value") for draw in draws]
         numbers = [float(value) for value in found if isinstance(value, int | float)]
         means[name] = float(np.mean(numbers)) if numbers else float("nan")
-    return HeValues(means["haematoxylin_od"], means["eosin_od"], means["tissue_fraction"], tuple(pictures))
+    shown = (*pictures, *(_uncertainty(case, config) if pictured else ()))
+    return HeValues(means["haematoxylin_od"], means["eosin_od"], means["tissue_fraction"], shown)
+
+
+def _uncertainty(case: CohortCase, config: Config) -> tuple[Picture, ...]:
+    """The map of how far the draws of a case's slide differ, in colours; none for a single draw."""
+    from PIL import Image
+
+    from mupd.cohort.thumbnails import heat
+    from mupd.synthetic.parametric_map import MAP_FILE, read_map
+
+    shown = []
+    for artifact in (item for item in case.parts["he"].artifacts if item.kind == "dicom-map"):
+        spread = read_map(config.out / artifact.path / MAP_FILE)
+        largest = float(spread.max())
+        small = Image.fromarray(heat(spread, largest))
+        small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        note = (
+            f"Where the {len(artifact.draws)} draws differ: standard deviation of optical density, "
+            f"dark 0 to light {largest:.2f}"
+        )
+        shown.append(Picture(np.asarray(small), (spread.shape[1], spread.shape[0]), None, None, note))
+    return tuple(shown)
 
 
 def _measured_text(case: CohortCase, config: Config) -> TextValues:
@@ -229,7 +251,7 @@ def read_values(case: CohortCase, config: Config, model: GenePanels, pictures: b
     readers = {
         "he": (
             lambda: _measured_he(case, pictures),
-            lambda d: _synthetic_he(d, config, _MOST_PICTURES if pictures else 0),
+            lambda d: _synthetic_he(case, d, config, pictures),
         ),
         "rna": (lambda: _measured_rna(case, config, model), lambda d: _synthetic_rna(d, config, model.genes)),
         "text": (lambda: _measured_text(case, config), lambda d: _synthetic_text(d, config)),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import mupd
 from mupd.cohort.card_figures import mean_profile, profiles_of
 from mupd.cohort.gather import CohortCase, Part, State
-from mupd.cohort.manifest import main_artifacts
+from mupd.cohort.manifest import further_artifacts, main_artifacts
 from mupd.cohort.plots import WIDTH, rna_plot
 from mupd.cohort.thumbnails import data_uri, mark_synthetic
 from mupd.cohort.values import CaseValues, TextValues
@@ -104,9 +104,9 @@ def _checks(part: Part) -> list[dict[str, str]]:
 def _pictures(values: CaseValues, let_in: bool) -> list[dict[str, Any]]:
     shown = []
     for picture in values.he.pictures if values.he else ():
-        synthetic = picture.draw is not None or let_in
+        synthetic = picture.draw is not None or let_in or bool(picture.note)
         width, height = picture.size_px
-        size = f"{width:,} x {height:,} px"
+        size = picture.note or f"{width:,} x {height:,} px"
         if picture.mpp:
             size += (
                 f", {width * picture.mpp / 1000:.2f} x {height * picture.mpp / 1000:.2f} mm at {picture.mpp:g} um/px"
@@ -163,7 +163,7 @@ def _part_view(part: Part) -> dict[str, Any]:
         "why": part.why,
         "made": len(drawn),
         "accepted": len(part.accepted),
-        "artifacts": [item.path for item in main_artifacts(part)],
+        "artifacts": [item.path for item in (*main_artifacts(part), *further_artifacts(part))],
         "checks": _checks(part),
     }
 

@@ -19,12 +19,16 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Picture:
-    """A reduced picture, (height, width, 3) uint8, at most :data:`THUMBNAIL_PX`; `draw` is None if measured."""
+    """A reduced picture, (height, width, 3) uint8, at most :data:`THUMBNAIL_PX`.
+
+    `draw` is None if measured; `note` says what a picture shows that is no slide but how far its draws differ.
+    """
 
     pixels: NDArray[np.uint8]
     size_px: tuple[int, int]
     mpp: float | None
     draw: int | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
