@@ -1,15 +1,16 @@
-"""An id that can be no file name: its case is found in tables by it, named otherwise, and the manifest tells both."""
+"""An id that can be no file name: its case is found in tables by it, named otherwise, and one file tells both."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from mupd.cohort.gather import CohortCase, Part
-from mupd.cohort.manifest import manifest_rows, write_manifest
+from mupd.cohort.manifest import COLUMNS, manifest_rows, write_case_ids
 from mupd.config import Config
 from mupd.ids import MODALITIES, artifact_name
 from mupd.intake import run_shard
@@ -18,7 +19,7 @@ from mupd.inventory import read_inventory
 SHEET_ID = "Fall 7/Ä \\ x"
 
 
-def test_from_sheet_and_table_to_manifest(
+def test_from_sheet_and_table_to_case_ids(
     tmp_path: Path, make_config: Callable[..., Config], write_sheet: Callable[..., Path]
 ) -> None:
     report = "Invasive ductal carcinoma of the breast, grade 2."
@@ -29,7 +30,13 @@ def test_from_sheet_and_table_to_manifest(
     assert (case.case_id, case.sheet_id) == (artifact_name(SHEET_ID), SHEET_ID)
     assert case.given == ("text",)
     cohort = CohortCase(case, {modality: Part(case.entries[modality]) for modality in MODALITIES})
-    write_manifest(tmp_path / "manifest.tsv", manifest_rows([cohort]))
-    with (tmp_path / "manifest.tsv").open(encoding="utf-8", newline="") as stream:
+    assert SHEET_ID not in str(manifest_rows([cohort]))
+    assert "sheet_id" not in COLUMNS
+    path = tmp_path / "case_ids.tsv"
+    write_case_ids(path, [cohort])
+    with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
-    assert {(row["case_id"], row["sheet_id"]) for row in rows} == {(artifact_name(SHEET_ID), SHEET_ID)}
+    assert rows == [{"case_id": artifact_name(SHEET_ID), "sheet_id": SHEET_ID}]
+    named = replace(cohort, inventory=replace(case, case_id="A", sheet_id="A"))
+    write_case_ids(path, [named])
+    assert not path.exists()

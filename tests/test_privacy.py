@@ -26,10 +26,13 @@ from tiny_model import tiny_codec
 
 from mupd.config import Config, load_config
 from mupd.files import write_json
+from mupd.ids import artifact_name
 from mupd.intake.entries import examine
 from mupd.sheet import SheetCase
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+ODD_ID = f"{planted.NAME}, {planted.GIVEN_NAME} / {planted.ACCESSION}"
+"""No name for a file or a DICOM value; somebody's name all the same."""
 STAGES = ("intake", "generate", "check", "export")
 WORKING_FILES = ("config.json", "intake/shard-0000.parquet")
 """They name the inputs, because the next stage has to find them: no artifacts, and no part of the crate."""
@@ -42,7 +45,7 @@ def write_inputs(folder: Path) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
 
     def case(name: str, **cells: Path | str) -> None:
-        row = {"case_id": name, "he": "", "rna": "", "text": "", "he_mpp": "0.78", "x_note": f"{planted.FREE} {name}"}
+        row = {"case_id": name, "he": "", "rna": "", "text": "", "he_mpp": "0.78", "x_note": planted.FREE}
         rows.append(row | {column: str(value) for column, value in cells.items()})
 
     file = folder / planted.FILE
@@ -53,6 +56,7 @@ def write_inputs(folder: Path) -> list[dict[str, str]]:
     case("table")
     case("broken", he=broken_dicom(folder), rna=no_genes(folder), text=Path(f"{file}.txt"))
     case("nothing", rna=wrong_suffix(folder))
+    case(ODD_ID, text=Path(f"{file}.txt"))
     planted.rna_table(Path(f"{file}-rna.csv.gz"), ["table"])
     planted.text_table(Path(f"{file}-text.csv"), ["table"])
     return rows
@@ -241,6 +245,7 @@ def test_everything_was_read_or_refused_as_it_should_be(run: tuple[Path, Path]) 
         ("table", "rna"),
         ("table", "text"),
         ("broken", "text"),
+        (artifact_name(ODD_ID), "text"),
     }
     unusable = {key for key, value in status.items() if value == "unusable"}
     assert unusable == {("broken", "he"), ("broken", "rna"), ("nothing", "rna")}
@@ -254,9 +259,10 @@ def test_no_patient_in_anything_a_run_leaves(run: tuple[Path, Path]) -> None:
     allowed = {f"results/{name}": set(planted.PLACES) for name in WORKING_FILES}
     allowed["results/intake/shard-0000.parquet"] |= {planted.FREE}
     allowed[f"results/{COHORT}"] = {planted.FREE}
-    # The ending of one file name is a patient's name: it can stand where file names do, and nowhere else.
-    for name in WORKING_FILES:
-        allowed[f"results/{name}"] |= {planted.NAME}
+    # One file's suffix and one id of the sheet name a patient: in those files, and nowhere else.
+    odd = {planted.NAME, planted.GIVEN_NAME, planted.ACCESSION}
+    allowed["results/intake/shard-0000.parquet"] |= odd
+    allowed["results/case_ids.tsv"] = odd
     more = {name: words - allowed.get(name, set()) for name, words in found.items()}
     assert {name: words for name, words in more.items() if words} == {}
     assert planted.FREE in found[f"results/{COHORT}"], "the scan does not see what is known to be there"

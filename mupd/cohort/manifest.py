@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mupd.cohort.gather import Artifact, CohortCase, Part
@@ -26,7 +26,6 @@ COLUMNS = (
     "model_id",
     "further_artifacts",
     "further_sha256",
-    "sheet_id",
 )
 
 _MAIN_KINDS = ("dicom-wsi", "anndata", "report")
@@ -77,16 +76,32 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
                 ";".join(sorted({item.model_id for item in artifacts})),
                 ";".join(item.path for item in further),
                 ";".join(item.sha256 for item in further),
-                case.inventory.sheet_id,
             )
             rows.append(dict(zip(COLUMNS, (defuse(value) for value in values), strict=True)))
     return rows
 
 
-def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write the rows as tab-separated UTF-8, atomically."""
+def _write_table(path: Path, columns: Sequence[str], rows: list[dict[str, str]]) -> None:
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, COLUMNS, delimiter="\t", lineterminator="\n")
+    writer = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, stream.getvalue())
+
+
+def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write the rows as tab-separated UTF-8, atomically."""
+    _write_table(path, COLUMNS, rows)
+
+
+def write_case_ids(path: Path, cases: Iterable[CohortCase]) -> None:
+    """Say which name of a case stands for which id of the sheet, where they differ; remove the file where none do.
+
+    It is kept apart from the manifest, which goes with the artifacts: an id that can be no name may name a patient.
+    """
+    given = [(case.case_id, case.inventory.sheet_id or case.case_id) for case in cases]
+    rows = [{"case_id": name, "sheet_id": defuse(sheet_id)} for name, sheet_id in given if name != sheet_id]
+    if rows:
+        _write_table(path, ("case_id", "sheet_id"), rows)
+    else:
+        path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mupd.cohort.gather import CohortCase, gather
-from mupd.cohort.manifest import manifest_rows, write_manifest
+from mupd.cohort.manifest import manifest_rows, write_case_ids, write_manifest
 from mupd.config import Config
 from mupd.ids import MODALITIES
 from mupd.progress import track
@@ -52,6 +52,7 @@ def run(config: Config) -> list[Path]:
 
     ``manifest.tsv``, ``cohort/cohort.h5mu``, ``report.html``, ``data_card.md``, ``provenance/`` (the workflow's own
     files) and ``ro-crate-metadata.json``; with a signing key the signatures of the manifest and of the last one.
+    Beside them ``case_ids.tsv``, if a case is named otherwise than in the sheet: it is for the cohort's owner alone.
 
     Raises
     ------
@@ -78,6 +79,7 @@ def run(config: Config) -> list[Path]:
     panels = read_gene_panels(Path(config.model))
     rows = manifest_rows(cases)
     write_manifest(manifest, rows)
+    write_case_ids(out / "case_ids.tsv", cases)
     signatures = _sign(manifest, key)
     values = [
         read_values(case, config, panels, pictures=index < MOST_PICTURED_CASES)
