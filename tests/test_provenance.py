@@ -286,6 +286,7 @@ def test_a_stage_tells_its_own_times_and_engine(tmp_path: Path, monkeypatch: pyt
         read_record(config.out, "check", shard)
 
 
+@pytest.mark.external
 def test_the_validator_finds_no_fault(finished: Config) -> None:
     if not VALIDATOR.exists():
         pytest.skip("ROC-VALIDATOR ABSENT: python -m venv .venv/crate-validator and install roc-validator there")
