@@ -160,13 +160,14 @@ def schema_faults(value: Any, schema: dict[str, Any], where: str) -> list[Fault]
     return faults
 
 
-def _with_defaults(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """`value` with the schema's default where a key is not given, in nested mappings too."""
     filled = dict(value)
     for name, part in schema.get("properties", {}).items():
         if name not in filled and "default" in part:
             filled[name] = copy.deepcopy(part["default"])
         if isinstance(filled.get(name), dict):
-            filled[name] = _with_defaults(filled[name], part)
+            filled[name] = with_defaults(filled[name], part)
     return filled
 
 
@@ -188,7 +189,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
     schema = load_schema("config")
     if faults := schema_faults(values, schema, source):
         raise InputFaults(f"configuration {source}", faults)
-    full = _with_defaults(values, schema)
+    full = with_defaults(values, schema)
     intake = full["intake"] | {"allow_synthetic": tuple(full["intake"]["allow_synthetic"])}
     return Config(
         cases=full["cases"],

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_GAP = r"[\s.,:;()\-]+"
+GAP = r"[\s.,:;()\-]+"
+"""What may stand between two words of one term."""
 
 _NEGATION = re.compile(
     r"\b(no|not|non|without|negative for|free of|free from|absence of|absent|exclude[sd]?|rule out|r/o|"
@@ -17,7 +18,7 @@ _NEGATION = re.compile(
 _NOT_HERE = re.compile(
     r"\b(history of|h/o|prior|previous(ly)?|family|metasta(tic|sis|ses)( of| from)?|secondary)\b[^.;:]{0,40}$"
 )
-_IN_SITU = re.compile(rf"^{_GAP}in{_GAP}?situ|^{_GAP}\(?(dcis|cis|lcis)\b")
+_IN_SITU = re.compile(rf"^{GAP}in{GAP}?situ|^{GAP}\(?(dcis|cis|lcis)\b")
 
 # Words of each organ with their weight: operations name the organ that was removed, other words may only touch it.
 _ORGAN_WORDS: dict[str, tuple[tuple[str, float], ...]] = {
@@ -83,36 +84,15 @@ _PRIMARY_SITE = re.compile(r"(?:primary site|tumou?r site|site of tumou?r|organ)
 _PRIMARY_WEIGHT = 8.0
 _LEAST_SCORE, _LEAST_LEAD = 2.0, 1.15
 
-# In the order of what goes before: a stated special type before the plain carcinoma of the organ.
 _SPECIAL: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "urothelial carcinoma",
-        rf"(urothelial|transitional{_GAP}cell|tcc){_GAP}?(cell{_GAP})?(carcinoma|ca\b|cancer)",
+        rf"(urothelial|transitional{GAP}cell|tcc){GAP}?(cell{GAP})?(carcinoma|ca\b|cancer)",
         ("bladder",),
     ),
     (
-        "signet ring cell carcinoma",
-        rf"signet{_GAP}ring{_GAP}(cell{_GAP})?(type{_GAP})?(adeno)?carcinoma|adenocarcinoma[\s,.]+signet{_GAP}ring",
-        ("stomach", "colorectum"),
-    ),
-    (
-        "mucinous adenocarcinoma",
-        rf"(mucinous|colloid|mucoid){_GAP}(type{_GAP})?(adeno)?carcinoma|adenocarcinoma{_GAP}(mucinos\w+|mucinous{_GAP}type)",
-        ("stomach", "colorectum"),
-    ),
-    (
-        "diffuse-type gastric carcinoma",
-        rf"carcinoma[^.;]{{0,60}}\bdiffuse({_GAP}(infiltrative{_GAP})?(type|variant|subtype|pattern|carcinoma))|diffuse({_GAP}type)?{_GAP}(gastric{_GAP})?(adeno)?carcinoma|lauren[^.;]{{0,30}}\bdiffuse",
-        ("stomach",),
-    ),
-    (
-        "tubular adenocarcinoma",
-        rf"tubular{_GAP}(type{_GAP})?adenocarcinoma|adenocarcinoma{_GAP}(tubular(e|is)?\b)|adenocarcinoma[^.;]{{0,40}}\btubular\b(?!{_GAP}adenoma)",
-        ("stomach",),
-    ),
-    (
         "invasive breast carcinoma",
-        rf"(invasive|infiltrating|infiltrative){_GAP}(\w+{_GAP}){{0,3}}(duct(al)?|lobular|mammary|breast)({_GAP}and{_GAP}(lobular|ductal))?{_GAP}(\w+{_GAP})?(adeno)?carcinoma|(ductal|lobular|breast){_GAP}(carcinoma|cancer)|carcinoma{_GAP}of{_GAP}(the{_GAP})?breast",
+        rf"(invasive|infiltrating|infiltrative){GAP}(\w+{GAP}){{0,3}}(duct(al)?|lobular|mammary|breast)({GAP}and{GAP}(lobular|ductal))?{GAP}(\w+{GAP})?(adeno)?carcinoma|(ductal|lobular|breast){GAP}(carcinoma|cancer)|carcinoma{GAP}of{GAP}(the{GAP})?breast",
         ("breast",),
     ),
     ("osteosarcoma", r"osteosarcoma|osteogenic sarcoma", ("bone",)),
@@ -125,8 +105,11 @@ _PLAIN = {
     ("lung", "squamous"): "lung squamous cell carcinoma",
 }
 _SPECIAL_PATTERNS = tuple((name, re.compile(pattern), organs) for name, pattern, organs in _SPECIAL)
-_ADENO = re.compile(r"adenocarcinoma|adeno-carcinoma|adenoca\b")
-_SQUAMOUS = re.compile(rf"squamous{_GAP}(cell{_GAP})?carcinoma")
+_ADENO = re.compile(
+    rf"adenocarcinoma|adeno-carcinoma|adenoca\b|(signet{GAP}ring|mucinous|colloid|mucoid|tubular|papillary|diffuse)"
+    rf"{GAP}((cell|type|gastric){GAP}){{0,2}}carcinoma|carcinoma[^.;]{{0,60}}\bdiffuse{GAP}type|lauren[^.;]{{0,30}}\bdiffuse"
+)
+_SQUAMOUS = re.compile(rf"squamous{GAP}(cell{GAP})?carcinoma")
 _MALIGNANT = re.compile(r"carcinoma|sarcoma|malignan|cancer|neoplas|tumou?r|lymphoma|melanoma|glioma|blastoma|metasta")
 _BENIGN = re.compile(
     r"\b(benign|no (evidence of )?(malignancy|tumou?r|carcinoma)|negative for (malignancy|carcinoma)|"
@@ -135,7 +118,7 @@ _BENIGN = re.compile(
 
 _ROMAN = {"i": "1", "ii": "2", "iii": "3"}
 _DIFFERENTIATED = re.compile(
-    rf"\b(well|moderate(?:ly)?|poor(?:ly)?)((?:{_GAP}|/|{_GAP}to{_GAP}|{_GAP}and{_GAP})(?:moderate(?:ly)?|poor(?:ly)?))?{_GAP}differentiat"
+    rf"\b(well|moderate(?:ly)?|poor(?:ly)?)((?:{GAP}|/|{GAP}to{GAP}|{GAP}and{GAP})(?:moderate(?:ly)?|poor(?:ly)?))?{GAP}differentiat"
 )
 _DIFFERENTIATION = {"well": "1", "moderate": "2", "moderately": "2", "poor": "3", "poorly": "3"}
 # A bare G2 may be the label of a block: it counts beside a T, after a word for grade or carcinoma, or in brackets.
@@ -191,7 +174,7 @@ def find_organ(text: str) -> str | None:
     return best
 
 
-def _mentioned(pattern: re.Pattern[str], text: str) -> bool:
+def mentioned(pattern: re.Pattern[str], text: str) -> bool:
     """Whether a pattern is stated of this tumour: not negated, not in situ, not another tumour's or metastasis'."""
     return any(
         _affirmed(text, match.start())
@@ -204,11 +187,11 @@ def _mentioned(pattern: re.Pattern[str], text: str) -> bool:
 def find_diagnosis(text: str, organ: str | None) -> str | None:
     """The diagnosis that a flattened report states, given the organ it is about (None = not known)."""
     for name, pattern, organs in _SPECIAL_PATTERNS:
-        if ((organ is None and len(organs) == 1) or organ in organs) and _mentioned(pattern, text):
+        if ((organ is None and len(organs) == 1) or organ in organs) and mentioned(pattern, text):
             return name
     if organ is not None:
         for kind, pattern in (("adeno", _ADENO), ("squamous", _SQUAMOUS)):
-            if (organ, kind) in _PLAIN and _mentioned(pattern, text):
+            if (organ, kind) in _PLAIN and mentioned(pattern, text):
                 return _PLAIN[organ, kind]
     if _BENIGN.search(text) and not any(_affirmed(text, match.start()) for match in _MALIGNANT.finditer(text)):
         return "benign tissue"

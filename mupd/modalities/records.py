@@ -1,7 +1,7 @@
 """The record: the few facts of a pathology report that are imputed, with the values they can have.
 
 A record is read from text by rules, and only from what is stated: absent fields are left out. Rules
-are in :mod:`mupd.modalities.record_rules`.
+are in :mod:`mupd.modalities.record_rules` and :mod:`mupd.modalities.record_subtypes`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from mupd.modalities import record_rules as rules
+from mupd.modalities import record_subtypes as subtypes
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "organ": ("breast", "bladder", "colorectum", "stomach", "lung", "bone", "brain"),
@@ -17,54 +18,88 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "invasive breast carcinoma",
         "urothelial carcinoma",
         "colorectal adenocarcinoma",
-        "mucinous adenocarcinoma",
         "gastric adenocarcinoma",
-        "diffuse-type gastric carcinoma",
-        "signet ring cell carcinoma",
-        "tubular adenocarcinoma",
         "lung adenocarcinoma",
         "lung squamous cell carcinoma",
         "osteosarcoma",
         "glioma",
         "benign tissue",
     ),
+    "subtype": (
+        "not otherwise specified",
+        "ductal",
+        "lobular",
+        "mucinous",
+        "papillary",
+        "tubular",
+        "diffuse",
+        "signet ring cell",
+        "glioblastoma",
+        "lower-grade glioma",
+    ),
     "grade": ("G1", "G2", "G3"),
     "t_category": ("T0", "T1", "T2", "T3", "T4"),
+    "tissue": (
+        "tumour",
+        "normal parenchyma",
+        "connective tissue",
+        "adipose tissue",
+        "smooth muscle",
+        "immune infiltrate",
+        "mucus",
+        "necrosis",
+    ),
 }
-"""Field -> its values. `grade` is histological (UICC G), `t_category` the T of TNM without suffix."""
+"""Field -> its values.
+
+`diagnosis` is the entity and `subtype` its histological variant; `grade` is histological (UICC G) and
+`t_category` the T of TNM without suffix. `tissue` is the one that most of the sample consists of: normal
+parenchyma is an organ's own tissue (mucosa, glands, alveoli), tumour is neoplastic tissue, invasive or in situ.
+"""
 
 _SENTENCES = {
     "organ": "The organ is {}.",
     "diagnosis": "The diagnosis is {}.",
+    "subtype": "The histological subtype is {}.",
     "grade": "The histological grade is {}.",
     "t_category": "The primary tumour category is {}.",
+    "tissue": "The predominant tissue is {}.",
+}
+_STATED = {
+    field: re.compile(
+        re.escape(sentence).replace(r"\{\}", f"({'|'.join(re.escape(value) for value in FIELDS[field])})")
+    )
+    for field, sentence in _SENTENCES.items()
 }
 
 
-def _stated(text: str) -> dict[str, str]:
-    """What the sentences of :func:`render_record` state, which go before anything inferred."""
-    found = {}
-    for field, sentence in _SENTENCES.items():
-        values = "|".join(re.escape(value) for value in FIELDS[field])
-        if match := re.search(re.escape(sentence).replace(r"\{\}", f"({values})"), text):
-            found[field] = match[1]
-    return found
+def undetermined(probabilities: Mapping[str, float], abstain_below: float) -> bool:
+    """Whether a generated field states no value: its most probable one is less probable than a limit."""
+    return max(probabilities.values()) < abstain_below
 
 
 def extract_record(text: str) -> dict[str, str]:
     """The fields that a text states, {field: value of :data:`FIELDS`}.
 
-    Negated findings (no evidence of carcinoma) are no diagnosis; "high grade" alone is no G (urothelial
-    carcinoma is graded high or low); suffixes of T are dropped (pT3a is T3); Ta, Tis and TX are left out.
+    Sentences of :func:`render_record` are taken by their word and are no evidence of anything else; the rest
+    of the text is read by rules. Negated findings (no evidence of carcinoma) are no diagnosis; "high grade"
+    alone is no G (urothelial carcinoma is graded high or low); suffixes of T are dropped (pT3a is T3); Ta, Tis
+    and TX are left out.
     """
-    record = _stated(text)
-    flat = rules.flatten(text)
+    record, rest = {}, text
+    for field, pattern in _STATED.items():
+        if match := pattern.search(rest):
+            record[field] = match[1]
+            rest = pattern.sub(" ", rest)
+    flat = rules.flatten(rest)
     organ = record.get("organ") or rules.find_organ(flat)
     inferred = {
         "organ": organ,
         "diagnosis": rules.find_diagnosis(flat, organ),
+        "subtype": subtypes.find_subtype(flat, organ),
         "grade": rules.find_grade(flat),
         "t_category": rules.find_t_category(flat),
+        "tissue": subtypes.find_tissue(flat),
     }
     for field, value in inferred.items():
         if value is not None and value in FIELDS[field]:

@@ -1,4 +1,4 @@
-"""What a model folder says of its genes, read without loading the model."""
+"""What a model folder says of its genes and records, read without loading the model."""
 
 from __future__ import annotations
 
@@ -47,3 +47,50 @@ def read_panels(model: Path, part: str = "rna_codec") -> dict[str, tuple[str, ..
     if not isinstance(value, dict):
         raise ModelError("rna_codec/config.json of the model: expected {kind: gene symbols}")
     return {kind: _symbols(genes, f"rna_codec/config.json [{kind}]") for kind, genes in value.items()}
+
+
+RECORD_FILE = "record.json"
+FIELDS_BEFORE_RECORD_FILE: dict[str, tuple[str, ...]] = {
+    "organ": ("breast", "bladder", "colorectum", "stomach", "lung", "bone", "brain"),
+    "diagnosis": (
+        "invasive breast carcinoma",
+        "urothelial carcinoma",
+        "colorectal adenocarcinoma",
+        "mucinous adenocarcinoma",
+        "gastric adenocarcinoma",
+        "diffuse-type gastric carcinoma",
+        "signet ring cell carcinoma",
+        "tubular adenocarcinoma",
+        "lung adenocarcinoma",
+        "lung squamous cell carcinoma",
+        "osteosarcoma",
+        "glioma",
+        "benign tissue",
+    ),
+    "grade": ("G1", "G2", "G3"),
+    "t_category": ("T0", "T1", "T2", "T3", "T4"),
+}
+"""The record of models that were made before they kept their vocabulary themselves."""
+
+
+def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
+    """{field: values} of the records that a model makes (``record.json``), in the model's order.
+
+    Raises
+    ------
+    ModelError
+        If the file is there and is no such vocabulary.
+    """
+    value = read_json_file(model / RECORD_FILE)
+    if value is None:
+        return dict(FIELDS_BEFORE_RECORD_FILE)
+    fields = value.get("fields") if isinstance(value, dict) else None
+    if not (isinstance(fields, dict) and fields):
+        raise ModelError(f'{RECORD_FILE} of the model: found no fields; expected {{"fields": {{field: [values]}}}}')
+    for field, values in fields.items():
+        named = isinstance(values, list) and bool(values) and all(isinstance(name, str) for name in values)
+        if not named or len(set(values)) < len(values):
+            raise ModelError(
+                f"{RECORD_FILE} [fields.{field}] of the model: found {values!r}; expected different values"
+            )
+    return {field: tuple(values) for field, values in fields.items()}

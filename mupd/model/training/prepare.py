@@ -15,6 +15,7 @@ from PIL import Image
 
 from mupd.files import atomic_path
 from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder
+from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec, fit_panel, panel_values
 from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, read_her2st_section
 from mupd.progress import track
@@ -58,6 +59,11 @@ def fit_rna_codec(her2st: Path, tcga: Path, dim: int) -> RnaCodec:
     return RnaCodec({"spot": fit_panel(spots, genes, dim), "bulk": fit_panel(values, list(bulk.columns), dim)})
 
 
+def fit_pathways(gene_sets: Path, her2st: Path, tcga: Path, codec: RnaCodec) -> PathwayScorer:
+    """Scorer of a GMT file's gene sets, standardised on the profiles that the codec was fitted to."""
+    raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Spots:
     """Spots of one section that have a picture around them.
@@ -69,7 +75,9 @@ class Spots:
     components
         (n, dim) whitened RNA components.
     conditions
-        (n, dim + 1) the same as the transformers read them.
+        (n, dim + 1) the same as the trunk reads them.
+    pathways
+        (n, gene sets) standardised scores.
     """
 
     name: str
@@ -77,18 +85,27 @@ class Spots:
     xy_px: NDArray[np.float64]
     components: NDArray[np.float32]
     conditions: NDArray[np.float32]
+    pathways: NDArray[np.float32]
 
 
-def read_spots(her2st: Path, name: str, codec: RnaCodec) -> Spots:
-    """Picture, positions and RNA components of a section; spots too near the border left out."""
+def read_spots(her2st: Path, name: str, codec: RnaCodec, scorer: PathwayScorer) -> Spots:
+    """Picture, positions and RNA of a section; spots too near the border left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the section has no picture.
+    """
     section = read_her2st_section(her2st, name)
     if section.image is None:
         raise FileNotFoundError(f"{her2st / 'images' / (name + '.jpg')}: this section has no picture")
     height, width = section.image.shape[:2]
     inside = (section.xy_px > 140).all(1) & (section.xy_px < np.array([width - 140, height - 140])).all(1)
     values = log_cp10k(section.counts.to_numpy(np.float32)[inside])
-    components = codec.encode(values, list(section.counts.columns), "spot")
-    return Spots(name, section.image, section.xy_px[inside], components, codec.condition(components, "spot"))
+    genes = list(section.counts.columns)
+    components = codec.encode(values, genes, "spot")
+    scores, _ = scorer.score(values, genes, "spot")
+    return Spots(name, section.image, section.xy_px[inside], components, codec.condition(components, "spot"), scores)
 
 
 def spot_tiles(spots: Spots) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,45 @@ def train_vae(
     model.eval()
     model.save_pretrained(out)
     write_json(out / "training.json", {"steps": settings.steps, "batch_size": batch_size})
+
+
+def finish_decoder(
+    model: MuPDVAE,
+    sampler: CropSampler,
+    settings: LoopSettings,
+    folder: Path,
+    out: Path,
+    batch_size: int,
+    *,
+    steps: int,
+    noise: float,
+) -> None:
+    """Refine the decoder for latents that are less noisy than in training, and save the model to `out`.
+
+    The encoder stays as it is, and with it the latents: a trunk that was trained on them, or is
+    being trained, need not know.
+
+    Parameters
+    ----------
+    noise
+        Largest standard deviation of the noise on the latents.
+    """
+    model.load_state_dict(MuPDVAE.from_pretrained(out).state_dict())
+    model.eval()
+    model.encoder.requires_grad_(False)
+    own = replace(settings, steps=steps, warmup_steps=min(20, steps), learning_rate=settings.learning_rate / 2)
+
+    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
+        images = sampler.batch(batch_size, np.random.default_rng((settings.seed, 1, step)))
+        with torch.no_grad():
+            latents = model.encode(images)
+        level = torch.rand(len(images), 1, 1, 1, generator=generator) * noise
+        found = model.decode(latents + level * torch.randn(latents.shape, generator=generator))
+        return reconstruction_loss(found, images) + 2 * F.mse_loss(found, images)
+
+    ema = train(model.decoder, loss_of_step, own, folder)
+    model.decoder.load_state_dict(ema)
+    model.save_pretrained(out)
 
 
 @torch.no_grad()

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mupd.modalities.records import render_record
 from mupd.model.encoders import TextEncoder, TileEncoder
-from mupd.model.record_codec import encode_record
+from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec
-from mupd.model.training.labels import tcga_records, tile_record
+from mupd.model.training.labels import spot_tissue, tcga_records, tile_record
 from mupd.model.training.prepare import (
     TCGA_COHORTS,
     RawFeatures,
@@ -24,7 +24,7 @@ from mupd.model.training.prepare import (
     log_cp10k,
     read_tcga,
 )
-from mupd.model.training.sources import read_tiles
+from mupd.model.training.sources import read_her2st_counts, read_tiles
 from mupd.progress import track
 
 
@@ -36,15 +36,27 @@ class SpotSet:
     features: list[NDArray[np.float32]]
     components: NDArray[np.float32]
     conditions: NDArray[np.float32]
+    pathways: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelledSpots:
+    """Spots of one section with a pathologist's label: conditions (n, dim + 1), pathways (n, sets), tissue."""
+
+    name: str
+    conditions: NDArray[np.float32]
+    pathways: NDArray[np.float32]
+    tissue: list[str]
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One TCGA patient: components (dim,), condition (dim + 1,), record, embeddings of each of its texts."""
+    """One TCGA patient: components (dim,), condition (dim + 1,), pathways (sets,), record, embeddings of its texts."""
 
     case_id: str
     components: NDArray[np.float32]
     condition: NDArray[np.float32]
+    pathways: NDArray[np.float32]
     record: dict[str, str]
     texts: list[NDArray[np.float32]]
 
@@ -61,8 +73,26 @@ class TileClass:
 def spot_sets(sections: list[Spots], raw: RawFeatures, encoder: TileEncoder) -> list[SpotSet]:
     """Sections with the features of the tiles around their spots."""
     return [
-        SpotSet(s.name, [encoder.project(rows) for rows in raw.spots(s)], s.components, s.conditions) for s in sections
+        SpotSet(s.name, [encoder.project(rows) for rows in raw.spots(s)], s.components, s.conditions, s.pathways)
+        for s in sections
     ]
+
+
+def labelled_spots(her2st: Path, codec: RnaCodec, scorer: PathwayScorer) -> list[LabelledSpots]:
+    """RNA of the spots that a pathologist has labelled, by section; sections without counts left out."""
+    found = []
+    for path in sorted((her2st / "labels").glob("*_labeled_coordinates.tsv")):
+        name = path.name.split("_")[0]
+        if not (her2st / "counts" / f"{name}.tsv.gz").exists():
+            continue
+        tissue = spot_tissue(her2st, name)
+        counts = read_her2st_counts(her2st, name)[1]
+        counts = counts.loc[[spot for spot in counts.index if spot in tissue]]
+        values, genes = log_cp10k(counts.to_numpy(np.float32)), list(counts.columns)
+        conditions = codec.condition(codec.encode(values, genes, "spot"), "spot")
+        scores, _ = scorer.score(values, genes, "spot")
+        found.append(LabelledSpots(name, conditions, scores, [tissue[spot] for spot in counts.index]))
+    return found
 
 
 def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, *, held_out: bool) -> list[TileClass]:
@@ -85,7 +115,13 @@ def read_reports(folder: Path, cohort: str) -> dict[str, str]:
 
 
 def patients(
-    folder: Path, codec: RnaCodec, encoder: TextEncoder, *, held_out: bool, reports: bool = True
+    folder: Path,
+    codec: RnaCodec,
+    scorer: PathwayScorer,
+    encoder: TextEncoder,
+    *,
+    held_out: bool,
+    reports: bool = True,
 ) -> list[Patient]:
     """TCGA patients with RNA and a record; those held out, or all the others."""
     found = []
@@ -94,14 +130,16 @@ def patients(
         records = tcga_records(folder, cohort)
         texts = read_reports(folder, cohort) if reports else {}
         cases = [case for case in table.index if case in records and is_held_out(case) == held_out]
-        components = codec.encode(log_cp10k(table.loc[cases].to_numpy(np.float32)), list(table.columns), "bulk")
+        values = log_cp10k(table.loc[cases].to_numpy(np.float32))
+        components = codec.encode(values, list(table.columns), "bulk")
+        scores, _ = scorer.score(values, list(table.columns), "bulk")
         conditions = codec.condition(components, "bulk")
         for row, case in enumerate(track(cases, f"texts of {cohort}")):
             forms = [render_record(records[case])]
             if case in texts and texts[case].split():
                 forms.append(texts[case])
             embedded = [encoder(form) for form in forms]
-            found.append(Patient(case, components[row], conditions[row], records[case], embedded))
+            found.append(Patient(case, components[row], conditions[row], scores[row], records[case], embedded))
     return found
 
 
@@ -120,9 +158,3 @@ def padded(rows: list[NDArray[np.float32] | None], dim: int) -> tuple[Tensor, Te
             tokens[index, : len(row)] = torch.from_numpy(row)
             mask[index, : len(row)] = True
     return tokens, mask
-
-
-def record_targets(records: list[dict[str, str]]) -> tuple[Tensor, Tensor]:
-    """One-hot blocks (batch, fields, BLOCK) and known fields (batch, fields)."""
-    pairs = [encode_record(record) for record in records]
-    return torch.stack([values for values, _ in pairs]), torch.stack([known for _, known in pairs])

@@ -1,4 +1,4 @@
-"""Training of the H&E transformer: RNA of spots and texts of organs to latents of 128 px windows."""
+"""H&E windows with conditions: RNA of spots, texts of organs, and windows with neither."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from mupd.modalities.records import render_record
+from mupd.model.attention import Conditions
 from mupd.model.encoders import TextEncoder
-from mupd.model.sampling import HE_WINDOW_PX, he_extra, sample_he_windows
+from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.training.labels import HER2ST_RECORD, tile_record
-from mupd.model.training.loop import LoopSettings, train
 from mupd.model.training.prepare import Spots
 from mupd.model.training.sources import HER2ST_MPP, read_tiles, tissue_windows
-from mupd.model.transformer import Conditions, MuPDTransformer
-from mupd.model.vae import MuPDVAE
 
 SPOT_SHARE, TISSUE_SHARE = 0.6, 0.15
 STREAM_DROPOUT = 0.1
@@ -32,7 +30,7 @@ HER2ST_TEXTS = (
 )
 
 
-class HePairs:
+class HeBatches:
     """Batches of windows with their conditions.
 
     Three sources: windows around spots with the spot's RNA, windows of tissue between spots
@@ -65,8 +63,9 @@ class HePairs:
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Conditions, Tensor]:
         """Images (size, 3, 128, 128) in [-1, 1], conditions, and the extra vector (size, 2)."""
-        dim = self.sections[0].conditions.shape[1]
+        dim, sets = self.sections[0].conditions.shape[1], self.sections[0].pathways.shape[1]
         rna, has_rna = torch.zeros(size, 1, dim), torch.zeros(size, 1, dtype=torch.bool)
+        pathways, has_pathways = torch.zeros(size, 1, sets), torch.zeros(size, 1, dtype=torch.bool)
         text, has_text = torch.zeros(size, 1, 384), torch.zeros(size, 1, dtype=torch.bool)
         extra, crops = torch.zeros(size, 2), []
         for i in range(size):
@@ -82,7 +81,10 @@ class HePairs:
                     noise = RNA_NOISE * rng.standard_normal((dim,), np.float32)
                     noise[-1] = 0  # the kind of profile is known exactly
                     rna[i, 0] = torch.from_numpy(section.conditions[spot] + noise)
-                    has_rna[i] = rng.random() >= STREAM_DROPOUT
+                    pathways[i, 0] = torch.from_numpy(section.pathways[spot])
+                    # Scores alone are what a bulk profile shares best with spots.
+                    has_rna[i] = rng.random() >= 2 * STREAM_DROPOUT
+                    has_pathways[i] = rng.random() >= STREAM_DROPOUT
                 else:
                     y, x = self.corners[which][rng.integers(len(self.corners[which]))]
                 image, mpp = section.image, HER2ST_MPP
@@ -101,58 +103,4 @@ class HePairs:
             crop = np.rot90(crop, int(rng.integers(4)))
             crops.append(np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop))
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return images, {"rna": (rna, has_rna), "text": (text, has_text)}, extra
-
-
-def logit_normal(size: int, generator: torch.Generator, mean: float = 0.0) -> Tensor:
-    """Times in (0, 1), more of them in the middle (arXiv:2403.03206, section 3.1)."""
-    return torch.sigmoid(mean + torch.randn(size, generator=generator))
-
-
-def train_he(
-    model: MuPDTransformer,
-    vae: MuPDVAE,
-    pairs: HePairs,
-    preview: Spots,
-    settings: LoopSettings,
-    folder: Path,
-    batch_size: int = 32,
-) -> dict[str, Tensor]:
-    """Train on velocity of the linear interpolant between noise and latents; returns EMA weights."""
-    vae.eval().requires_grad_(False)
-
-    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
-        images, conditions, extra = pairs.batch(batch_size, np.random.default_rng((settings.seed, step)))
-        with torch.no_grad():
-            latents = vae.encode(images)
-        t = logit_normal(len(latents), generator)
-        noise = torch.randn(latents.shape, generator=generator)
-        x = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * latents
-        return (model(x, t, conditions, extra) - (latents - noise)).square().mean()
-
-    return train(
-        model, loss_of_step, settings, folder, lambda s, ema: preview_grid(model, ema, vae, preview, folder, s)
-    )
-
-
-@torch.no_grad()
-def preview_grid(
-    model: MuPDTransformer, ema: dict[str, Tensor], vae: MuPDVAE, spots: Spots, folder: Path, step: int
-) -> None:
-    """Sixteen real windows above sixteen generated from the RNA of the same spots, as preview.png."""
-    own = {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(ema)
-    model.eval()
-    chosen = np.linspace(0, len(spots.xy_px) - 1, 16).astype(int)
-    half = HE_WINDOW_PX // 2
-    real = [spots.image[y - half : y + half, x - half : x + half] for x, y in np.rint(spots.xy_px[chosen]).astype(int)]
-    vectors = torch.from_numpy(spots.conditions[chosen])[:, None]
-    conditions: Conditions = {"rna": (vectors, torch.ones(16, 1, dtype=torch.bool))}
-    found = sample_he_windows(
-        model, vae, conditions, he_extra(HER2ST_MPP).expand(16, 2), seed=1, steps=20, guidance=1.5
-    )
-    rows = np.concatenate([np.stack(real), found]).reshape(2, 2, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
-    grid = rows.transpose(0, 1, 3, 2, 4, 5).reshape(4 * HE_WINDOW_PX, 8 * HE_WINDOW_PX, 3)
-    Image.fromarray(grid).save(folder / "preview.png")
-    Image.fromarray(grid).save(folder / f"preview-{step:06d}.jpg", quality=85)
-    model.load_state_dict(own)
+        return images, {"rna": (rna, has_rna), "pathways": (pathways, has_pathways), "text": (text, has_text)}, extra
