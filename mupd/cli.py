@@ -150,6 +150,19 @@ def verify(
 
 
 @app.command()
+def keygen(
+    path: Annotated[Path, typer.Argument(help="Where the private key goes; the public one goes to PATH.pub.")],
+    passphrase_env: Annotated[
+        str, typer.Option(help="Environment variable whose passphrase encrypts the key; unset: not encrypted.")
+    ] = "MUPD_SIGN_PASSPHRASE",
+) -> None:
+    """Make a key pair to sign manifests with (configuration: sign.key). Prints the public key's fingerprint."""
+    from mupd.synthetic.signature import passphrase_from, write_key_pair
+
+    print(write_key_pair(path, passphrase_from(passphrase_env)))
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-seed.yaml.")],
     part: Annotated[str, typer.Option(help="codecs, vae, he, rna, text, metrics, or all in this order.")] = "all",

@@ -10,7 +10,8 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,12 +43,14 @@ class Draws:
 
 @dataclass(frozen=True)
 class Slide:
-    """Geometry of generated slides: pixels, micrometres per pixel, JPEG quality (0-100)."""
+    """Generated slides: pixels, micrometres per pixel; and how their files are written."""
 
     width_px: int
     height_px: int
     mpp: float
+    codec: Literal["jpeg", "jpeg2000", "htj2k", "jpegxl"]
     jpeg_quality: int
+    watermark: bool
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class CheckLimits:
 
     min_tissue_fraction: float
     min_record_confidence: float
+    abstain_below: float
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,15 @@ class ReportSettings:
 
     title: str
     show_measured_text: bool
+    show_free_columns: bool
+
+
+@dataclass(frozen=True)
+class Signing:
+    """Ed25519 private key (PEM) that signs manifest and crate, None = unsigned; where its passphrase comes from."""
+
+    key: str | None
+    passphrase_env: str
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,7 @@ class Config:
     intake: IntakeLimits
     check: CheckLimits
     report: ReportSettings
+    sign: Signing
     on_case_error: Literal["continue", "stop"]
 
     @property
@@ -115,8 +129,9 @@ class Config:
         return json.loads(json.dumps(asdict(self)))
 
     def digest(self, *sections: str) -> str:
-        """Short SHA-256 of the named sections: what a rule depends on."""
-        values = {name: self.to_dict()[name] for name in sections}
+        """Short SHA-256 of the named sections, or of single keys (``check.abstain_below``): what a rule depends on."""
+        whole = self.to_dict()
+        values = {name: reduce(getitem, name.split("."), whole) for name in sections}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -204,6 +219,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         intake=IntakeLimits(**intake),
         check=CheckLimits(**full["check"]),
         report=ReportSettings(**full["report"]),
+        sign=Signing(**full["sign"]),
         on_case_error=full["on_case_error"],
     )
 

@@ -9,7 +9,8 @@ A draw's folder ``generated/store/KK/KEY/`` holds ``meta.json`` (:class:`DrawMet
 - rna: ``values.npy``, (observations, genes) float32, log1p of counts per 10,000;
   ``genes.json``, the gene symbols; for several observations ``xy_px.npy``, (observations, 2)
   float64, x and y of each tile's centre in pixels of the source slide's level 0;
-- text: ``record.json``, {field: {"value": str, "probabilities": {value: float}}}.
+- text: ``record.json``, {field: {"value": str | null, "abstained": bool, "probabilities": {value: float}}};
+  the value is null exactly where the draw abstains (draws of version 0.1 have no ``abstained`` and always a value).
 """
 
 from __future__ import annotations

@@ -158,6 +158,7 @@ def make_model(root: Path, **reference: Any) -> None:
         "rna_sd": {"bulk": bulk.std(0).tolist()},
     }
     write_json(root / "model" / "reference.json", given | reference)
+    write_json(root / "model" / "record.json", {"fields": FIELDS})
 
 
 def _measured_entry(root: Path, plan: Plan, modality: Modality, seed: int) -> Entry:

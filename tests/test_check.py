@@ -28,12 +28,13 @@ from mupd.check.he import check_he, seam_ratio
 from mupd.check.reference import read_reference
 from mupd.check.run import COLUMNS
 from mupd.check.text import agreement, check_text
-from mupd.config import Config
+from mupd.config import CheckLimits, Config
 from mupd.errors import ModelError, MupdError
 from mupd.files import write_json
 from mupd.ids import Modality
 from mupd.inventory import CaseInventory, Entry, Task, tasks_of, write_inventory
 from mupd.modalities.pictures import WINDOW_PX, reduce_picture, tissue_windows
+from mupd.modalities.records import FIELDS
 from mupd.store import Draw, TaskResult, content_sha256, write_index
 
 
@@ -41,6 +42,9 @@ from mupd.store import Draw, TaskResult, content_sha256, write_index
 def config(tmp_path: Path) -> Config:
     make_model(tmp_path)
     return make_config(tmp_path, shards=1)
+
+
+LIMITS = CheckLimits(min_tissue_fraction=0.0, min_record_confidence=0.0, abstain_below=0.0)
 
 
 def a_case(*measured: Modality) -> CaseInventory:
@@ -312,7 +316,7 @@ def test_any_well_formed_record_passes_and_agreement_is_a_share(seeds: list[int]
     records = [record(seed, certainty) for seed in seeds]
     agreed = agreement(records)
     assert all(1 / len(seeds) - 1e-3 <= share <= 1 for share in agreed.values())
-    assert all(check.ok is not False for made in records for check in check_text(made, 0.0, agreed))
+    assert all(check.ok is not False for made in records for check in check_text(made, LIMITS, agreed, FIELDS))
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 100))

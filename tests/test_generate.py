@@ -22,6 +22,7 @@ from mupd.generate.run import choose_device, run_shard
 from mupd.ids import shard_name
 from mupd.intake import run_shard as run_intake
 from mupd.inventory import NOTHING_GIVEN, read_inventory
+from mupd.modalities.records import FIELDS
 from mupd.model import encoders, pipeline
 from mupd.model.pipeline import MuPDPipeline
 from mupd.store import TaskResult, content_sha256, read_index
@@ -122,9 +123,10 @@ def test_arrays_of_each_target(every_pattern: tuple[Config, list[TaskResult]]) -
                 assert len(values) == (len(np.load(folder / "xy_px.npy")) if placed else 1)
             else:
                 record = json.loads((folder / "record.json").read_text())
-                assert set(record) == {"organ", "diagnosis", "grade", "t_category"}
+                assert set(record) == set(FIELDS)
                 for part in record.values():
-                    assert part["value"] in part["probabilities"]
+                    assert part["abstained"] == (max(part["probabilities"].values()) < config.check.abstain_below)
+                    assert part["value"] in part["probabilities"] or (part["abstained"] and part["value"] is None)
                     assert sum(part["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 

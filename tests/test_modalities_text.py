@@ -62,6 +62,7 @@ def test_facts() -> None:
     assert facts["record"] == {
         "organ": "breast",
         "diagnosis": "invasive breast carcinoma",
+        "subtype": "ductal",
         "grade": "G2",
         "t_category": "T1",
     }
@@ -101,10 +102,7 @@ records = st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for
 @settings(max_examples=300)
 @given(records)
 def test_a_rendered_record_is_read_back(record: dict[str, str]) -> None:
-    found = extract_record(render_record(record))
-    assert {field: found[field] for field in record} == record
-    # What was not stated may only follow from what was (an osteosarcoma is of bone), never a grade or T.
-    assert set(found) - set(record) <= {"organ"}
+    assert extract_record(render_record(record)) == record
 
 
 @pytest.mark.parametrize(
@@ -126,7 +124,13 @@ def test_a_rendered_record_is_read_back(record: dict[str, str]) -> None:
         ),
         (
             "Stomach, antrum. Mucinous. adenocarcinoma. Histologic grade: Poorly. differentiated. T4N1.",
-            {"organ": "stomach", "diagnosis": "mucinous adenocarcinoma", "grade": "G3", "t_category": "T4"},
+            {
+                "organ": "stomach",
+                "diagnosis": "gastric adenocarcinoma",
+                "subtype": "mucinous",
+                "grade": "G3",
+                "t_category": "T4",
+            },
         ),
         (
             "Subtotal gastrectomy: adenocarcinoma with no mucinous adenocarcinoma component, grade II.",
@@ -134,7 +138,10 @@ def test_a_rendered_record_is_read_back(record: dict[str, str]) -> None:
         ),
         ("Cholecystectomy. Gallbladder with stones, chronic inflammation.", {}),
         ("Hysterectomy: endometrial adenocarcinoma, FIGO.", {}),
-        ("Left temporal lobe, craniotomy: glioblastoma.", {"organ": "brain", "diagnosis": "glioma"}),
+        (
+            "Left temporal lobe, craniotomy: glioblastoma.",
+            {"organ": "brain", "diagnosis": "glioma", "subtype": "glioblastoma"},
+        ),
         (
             "Cystoprostatectomy. PROSTATE: pT2c, Gleason grade 3. Bladder: pT3b.",
             {"organ": "bladder", "t_category": "T3"},

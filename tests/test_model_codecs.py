@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_model import BULK_GENES, RNA_DIM, SPOT_GENES, tiny_codec
 
+from mupd.errors import ModelError
 from mupd.modalities.records import FIELDS
-from mupd.model.record_codec import (
-    BLOCK,
-    RECORD_DIM,
-    encode_record,
-    log_probabilities,
-    named_probabilities,
-    usable_values,
-)
+from mupd.model.facts import FIELDS_BEFORE_RECORD_FILE
+from mupd.model.record_codec import RecordCodec
 from mupd.model.rna_codec import KINDS, RnaCodec, fit_panel, panel_values
 
 GENES = list(SPOT_GENES)
@@ -157,33 +153,34 @@ def test_a_codec_is_the_same_after_saving(tmp_path: Path) -> None:
     assert again.genes == codec.genes
 
 
+RECORDS = RecordCodec(FIELDS)
 records = st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in FIELDS.items()})
 
 
 @given(records)
 def test_records_come_back_from_their_blocks(record: dict[str, str]) -> None:
-    values, known = encode_record(record)
-    assert values.shape == (len(FIELDS), BLOCK)
-    assert values.numel() == RECORD_DIM
+    values, known = RECORDS.encode(record)
+    assert values.shape == (len(FIELDS), RECORDS.block)
+    assert values.numel() == RECORDS.dim
     assert {field for field, there in zip(FIELDS, known.tolist(), strict=True) if there} == set(record)
-    named = named_probabilities(values)
+    named = RECORDS.named_probabilities(values)
     for field in FIELDS:
         assert list(named[field]) == list(FIELDS[field])
         if field in record:
             assert {value for value, share in named[field].items() if share} == {record[field]}
         else:
             assert not any(named[field].values())
-    assert not values[~usable_values()].any()
+    assert not values[~RECORDS.usable_values()].any()
 
 
-@given(st.lists(st.floats(-30, 30), min_size=RECORD_DIM, max_size=RECORD_DIM), st.floats(-5, 5))
+@given(st.lists(st.floats(-30, 30), min_size=RECORDS.dim, max_size=RECORDS.dim), st.floats(-5, 5))
 def test_logits_become_distributions_over_a_fields_own_values(logits: list[float], shift: float) -> None:
     tensor = torch.tensor([logits])
-    found = log_probabilities(tensor).exp()[0]
-    for row in named_probabilities(found).values():
+    found = RECORDS.log_probabilities(tensor).exp()[0]
+    for row in RECORDS.named_probabilities(found).values():
         assert sum(row.values()) == pytest.approx(1, abs=1e-4)
-    assert not found[~usable_values()].any()
-    torch.testing.assert_close(log_probabilities(tensor + shift).exp()[0], found, atol=1e-4, rtol=1e-3)
+    assert not found[~RECORDS.usable_values()].any()
+    torch.testing.assert_close(RECORDS.log_probabilities(tensor + shift).exp()[0], found, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -192,4 +189,44 @@ def test_logits_become_distributions_over_a_fields_own_values(logits: list[float
 )
 def test_records_outside_the_vocabulary(record: dict[str, str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        encode_record(record)
+        RECORDS.encode(record)
+
+
+names = st.text("abcdefgh ", min_size=1, max_size=8)
+
+
+@given(st.dictionaries(names, st.lists(names, min_size=1, max_size=6, unique=True), min_size=1, max_size=5))
+def test_a_model_keeps_its_own_vocabulary(fields: dict[str, list[str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        RecordCodec(fields).save_pretrained(folder)
+        again = RecordCodec.from_pretrained(folder)
+    assert {field: list(values) for field, values in again.fields.items()} == fields
+    # The order is that of the vector's blocks.
+    assert list(again.fields) == list(fields)
+    assert again.dim == len(fields) * max(len(values) for values in fields.values())
+
+
+def test_a_model_without_a_vocabulary_has_the_one_before_it(tmp_path: Path) -> None:
+    codec = RecordCodec.from_pretrained(tmp_path)
+    assert codec.fields == FIELDS_BEFORE_RECORD_FILE
+    assert (codec.block, codec.dim) == (13, 52)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{}",
+        '{"fields": {}}',
+        '{"fields": {"organ": []}}',
+        '{"fields": {"organ": ["a", "a"]}}',
+        "{",
+        '{"fields": 1}',
+    ],
+)
+def test_files_that_are_no_vocabulary(tmp_path: Path, content: str) -> None:
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(ModelError, match=r"record\.json"):
+        RecordCodec.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="fields"):
+        RecordCodec({})

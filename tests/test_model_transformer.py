@@ -9,9 +9,10 @@ import torch
 from tiny_model import LATENT_CHANNELS, RNA_DIM, TILE_COMPONENTS, tiny_transformer
 from torch import Tensor
 
+from mupd.modalities.records import FIELDS
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.layers import sincos_positions_2d, timestep_embedding
-from mupd.model.record_codec import RECORD_DIM
+from mupd.model.record_codec import RecordCodec
 from mupd.model.transformer import Conditions, MuPDTransformer, VectorStem
 
 STREAMS = {
@@ -19,7 +20,7 @@ STREAMS = {
     "rna": {"he": TILE_COMPONENTS, "text": TEXT_DIM},
     "text": {"he": TILE_COMPONENTS, "rna": RNA_DIM + 1},
 }
-SHAPE = {"he": (LATENT_CHANNELS, 8, 8), "rna": (RNA_DIM,), "text": (RECORD_DIM,)}
+SHAPE = {"he": (LATENT_CHANNELS, 8, 8), "rna": (RNA_DIM,), "text": (RecordCodec(FIELDS).dim,)}
 TARGETS = sorted(STREAMS)
 BATCH = 3
 

@@ -31,12 +31,13 @@ RECORDS: dict[int, Any] = {
 }
 
 
-def report() -> dict[str, Any]:
-    return build_report(RECORDS, [meta_of("text", draw) for draw in RECORDS], artifact_key="k" * 64)
+def report(abstain_below: float = 0.4) -> dict[str, Any]:
+    metas = [meta_of("text", draw) for draw in RECORDS]
+    return build_report(RECORDS, metas, artifact_key="k" * 64, abstain_below=abstain_below)
 
 
 def test_consensus_is_the_mean_over_draws() -> None:
-    field = consensus(RECORDS)["organ"]
+    field = consensus(RECORDS, 0.4)["organ"]
     assert field["value"] == "colon"
     assert field["probability"] == pytest.approx(2.0 / 3, abs=1e-6)
     assert field["probabilities"] == pytest.approx({"breast": 0.95 / 3, "colon": 2.0 / 3, "lung": 0.05 / 3}, abs=1e-6)
@@ -46,8 +47,23 @@ def test_consensus_is_the_mean_over_draws() -> None:
 
 def test_a_tie_goes_to_the_first_in_the_alphabet() -> None:
     tie = {0: {"grade": {"value": "G3", "probabilities": {"G3": 0.5, "G2": 0.5}}}}
-    assert consensus(tie)["grade"]["value"] == "G2"
-    assert consensus(tie)["grade"]["agreement"] == 0.0
+    assert consensus(tie, 0.4)["grade"]["value"] == "G2"
+    assert consensus(tie, 0.4)["grade"]["agreement"] == 0.0
+
+
+def test_a_field_without_a_probable_value_is_undetermined() -> None:
+    shares = {"G1": 0.33, "G2": 0.34, "G3": 0.33}
+    old = {"grade": {"value": "G2", "probabilities": shares}}
+    new = {"grade": {"value": None, "abstained": True, "probabilities": {"G1": 0.35, "G2": 0.32, "G3": 0.33}}}
+    field = consensus({0: old, 1: new}, 0.4)["grade"]
+    assert (field["value"], field["abstained"], field["most_probable"]) == (None, True, "G1")
+    assert (field["probability"], field["draws"]) == (0.34, {"0": "G2", "1": None})
+    assert field["agreement"] == 0
+    stated = consensus({0: old, 1: new}, 0.34)["grade"]
+    assert (stated["value"], stated["abstained"]) == ("G1", False), "the limit itself is enough"
+    metas = [meta_of("text", draw) for draw in (0, 1)]
+    text = render_report(build_report({0: old, 1: new}, metas, artifact_key="k", abstain_below=0.4))
+    assert "\nGrade: undetermined (most probable: G1, p=0.34)\n" in text
 
 
 @given(
@@ -55,18 +71,20 @@ def test_a_tie_goes_to_the_first_in_the_alphabet() -> None:
         st.integers(0, 5),
         st.dictionaries(st.sampled_from("abcd"), st.floats(0, 1), min_size=1),
         min_size=1,
-    )
+    ),
+    st.floats(0, 1),
 )
-def test_consensus_stays_a_distribution(draws: dict[int, dict[str, float]]) -> None:
+def test_consensus_stays_a_distribution(draws: dict[int, dict[str, float]], limit: float) -> None:
     records = {}
     for draw, weights in draws.items():
         total = sum(weights.values()) or 1.0
         shares = {value: weight / total for value, weight in weights.items()}
         records[draw] = {"organ": {"value": max(shares, key=shares.__getitem__), "probabilities": shares}}
-    field = consensus(records)["organ"]
+    field = consensus(records, limit)["organ"]
     assert 0 <= sum(field["probabilities"].values()) <= 1 + 1e-5
     assert field["probability"] == max(field["probabilities"].values())
     assert 0 <= field["agreement"] <= 1
+    assert field["abstained"] == (field["value"] is None) == (field["probability"] < limit)
 
 
 def test_json_begins_with_the_banner(tmp_path: Path) -> None:
@@ -118,6 +136,6 @@ def test_reruns_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_draws_and_metas_must_fit() -> None:
     with pytest.raises(ValueError, match="expected"):
-        build_report(RECORDS, [meta_of("text", 0)], artifact_key="k")
+        build_report(RECORDS, [meta_of("text", 0)], artifact_key="k", abstain_below=0.4)
     with pytest.raises(ValueError, match="probabilities"):
-        consensus({0: {"organ": {"value": "x", "probabilities": {}}}})
+        consensus({0: {"organ": {"value": "x", "probabilities": {}}}}, 0.4)

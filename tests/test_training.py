@@ -23,8 +23,9 @@ from tiny_model import LATENT_CHANNELS, RNA_DIM, TILE_COMPONENTS, tiny_transform
 from torch import Tensor, nn
 
 from mupd.errors import InputFaults, ModelError, MupdError
+from mupd.modalities.records import FIELDS
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.record_codec import RECORD_DIM
+from mupd.model.record_codec import RecordCodec
 from mupd.model.training.loop import Checkpoint, LoopSettings, cosine_rate, train, was_stopped
 from mupd.model.training.plan import load_plan
 from mupd.model.training.run import run_training
@@ -384,9 +385,10 @@ def test_the_record_transformer_trains(tmp_path: Path) -> None:
 def test_unknown_fields_are_not_scored() -> None:
     from mupd.model.training.vector_pairs import padded, record_targets
 
-    clean, known = record_targets([{"organ": "lung"}, {}])
-    assert clean.flatten(1).shape == (2, RECORD_DIM)
-    assert known.tolist() == [[True, False, False, False], [False] * 4]
+    codec = RecordCodec(FIELDS)
+    clean, known = record_targets([{"organ": "lung"}, {}], codec)
+    assert clean.flatten(1).shape == (2, codec.dim)
+    assert known.tolist() == [[field == "organ" for field in FIELDS], [False] * len(FIELDS)]
     tokens, mask = padded([np.ones((2, 3), np.float32), None, np.ones((1, 3), np.float32)], 3)
     assert tokens.shape == (3, 2, 3)
     assert mask.tolist() == [[True, True], [False, False], [True, False]]

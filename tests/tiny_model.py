@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mupd.files import write_json
 from mupd.modalities.records import FIELDS
 from mupd.model.encoders import TEXT_DIM, TILE_DIM, TileEncoder
-from mupd.model.record_codec import RECORD_DIM
+from mupd.model.record_codec import RecordCodec
 from mupd.model.rna_codec import Panel, RnaCodec
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import MuPDVAE
@@ -140,7 +140,7 @@ def tiny_transformer(target: str, seed: int = 0, **changes: int) -> MuPDTransfor
         model = MuPDTransformer("rna", streams, channels=RNA_DIM, vector_tokens=4, **size)
     else:
         streams = {"he": TILE_COMPONENTS, "rna": RNA_DIM + 1}
-        model = MuPDTransformer("text", streams, channels=RECORD_DIM, vector_tokens=len(FIELDS), **size)
+        model = MuPDTransformer("text", streams, channels=RecordCodec(FIELDS).dim, vector_tokens=len(FIELDS), **size)
     randomise(model, seed + 1)
     return model.eval()
 
@@ -179,6 +179,7 @@ def make_tiny_model(folder: Path) -> Path:
         tiny_transformer(target).save_pretrained(folder / f"transformer_{target}")
     codec.save_pretrained(folder / "rna_codec")
     tiny_tile_encoder().save_pretrained(folder / "tile_encoder")
+    RecordCodec(FIELDS).save_pretrained(folder)
     write_json(folder / "model_index.json", {"name": NAME})
     write_json(folder / "genes.json", codec.genes)
     reference = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mupd.errors import ModelError
-from mupd.model.facts import read_genes, read_json_file, read_panels
+from mupd.model.facts import read_genes, read_json_file, read_panels, read_record_fields
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Reference:
         (low, high) mean optical density of training tiles (``reference.json``).
     rna_mean, rna_sd
         {kind: {gene: log1p CP10k}} for the kinds ``bulk`` and ``spot``; only genes that the kind has.
+    record_fields
+        {field: values} of the records that the model makes.
     """
 
     genes: tuple[str, ...] | None = None
@@ -34,6 +36,7 @@ class Reference:
     eosin_od: tuple[float, float] | None = None
     rna_mean: dict[str, dict[str, float]] = field(default_factory=dict)
     rna_sd: dict[str, dict[str, float]] = field(default_factory=dict)
+    record_fields: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _range(values: dict[str, Any], name: str) -> tuple[float, float] | None:
@@ -89,4 +92,5 @@ def read_reference(model: Path) -> Reference:
         _range(values, "eosin_od"),
         _by_gene(values, "rna_mean", genes, panels),
         _by_gene(values, "rna_sd", genes, panels),
+        read_record_fields(model),
     )

@@ -98,7 +98,7 @@ def check_task(result: TaskResult, config: Config, reference: Any) -> list[dict[
             elif meta.target == "rna":
                 checks += check_rna(folder, reference)
             elif read.record is not None:
-                checks += check_text(read.record, config.check.min_record_confidence, agreed)
+                checks += check_text(read.record, config.check, agreed, reference.record_fields)
         except (OSError, ValueError, EOFError) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
             checks.append(Check("readable", False, True, False, f"the draw cannot be read: {what}"))

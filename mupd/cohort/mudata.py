@@ -155,7 +155,12 @@ def _rna_measured(cases: Sequence[CohortCase], values: Sequence[CaseValues], fac
 def _text(cases: Sequence[CohortCase], values: Sequence[CaseValues], facts: Any) -> AnnData:
     from mupd.modalities.records import FIELDS
 
-    columns = [(field, value) for field, options in FIELDS.items() for value in options]
+    common = [(field, value) for field, options in FIELDS.items() for value in options]
+    # A model may have a vocabulary of its own.
+    made = [value.text.probabilities() for value in values if value.text]
+    columns = list(
+        dict.fromkeys(common + [(field, value) for record in made for field in record for value in record[field]])
+    )
     rows, x, sds = _Rows(cases), [], []
     for case, value in zip(cases, values, strict=True):
         if value.text is None:

@@ -179,7 +179,7 @@ def _synthetic_text(draws: tuple[CheckedDraw, ...], config: Config) -> TextValue
     records = {
         draw.draw: json.loads((config.out / draw.folder / "record.json").read_text(encoding="utf-8")) for draw in draws
     }
-    return TextValues(draws=records)
+    return TextValues(draws=records, abstain_below=config.check.abstain_below)
 
 
 def read_values(case: CohortCase, config: Config, model: GenePanels, pictures: bool = True) -> CaseValues:

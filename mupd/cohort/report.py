@@ -123,21 +123,22 @@ def _text(text: TextValues) -> dict[str, Any]:
     if not text.draws:
         stated = {field_label(name): value for name, value in text.stated.items()}
         return {"synthetic": False, "words": text.words, "shown": text.shown, "stated": stated}
-    from mupd.modalities.records import FIELDS, render_record
+    from mupd.modalities.records import FIELDS, render_record, undetermined
 
     agreement = text.agreement()
     probabilities = text.probabilities()
-    fields, record = [], {}
-    for name in (name for name in FIELDS if name in probabilities):
+    fields: list[dict[str, Any]] = []
+    record: dict[str, str] = {}
+    for name in dict.fromkeys(name for name in (*FIELDS, *probabilities) if name in probabilities):
         shares = probabilities[name]
         ranked = sorted(shares.items(), key=lambda item: -item[1])
         value, share = ranked[0]
+        unsure = undetermined(shares, text.abstain_below)
         also = ", ".join(f"{other} {part:.0%}" for other, part in ranked[1:3] if part >= 0.01)
-        fields.append(
-            {"name": field_label(name), "value": value, "share": share, "also": also, "agreed": agreement[name]}
-        )
-        record[name] = value
-    sentences = render_record(record)
+        shown = {"name": field_label(name), "value": value, "undetermined": unsure, "share": share}
+        fields.append(shown | {"also": also, "agreed": agreement[name]})
+        record |= {} if unsure else {name: value}
+    sentences = render_record(record) or "Every field is undetermined."
     return {"synthetic": True, "fields": fields, "draws": len(text.draws), "sentences": sentences}
 
 
@@ -179,12 +180,17 @@ def _needs_a_look(part: dict[str, Any]) -> bool:
     return bool(part["why"]) or part["status"] == "unusable" or part["state"] == "let_in"
 
 
-def _search(case: CohortCase) -> str:
-    inventory = case.inventory
-    return " ".join([case.case_id, inventory.organ, inventory.diagnosis, *inventory.extra.values()]).lower()
+def _free_columns(case: CohortCase, config: Config) -> dict[str, str]:
+    """The sheet's free columns where the configuration lets them be shown: nobody knows what stands in them."""
+    return case.inventory.extra if config.report.show_free_columns else {}
 
 
-def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -> dict[str, Any]:
+def _search(case: CohortCase, config: Config) -> str:
+    inventory, free = case.inventory, _free_columns(case, config)
+    return " ".join([case.case_id, inventory.organ, inventory.diagnosis, *free.values()]).lower()
+
+
+def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool, config: Config) -> dict[str, Any]:
     """What the template shows of one case; `plot` is its :class:`mupd.cohort.plots.RnaPlot` or None."""
     inventory = case.inventory
     parts = [_part_view(case.parts[modality]) for modality in MODALITIES]
@@ -192,7 +198,7 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -
     return {
         "id": case.case_id,
         "label": " \u00b7 ".join(word for word in label if word),
-        "extra": inventory.extra,
+        "extra": _free_columns(case, config),
         "parts": {part["modality"]: part for part in parts},
         "pictures": _pictures(values, case.parts["he"].let_in),
         "pictured": pictured,
@@ -203,7 +209,7 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool) -
         "problems": values.problems,
         "attention": any(_needs_a_look(part) for part in parts) or bool(values.problems),
         "synthetic": any(part["state"] == "accepted" for part in parts),
-        "search": _search(case),
+        "search": _search(case, config),
     }
 
 
@@ -254,14 +260,14 @@ def write_report(
             plot = rna_plot(value.rna, genes, mean, others) if value.rna and pictured else None
             if plot and case.parts["rna"].let_in:
                 plot = replace(plot, synthetic=True)
-            yield case_view(case, value, plot, pictured)
+            yield case_view(case, value, plot, pictured, config)
 
     overview: list[dict[str, Any]] = [
         {
             "id": case.case_id,
             "label": " \u00b7 ".join(word for word in (case.inventory.organ, case.inventory.diagnosis) if word),
             "parts": [_part_view(case.parts[modality]) for modality in MODALITIES],
-            "search": _search(case),
+            "search": _search(case, config),
         }
         for case in cases
     ]

@@ -67,12 +67,16 @@ class RnaValues:
 
 @dataclass(frozen=True)
 class TextValues:
-    """A measured text's words and stated fields, or the records of the generated draws."""
+    """A measured text's words and stated fields, or the records of the generated draws.
+
+    A generated field whose most probable value is less probable than `abstain_below` is undetermined.
+    """
 
     words: int = 0
     stated: dict[str, str] = field(default_factory=dict)
     shown: str = ""
     draws: dict[int, dict[str, Any]] = field(default_factory=dict)
+    abstain_below: float = 0.0
 
     def probabilities(self) -> dict[str, dict[str, float]]:
         """Mean over draws of each field's probabilities."""

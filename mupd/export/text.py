@@ -40,7 +40,8 @@ def export_text(accepted: Accepted, config: Config, case_folder: Path) -> list[A
     """
     from mupd.synthetic.text_marks import build_report, write_report
 
-    key = artifact_key(accepted.metas)
+    abstain_below = config.check.abstain_below
+    key = artifact_key(accepted.metas, abstain_below=abstain_below)
     json_path, text_path = case_folder / JSON_FILE, case_folder / TEXT_FILE
     if not _there(json_path, text_path, key):
         records: dict[int, Any] = {}
@@ -48,7 +49,7 @@ def export_text(accepted: Accepted, config: Config, case_folder: Path) -> list[A
             path = checked_folder(config.out, draw) / "record.json"
             records[draw.meta.draw] = json.loads(path.read_text(encoding="utf-8"))
         try:
-            report = build_report(records, accepted.metas, artifact_key=key)
+            report = build_report(records, accepted.metas, artifact_key=key, abstain_below=abstain_below)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CaseError(f"record.json: found no record ({error}); expected {{field: value, ...}}") from error
         write_report(report, json_path, text_path)

@@ -18,6 +18,7 @@ from mupd.config import Config, Slide
 from mupd.files import atomic_path, write_json
 from mupd.generate.conditions import CaseConditions
 from mupd.inventory import Task
+from mupd.modalities.records import undetermined
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.sampling import DOWNSAMPLE, NATIVE_MPP
 from mupd.progress import track
@@ -29,14 +30,17 @@ GENERATOR_VERSION = 1
 """Raised when the same inputs would give other values: older draws are then not reused."""
 
 _STRIP_PX = 256
+_FILE_SETTINGS = ("codec", "jpeg_quality", "watermark")
+"""Settings of a slide that are chosen when its files are written: the draw does not depend on them."""
 
 
 def settings_of(task: Task, config: Config) -> dict[str, Any]:
     """The settings that a draw of this target depends on."""
     settings: dict[str, Any] = {"steps": config.sampler.steps}
+    if task.target == "text":
+        settings["abstain_below"] = config.check.abstain_below
     if task.target == "he":
-        slide = asdict(config.slide)
-        slide.pop("jpeg_quality")  # chosen when the artifact is written
+        slide = {name: value for name, value in asdict(config.slide).items() if name not in _FILE_SETTINGS}
         settings |= {"guidance": config.sampler.guidance, "batch_size": config.sampler.batch_size, "slide": slide}
     return settings
 
@@ -185,6 +189,10 @@ def _text(folder: Path, task: Task, draw: int, conditions: CaseConditions, confi
     values, probabilities = conditions.pipeline.generate_record(
         conditions.for_text(), seed=task.seeds[draw], steps=config.sampler.steps
     )
-    record = {field: {"value": values[field], "probabilities": probabilities[field]} for field in values}
+    record = {}
+    for field, value in values.items():
+        abstained = undetermined(probabilities[field], config.check.abstain_below)
+        stated = None if abstained else value
+        record[field] = {"value": stated, "abstained": abstained, "probabilities": probabilities[field]}
     write_json(folder / "record.json", record)
     return []

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mupd.errors import UnusableError
 from mupd.store import DrawMeta
+from mupd.synthetic.pixel_digest import FIELD as DIGEST_FIELD
+from mupd.synthetic.pixel_digest import PLACEHOLDER
 from mupd.synthetic.statement import BANNER, PREFIX, WORD
 
 if TYPE_CHECKING:
@@ -118,7 +120,10 @@ def dicom_marks(dataset: Dataset) -> list[str]:
 
 
 def provenance_text(meta: DrawMeta, artifact_key: str) -> str:
-    """Provenance for Contribution Description (VR ST, at most 1,024 characters) as JSON."""
+    """Provenance for Contribution Description (VR ST, at most 1,024 characters) as JSON.
+
+    The digest of the frames is a placeholder until :func:`mupd.synthetic.pixel_digest.stamp_digest`.
+    """
     values: dict[str, Any] = {
         "case": meta.case_id,
         "target": meta.target,
@@ -130,6 +135,7 @@ def provenance_text(meta: DrawMeta, artifact_key: str) -> str:
         "model_sha256": meta.model_sha256,
         "content_sha256": meta.content_sha256,
         "artifact_key": artifact_key,
+        DIGEST_FIELD: PLACEHOLDER,
     }
     text = json.dumps(values, sort_keys=True)
     if len(text) > _ST_LENGTH:

@@ -20,6 +20,8 @@ from mupd.synthetic.dicom_marks import (
     read_header,
 )
 from mupd.synthetic.label import label_agrees
+from mupd.synthetic.pixel_digest import FIELD as DIGEST_FIELD
+from mupd.synthetic.pixel_digest import PLACEHOLDER, stamp_digest
 from mupd.synthetic.statement import FILE_WORD
 
 LABEL_FILE = f"{FILE_WORD}-label.dcm"
@@ -47,7 +49,8 @@ def name_and_stamp(folder: Path, created: datetime.datetime) -> list[str]:
     """Rename the files of `folder` by what they are and make them independent of clock and threads.
 
     wsidicom writes the current time as Instance Creation Date and Time (0008,0012), (0008,0013), and
-    gives Instance Numbers (0020,0013) in the order in which its threads open files.
+    gives Instance Numbers (0020,0013) in the order in which its threads open files. The digest of each image's
+    frames is put into its provenance.
 
     Returns
     -------
@@ -69,6 +72,7 @@ def name_and_stamp(folder: Path, created: datetime.datetime) -> list[str]:
                 "InstanceNumber": str(number),
             },
         )
+        stamp_digest(path)
         path.rename(folder / name)
     return list(names.values())
 
@@ -87,8 +91,11 @@ def _faults_of(path: Path, dataset: Dataset, flavour: str, resampled: bool) -> l
         faults.append("Dimension Organization Type (0020,9311) is not TILED_FULL")
     if any("ICCProfile" not in item for item in dataset.get("OpticalPathSequence") or [Dataset()]):
         faults.append("Optical Path Sequence (0048,0105) without ICC Profile")
-    if not provenance_of(dataset):
+    provenance = provenance_of(dataset)
+    if not provenance:
         faults.append("no provenance in Contribution Description (0018,A003)")
+    elif provenance.get(DIGEST_FIELD, PLACEHOLDER) == PLACEHOLDER:
+        faults.append("no digest of the frames in Contribution Description (0018,A003)")
     return [f"{path.name}: {fault}" for fault in faults]
 
 

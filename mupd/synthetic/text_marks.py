@@ -14,7 +14,7 @@ from mupd.store import DrawMeta
 from mupd.synthetic.statement import BANNER, PREFIX, given_words, plain_statement, synthetic_id
 
 Record = Mapping[str, Mapping[str, Any]]
-"""{field: {"value": str, "probabilities": {value: float}}}"""
+"""{field: {"value": str or None where it abstains, "probabilities": {value: float}}}"""
 
 BANNER_FIELD = "field SYNTHETIC holds the banner"
 FLAG_FIELD = "field synthetic is true"
@@ -25,24 +25,32 @@ JSON_MARKS = (BANNER_FIELD, FLAG_FIELD, IDENTIFIER)
 TXT_MARKS = (BANNER_LINE, IDENTIFIER, LAST_LINE)
 
 _DECIMALS = 6
-_FIELD_ORDER = ("organ", "diagnosis", "grade", "t_category")
-_FIELD_WORDS = {"organ": "Organ", "diagnosis": "Diagnosis", "grade": "Grade", "t_category": "T category"}
+_FIELD_WORDS = {
+    "organ": "Organ",
+    "diagnosis": "Diagnosis",
+    "subtype": "Subtype",
+    "grade": "Grade",
+    "t_category": "T category",
+    "tissue": "Predominant tissue",
+}
 
 
-def consensus(records: Mapping[int, Record]) -> dict[str, dict[str, Any]]:
+def consensus(records: Mapping[int, Record], abstain_below: float) -> dict[str, dict[str, Any]]:
     """Mean of the draws' probabilities, the most probable value of each field, and how far draws agree.
 
     Parameters
     ----------
     records
         {draw: record}; a value that a draw does not list counts as probability 0 there.
+    abstain_below
+        A field whose largest mean probability is less states no value (`value` None, `abstained` True).
 
     Returns
     -------
     dict
-        {field: {"value", "probability", "probabilities", "draws": {draw: value}, "agreement"}};
-        `agreement` is the share of draws whose own value is the consensus. A tie goes to the value
-        first in the alphabet.
+        {field: {"value", "abstained", "most_probable", "probability", "probabilities",
+        "draws": {draw: value or None}, "agreement"}}; `probability` is that of `most_probable`, and
+        `agreement` the share of draws whose own value it is. A tie goes to the value first in the alphabet.
     """
     fields: dict[str, dict[str, Any]] = {}
     for name in sorted({name for record in records.values() for name in record}):
@@ -54,10 +62,13 @@ def consensus(records: Mapping[int, Record]) -> dict[str, dict[str, Any]]:
         if not means:
             raise ValueError(f"record [{name}]: found no probabilities; expected {{value: probability}}")
         best = min(means, key=lambda value: (-means[value], value))
-        own = {str(draw): str(record[name]["value"]) for draw, record in sorted(records.items()) if name in record}
+        own = {str(draw): record[name]["value"] for draw, record in sorted(records.items()) if name in record}
+        abstained = means[best] < abstain_below
         agreeing = sum(value == best for value in own.values())
         fields[name] = {
-            "value": best,
+            "value": None if abstained else best,
+            "abstained": abstained,
+            "most_probable": best,
             "probability": means[best],
             "probabilities": means,
             "draws": own,
@@ -71,8 +82,10 @@ def _digest(report: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def build_report(records: Mapping[int, Record], metas: Sequence[DrawMeta], *, artifact_key: str) -> dict[str, Any]:
-    """The marked report of a case's accepted text draws, as plain JSON values."""
+def build_report(
+    records: Mapping[int, Record], metas: Sequence[DrawMeta], *, artifact_key: str, abstain_below: float
+) -> dict[str, Any]:
+    """The marked report of a case's accepted text draws, as plain JSON values; see :func:`consensus`."""
     if not metas or sorted(records) != [meta.draw for meta in metas]:
         raise ValueError(f"records: found draws {sorted(records)}; expected {[meta.draw for meta in metas]}")
     first = metas[0]
@@ -82,7 +95,7 @@ def build_report(records: Mapping[int, Record], metas: Sequence[DrawMeta], *, ar
         "synthetic": True,
         "id": synthetic_id(first.case_id),
         "case_id": first.case_id,
-        "fields": consensus(records),
+        "fields": consensus(records, abstain_below),
         "mupd": {
             "target": first.target,
             "given": list(first.given),
@@ -95,6 +108,7 @@ def build_report(records: Mapping[int, Record], metas: Sequence[DrawMeta], *, ar
             "created": [meta.created for meta in metas],
             "content_sha256": {str(meta.draw): meta.content_sha256 for meta in metas},
             "settings": first.settings,
+            "abstain_below": abstain_below,
             "notes": list(dict.fromkeys(note for meta in metas for note in meta.notes)),
             "artifact_key": artifact_key,
         },
@@ -112,7 +126,7 @@ def render_report(report: Mapping[str, Any]) -> str:
     """The report as plain text: banner first and last, provenance, one line a field, digest."""
     mupd, fields = report["mupd"], report["fields"]
     draws = len(mupd["draws"])
-    names = [name for name in _FIELD_ORDER if name in fields] + sorted(set(fields) - set(_FIELD_ORDER))
+    names = [name for name in _FIELD_WORDS if name in fields] + sorted(set(fields) - set(_FIELD_WORDS))
     lines = [
         BANNER,
         "",
@@ -129,11 +143,12 @@ def render_report(report: Mapping[str, Any]) -> str:
     ]
     for name in names:
         field = fields[name]
-        agreeing = sum(value == field["value"] for value in field["draws"].values())
-        lines.append(
-            f"{_FIELD_WORDS.get(name, name)}: {field['value']} "
-            f"(probability {field['probability']:.2f}; {agreeing} of {draws} draws agree)"
-        )
+        agreeing = sum(value == field["most_probable"] for value in field["draws"].values())
+        label, share = _FIELD_WORDS.get(name, name), field["probability"]
+        if field["abstained"]:
+            lines.append(f"{label}: undetermined (most probable: {field['most_probable']}, p={share:.2f})")
+        else:
+            lines.append(f"{label}: {field['value']} (probability {share:.2f}; {agreeing} of {draws} draws agree)")
     lines += [f"Note: {note}" for note in mupd["notes"]]
     body = "\n".join([*lines, "", BANNER, ""])
     return f"{body}Text SHA-256: {hashlib.sha256(body.encode()).hexdigest()}\n"

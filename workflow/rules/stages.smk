@@ -29,7 +29,7 @@ rule generate:
     output:
         OUT / "generated/{shard}.json",
     params:
-        digest=CONFIG.digest("seed", "draws", "slide", "sampler", "model", "intake"),
+        digest=CONFIG.digest("seed", "draws", "slide", "sampler", "model", "intake", "check.abstain_below"),
         shard=index_of,
     log:
         OUT / "logs/generate/{shard}.log",
