@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Literal
 
 import yaml
 from jsonschema import Draft202012Validator, TypeChecker
@@ -54,13 +54,23 @@ class Slide:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """Scale of classifier-free guidance of H&E by each condition; 1 = as trained."""
+
+    text: float
+    rna: float
+
+
+@dataclass(frozen=True)
 class Sampler:
-    """How samples are drawn: Euler steps, guidance scale, windows per batch, device."""
+    """How samples are drawn: solver and its steps, guidance scales, windows per batch, device, compilation."""
 
     steps: int
-    guidance: float
+    solver: Literal["euler", "heun"]
+    guidance: Guidance
     batch_size: int
     device: Literal["auto", "cpu", "cuda"]
+    compile: bool
 
 
 @dataclass(frozen=True)
@@ -215,7 +225,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         shards=full["shards"],
         draws=Draws(**full["draws"]),
         slide=Slide(**full["slide"]),
-        sampler=Sampler(**full["sampler"]),
+        sampler=Sampler(**(full["sampler"] | {"guidance": Guidance(**full["sampler"]["guidance"])})),
         intake=IntakeLimits(**intake),
         check=CheckLimits(**full["check"]),
         report=ReportSettings(**full["report"]),

@@ -1,4 +1,5 @@
 """Placeholder for phase 1."""
+
 import numpy as np
 
 

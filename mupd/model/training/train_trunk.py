@@ -100,9 +100,7 @@ def he_loss(
     return loss
 
 
-def rna_loss(
-    model: MuPDTransformer, source: VectorSource, settings: TargetSettings, device: str = "cpu"
-) -> TargetLoss:
+def rna_loss(model: MuPDTransformer, source: VectorSource, settings: TargetSettings, device: str = "cpu") -> TargetLoss:
     """Mean squared error of the velocity of RNA components."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
