@@ -16,7 +16,7 @@ from mupd.model.attention import Conditions
 from mupd.model.encoders import TextEncoder
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.training.labels import HER2ST_RECORD, tile_record
-from mupd.model.training.prepare import Spots
+from mupd.model.training.prepare import Spots, split_of
 from mupd.model.training.sources import HER2ST_MPP, read_tiles, tissue_windows
 
 SPOT_SHARE, TISSUE_SHARE = 0.6, 0.15
@@ -48,6 +48,7 @@ class HeBatches:
         if tiles is not None:
             cache: dict[str, Tensor] = {}
             table = read_tiles(tiles)
+            table = table[[split_of(str(group)) == "train" for group in table["group"]]]
             # Each class as often as the square root of its size: else lung alone would be learned.
             counts = table.groupby(["organ", "diagnosis"])["file"].transform("count").to_numpy(np.float64)
             self.weights = counts**-0.5 / (counts**-0.5).sum()

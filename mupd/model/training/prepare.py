@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,26 @@ TCGA_COHORTS = ("blca", "coadread", "stad")
 _SPOT_GENES = 1_000
 
 
+Split = Literal["train", "validation", "held_out"]
+
+
+def split_of(case_id: str) -> Split:
+    """Where a TCGA patient or a group of H&E tiles belongs, by a hash of its name.
+
+    A tenth is held out and never trained on, another validates: on it records are calibrated.
+    """
+    bucket = int.from_bytes(hashlib.sha256(f"held-out\0{case_id}".encode()).digest()[:4], "big") % 10
+    return "held_out" if bucket == 0 else "validation" if bucket == 1 else "train"
+
+
 def is_held_out(case_id: str) -> bool:
-    """Whether a TCGA patient belongs to the fixed tenth that is never trained on."""
-    return int.from_bytes(hashlib.sha256(f"held-out\0{case_id}".encode()).digest()[:4], "big") % 10 == 0
+    """Whether a patient or group belongs to the fixed tenth that is never trained on."""
+    return split_of(case_id) == "held_out"
+
+
+def is_validation(case_id: str) -> bool:
+    """Whether a patient or group belongs to the fixed tenth that the trunk is not trained on but calibrated by."""
+    return split_of(case_id) == "validation"
 
 
 def log_cp10k(counts: NDArray[np.floating]) -> NDArray[np.float32]:

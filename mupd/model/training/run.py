@@ -89,13 +89,13 @@ def _trunk(plan: Plan) -> None:
         losses["he"] = he_loss(model, vae, HeBatches(sections, plan.tiles, texts), targets["he"])
     spots = spot_sets(sections, plan.raw, tiles)
     if "rna" in targets:
-        people = patients(plan.tcga, plan.codec, plan.scorer, texts, held_out=False)
+        people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train")
         losses["rna"] = rna_loss(
             model, RnaBatches(spots, people, [texts(text) for text in HER2ST_TEXTS]), targets["rna"]
         )
     if "text" in targets:
-        people = patients(plan.tcga, plan.codec, plan.scorer, texts, held_out=False, reports=False)
-        classes = tile_classes(plan.tiles, plan.raw, tiles, held_out=False)
+        people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train", reports=False)
+        classes = tile_classes(plan.tiles, plan.raw, tiles, "train")
         labelled = labelled_spots(plan.her2st, plan.codec, plan.scorer)
         source = RecordBatches(records, spots, people, classes, labelled)
         losses["text"] = record_loss(model, source, targets["text"])

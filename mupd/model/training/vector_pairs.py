@@ -19,10 +19,11 @@ from mupd.model.training.labels import spot_tissue, tcga_records, tile_record
 from mupd.model.training.prepare import (
     TCGA_COHORTS,
     RawFeatures,
+    Split,
     Spots,
-    is_held_out,
     log_cp10k,
     read_tcga,
+    split_of,
 )
 from mupd.model.training.sources import read_her2st_counts, read_tiles
 from mupd.progress import track
@@ -95,13 +96,13 @@ def labelled_spots(her2st: Path, codec: RnaCodec, scorer: PathwayScorer) -> list
     return found
 
 
-def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, *, held_out: bool) -> list[TileClass]:
-    """Features of tiles of other organs, by class and group: a fixed tenth of the groups, or all others."""
+def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, split: Split) -> list[TileClass]:
+    """Features of tiles of other organs, by class and group, of the groups of one split."""
     table = read_tiles(folder)
     features = encoder.project(raw.organs(table))
     classes = []
     for (group, organ, diagnosis), rows in table.groupby(["group", "organ", "diagnosis"]):
-        if is_held_out(str(group)) == held_out:
+        if split_of(str(group)) == split:
             record = tile_record(str(organ), str(diagnosis))
             classes.append(TileClass(str(group), features[rows.index.to_numpy()], record))
     return classes
@@ -119,17 +120,17 @@ def patients(
     codec: RnaCodec,
     scorer: PathwayScorer,
     encoder: TextEncoder,
+    split: Split,
     *,
-    held_out: bool,
     reports: bool = True,
 ) -> list[Patient]:
-    """TCGA patients with RNA and a record; those held out, or all the others."""
+    """TCGA patients of one split with RNA and a record."""
     found = []
     for cohort in TCGA_COHORTS:
         table = read_tcga(folder, cohort)
         records = tcga_records(folder, cohort)
         texts = read_reports(folder, cohort) if reports else {}
-        cases = [case for case in table.index if case in records and is_held_out(case) == held_out]
+        cases = [case for case in table.index if case in records and split_of(case) == split]
         values = log_cp10k(table.loc[cases].to_numpy(np.float32))
         components = codec.encode(values, list(table.columns), "bulk")
         scores, _ = scorer.score(values, list(table.columns), "bulk")
