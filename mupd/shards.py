@@ -50,7 +50,7 @@ def refuse_braces(sheet: Sheet, config: Config) -> None:
 
 
 def model_files(config: Config) -> list[str]:
-    """Index and weights of the model: training one part anew reruns what it makes.
+    """Index, record vocabulary and weights of the model: training one part anew reruns what it makes.
 
     Raises
     ------
@@ -62,7 +62,9 @@ def model_files(config: Config) -> list[str]:
     if not index.is_file():
         fault = Fault("configuration [model]", f"{config.model!r} without a model_index.json", "a model's folder")
         raise InputFaults("configuration", [fault])
-    return [str(index), *sorted(str(path) for path in folder.glob("*/*.safetensors"))]
+    record = folder / "record.json"
+    fixed = [str(path) for path in (index, record) if path.is_file()]
+    return [*fixed, *sorted(str(path) for path in folder.glob("*/*.safetensors"))]
 
 
 def rows_digest(cases: Sequence[SheetCase]) -> str:

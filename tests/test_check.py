@@ -285,6 +285,46 @@ def test_a_drawn_value_need_not_be_the_most_probable(config: Config) -> None:
     assert (check["value"], check["ok"]) == (["grade"], None)
 
 
+def abstaining(made: dict[str, Any], field: str, **changes: Any) -> dict[str, Any]:
+    """A record whose `field` gives each value the same probability, and states none."""
+    shares = dict.fromkeys(FIELDS[field], 1 / len(FIELDS[field]))
+    return made | {field: {"value": None, "abstained": True, "probabilities": shares} | changes}
+
+
+def test_an_undetermined_field_is_accepted_and_named(config: Config) -> None:
+    row = one(config, "text", record=abstaining(record(1), "grade"))
+    assert (row.verdict, row.reasons) == ("accepted", "")
+    checks = json.loads(row.checks)
+    assert (checks["undetermined"]["value"], checks["undetermined"]["ok"]) == (["grade"], True)
+    assert checks["not_most_probable"]["value"] == []
+    alone = one(config, "text", record=abstaining({}, "grade"))
+    assert alone.verdict == "accepted"
+    assert json.loads(alone.checks)["confidence"]["value"] == "not measured"
+
+
+def test_records_that_abstain_wrongly_are_rejected(config: Config) -> None:
+    sure = {"G1": 0.1, "G2": 0.8, "G3": 0.1}
+    cases = [
+        (abstaining(record(1), "grade", probabilities=sure), "undetermined at a probability of 0.4 or more"),
+        (abstaining(record(1), "grade", abstained=False), "no value exactly where it abstains"),
+        (abstaining(record(1), "grade", value="G1"), "no value exactly where it abstains"),
+        (abstaining(record(1), "grade", abstained="yes"), "no value exactly where it abstains"),
+        ({"grade": {"value": None, "probabilities": sure}}, "no value exactly where it abstains"),
+        ({"grade": {"abstained": True, "probabilities": sure}}, "lacks a value"),
+    ]
+    for broken, words in cases:
+        row = one(config, "text", record=broken)
+        assert row.verdict == "rejected", words
+        assert words in row.reasons
+
+
+def test_the_vocabulary_is_the_models_own(config: Config) -> None:
+    old = {"diagnosis": {"value": "mucinous adenocarcinoma", "probabilities": {"mucinous adenocarcinoma": 1.0}}}
+    assert one(config, "text", record=old).verdict == "rejected"
+    write_json(Path(config.model) / "record.json", {"fields": {"diagnosis": ["mucinous adenocarcinoma", "glioma"]}})
+    assert one(config, "text", record=old).verdict == "accepted"
+
+
 def test_a_draw_has_the_genes_of_its_kind(config: Config) -> None:
     panels = {"bulk": list(GENES[:20]), "spot": list(GENES[5:])}
     write_json(Path(config.model) / "rna_codec" / "config.json", panels)

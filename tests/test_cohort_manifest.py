@@ -54,7 +54,10 @@ def test_a_row_for_each_modality_of_each_case(config: Config) -> None:
     assert rna["artifact"] == "artifacts/TILES-2/rna.synthetic.h5ad"
     assert rna["sha256"] == sha256_path(config.out / rna["artifact"])
     assert rna["model_id"] == "mupd-test"
-    assert rows["TILES-2", "text"]["artifact"] == "artifacts/TILES-2/report.synthetic.json"
+    text = rows["TILES-2", "text"]
+    assert text["artifact"] == "artifacts/TILES-2/report.synthetic.json"
+    assert text["further_artifacts"] == "artifacts/TILES-2/report.synthetic.txt"
+    assert text["further_sha256"] == sha256_path(config.out / text["further_artifacts"])
     assert rows["SPOTS-3", "he"]["artifact"] == "artifacts/SPOTS-3/he/synthetic-draw0"
     failed = rows["EVIL-4", "rna"]
     assert (failed["verdict"], failed["why"], failed["synthetic"]) == (
@@ -135,3 +138,11 @@ def test_no_cell_is_a_formula_or_breaks_the_row(text: str) -> None:
     assert not set(cell) & set("\t\r\n")
     assert cell.removeprefix("'").split() == text.split() or cell.split() == text.split()
     json.dumps(cell)
+
+
+def test_the_manifest_covers_every_file_of_the_artifacts(config: Config) -> None:
+    rows = rows_of(config).values()
+    named = {path for row in rows for cell in (row["artifact"], row["further_artifacts"]) for path in cell.split(";")}
+    for file in (path for path in (config.out / "artifacts").rglob("*") if path.is_file()):
+        own = [file, *file.parents]
+        assert any(path.relative_to(config.out).as_posix() in named for path in own[:3]), file

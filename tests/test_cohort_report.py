@@ -21,6 +21,7 @@ from mupd.cohort.values import GenePanels, RnaValues
 from mupd.config import Config
 from mupd.errors import ModelError
 from mupd.files import write_json
+from mupd.modalities.records import FIELDS
 
 
 class Page(HTMLParser):
@@ -98,6 +99,15 @@ def test_no_paths_of_the_user_and_no_measured_text(finished: tuple[Config, str])
 def test_measured_text_is_shown_where_asked(tmp_path: Path) -> None:
     config = make_cohort(tmp_path, (Plan("A"),), report={"show_measured_text": True})
     assert "Jane Secret" in run(config)[2].read_text()
+
+
+def test_an_undetermined_field_says_so(tmp_path: Path) -> None:
+    config = make_cohort(tmp_path, (Plan("A", ("rna",)),), check={"abstain_below": 1.0})
+    html = run(config)[2].read_text()
+    assert html.count("<strong>undetermined</strong>, most probable") == len(FIELDS)
+    assert "Every field is undetermined." in html
+    certain = make_cohort(tmp_path / "b", (Plan("A", ("rna",)),), check={"abstain_below": 0.0})
+    assert "<strong>undetermined</strong>" not in run(certain)[2].read_text()
 
 
 def test_every_case_has_its_section_and_every_link_a_target(finished: tuple[Config, str]) -> None:

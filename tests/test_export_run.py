@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import highdicom.sr
 import numpy as np
 import openslide
 import pandas as pd
+import pydicom
 import pytest
+from pydicom.sr.coding import Code
 from synthetic_fixtures import meta_of, slide_pixels
 
 import mupd.export.run as export_run
@@ -114,11 +117,14 @@ def test_every_missing_modality_becomes_an_artifact(config: Config) -> None:
     assert [(item["case_id"], item["path"], item["kind"], item["draws"]) for item in index["artifacts"]] == [
         ("A", "artifacts/A/he/synthetic-draw0", "dicom-wsi", [0]),
         ("A", "artifacts/A/he/synthetic-draw1", "dicom-wsi", [1]),
+        ("A", "artifacts/A/he/synthetic-uncertainty", "dicom-map", [0, 1]),
         ("A", "artifacts/A/report.synthetic.json", "report", [0, 1, 2]),
         ("A", "artifacts/A/report.synthetic.txt", "report", [0, 1, 2]),
+        ("A", "artifacts/A/report.synthetic.dcm", "dicom-sr", [0, 1, 2]),
         ("B", "artifacts/B/rna.synthetic.h5ad", "anndata", [0, 1, 2]),
         ("B", "artifacts/B/report.synthetic.json", "report", [0, 1, 2]),
         ("B", "artifacts/B/report.synthetic.txt", "report", [0, 1, 2]),
+        ("B", "artifacts/B/report.synthetic.dcm", "dicom-sr", [0, 1, 2]),
         ("C", "artifacts/C/rna.synthetic.h5ad", "anndata", [0, 1, 2]),
     ]
     for item in index["artifacts"]:
@@ -152,6 +158,20 @@ def test_what_is_written_is_what_was_drawn(config: Config) -> None:
     assert report["fields"]["organ"]["probabilities"]["colon"] == pytest.approx(mean, abs=1e-6)
 
 
+def test_a_report_follows_the_limit_of_abstention(tmp_path: Path) -> None:
+    lay_out(config_of(tmp_path, check={"abstain_below": 0.0}))
+    path = tmp_path / "results" / "artifacts" / "A" / "report.synthetic.json"
+    read(config_of(tmp_path, check={"abstain_below": 0.0}))
+    stated = json.loads(path.read_text())
+    assert stated["fields"]["organ"]["value"] in {"colon", "breast"}
+    (tmp_path / "results" / "exported" / "shard-0000.json").unlink()
+    read(config_of(tmp_path, check={"abstain_below": 1.0}))
+    field = json.loads(path.read_text())["fields"]["organ"]
+    assert (field["value"], field["abstained"]) == (None, True)
+    assert field["most_probable"] == stated["fields"]["organ"]["value"]
+    assert "Organ: undetermined (most probable:" in path.with_suffix(".txt").read_text()
+
+
 def test_only_accepted_draws_are_exported(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     rejected = (("A", "he", 0), ("B", "rna", 1), *(("A", "text", draw) for draw in range(3)))
@@ -181,6 +201,8 @@ def test_artifacts_that_stand_are_not_written_again(config: Config, monkeypatch:
     monkeypatch.setattr("mupd.synthetic.dicom_wsi.write_wsi", never)
     monkeypatch.setattr("mupd.synthetic.anndata_marks.write_anndata", never)
     monkeypatch.setattr("mupd.synthetic.text_marks.write_report", never)
+    monkeypatch.setattr("mupd.synthetic.dicom_sr.write_sr", never)
+    monkeypatch.setattr("mupd.synthetic.parametric_map.write_map", never)
     assert read(config) == first
 
 
@@ -191,6 +213,8 @@ def test_artifacts_that_stand_are_not_written_again(config: Config, monkeypatch:
         "artifacts/B/rna.synthetic.h5ad",
         "artifacts/A/report.synthetic.txt",
         "artifacts/A/report.synthetic.json",
+        "artifacts/A/report.synthetic.dcm",
+        "artifacts/A/he/synthetic-uncertainty/synthetic-uncertainty.dcm",
     ],
 )
 @pytest.mark.parametrize("how", ["delete", "truncate"])
@@ -246,6 +270,7 @@ def test_a_modality_that_is_measured_now_loses_its_artifacts(config: Config) -> 
     assert {item["path"] for item in index["artifacts"] if item["case_id"] == "A"} == {
         "artifacts/A/report.synthetic.json",
         "artifacts/A/report.synthetic.txt",
+        "artifacts/A/report.synthetic.dcm",
     }
     assert not (config.out / "artifacts/A/he").exists()
     assert not (config.out / "artifacts/C").exists()
@@ -280,8 +305,10 @@ def test_leftovers_of_a_kill_are_removed(config: Config) -> None:
     (folder / ".tmp-0123abcd-report.synthetic.json").write_text("{")
     (folder / ".mine").write_text("x")
     run_shard(config, 0)
-    assert {path.name for path in folder.iterdir()} == {".mine", "he", "report.synthetic.json", "report.synthetic.txt"}
-    assert {path.name for path in (folder / "he").iterdir()} == {"synthetic-draw0", "synthetic-draw1"}
+    reports = {f"report.synthetic.{end}" for end in ("json", "txt", "dcm")}
+    assert {path.name for path in folder.iterdir()} == {".mine", "he", *reports}
+    slides = {"synthetic-draw0", "synthetic-draw1", "synthetic-uncertainty"}
+    assert {path.name for path in (folder / "he").iterdir()} == slides
 
 
 @pytest.mark.parametrize("broken", ["A-he-1-0/pixels.npy", "B-rna-0-0/values.npy", "B-text-2-0/record.json"])
@@ -365,4 +392,47 @@ def test_a_kill_in_the_middle_of_a_slide_leaves_no_half_slide(config: Config, mo
             export_run.run_shard(config, 0)
     assert not (config.out / "exported" / "shard-0000.json").exists()
     assert not (config.out / "artifacts/A/he/synthetic-draw0").exists()
-    assert len(read(config)["artifacts"]) == 8
+    assert len(read(config)["artifacts"]) == 11
+
+
+def test_one_draw_has_no_uncertainty(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    lay_out(config)
+    run_shard(config, 0)
+    assert (config.out / "artifacts/A/he/synthetic-uncertainty").is_dir()
+    lay_out(config, rejected=(("A", "he", 1),))
+    paths = [item["path"] for item in read(config)["artifacts"] if item["modality"] == "he"]
+    assert paths == ["artifacts/A/he/synthetic-draw0"]
+    assert not (config.out / "artifacts/A/he/synthetic-uncertainty").exists()
+
+
+def test_the_structured_report_says_what_the_json_says(config: Config) -> None:
+    run_shard(config, 0)
+    report = json.loads((config.out / "artifacts/A/report.synthetic.json").read_text())
+    document = highdicom.sr.srread(config.out / "artifacts/A/report.synthetic.dcm")
+    (group,) = document.content.get_image_measurement_groups()
+    shares = {
+        item[0].ContentSequence[0].value.value: item.value
+        for item in group.get_measurements(Code("111012", "DCM", "Certainty of Finding"))
+    }
+    stated = report["fields"]["organ"]["probabilities"]
+    assert shares["76752008"] == pytest.approx(100 * stated["breast"], abs=1e-3)
+    assert len(shares) == len(stated) == 2
+
+
+def test_the_map_names_the_slides_as_they_stand(config: Config) -> None:
+    run_shard(config, 0)
+    folder = config.out / "artifacts/A/he"
+
+    def named() -> list[str]:
+        dataset = pydicom.dcmread(folder / "synthetic-uncertainty/synthetic-uncertainty.dcm")
+        return [item.ReferencedSOPInstanceUID for item in dataset.SourceImageSequence]
+
+    def standing() -> list[str]:
+        files = [folder / f"synthetic-draw{draw}/synthetic-level0.dcm" for draw in (0, 1)]
+        return [pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID for file in files]
+
+    before = standing()
+    assert named() == before
+    run_shard(replace(config, slide=replace(config.slide, jpeg_quality=60)), 0)
+    assert named() == standing() != before

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
+from mupd.modalities.record_subtypes import find_subtype, find_tissue
 from mupd.modalities.records import FIELDS, extract_record, render_record
 from mupd.modalities.text import check_text, has_text_row, read_text, read_text_row
+from mupd.model.training.labels import tcga_records
 
 LIMITS = IntakeLimits(0.05, 3, 0.1, "auto", ())
 
@@ -147,11 +149,70 @@ def test_a_rendered_record_is_read_back(record: dict[str, str]) -> None:
             {"organ": "bladder", "t_category": "T3"},
         ),
         ("MRI, T2 weighted, block G1: lung lobectomy", {"organ": "lung"}),
+        (
+            "The organ is breast. The predominant tissue is adipose tissue.",
+            {"organ": "breast", "tissue": "adipose tissue"},
+        ),
+        # Stated fields are no evidence of others: no organ follows from the sentence of the diagnosis.
+        ("The diagnosis is osteosarcoma.", {"diagnosis": "osteosarcoma"}),
         ("", {}),
     ],
 )
 def test_rules(text: str, expected: dict[str, str]) -> None:
     assert extract_record(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("organ", "text", "expected"),
+    [
+        ("stomach", "tubular moderately differentiated adenocarcinoma", "tubular"),
+        ("stomach", "adenocarcinoma tubulare partim mucocellulare", "tubular"),
+        ("stomach", "histological pattern(s) observed: tubular. histological grade: ii", "tubular"),
+        ("stomach", "adenocarcinoma arising in a tubular adenoma", None),
+        ("stomach", "diffuse type poorly differentiated adenocarcinoma", "diffuse"),
+        ("stomach", "adenocarcinoma. lauren's classification: diffuse type", "diffuse"),
+        ("stomach", "adenocarcinoma with diffuse infiltration of the serosa", None),
+        ("stomach", "poorly differentiated signet-ring. cell carcinoma", "signet ring cell"),
+        ("stomach", "adenocarcinoma, nos", "not otherwise specified"),
+        ("stomach", "adenocarcinoma, intestinal type", None),
+        ("stomach", "metastasis of a mucinous adenocarcinoma", None),
+        ("colorectum", "adenocarcinoma, mucinous type", "mucinous"),
+        ("colorectum", "partially mucinous adenocarcinoma", None),
+        ("colorectum", "adenocarcinoma with focal mucinous component", None),
+        ("colorectum", "this does not qualify as a mucinous adenocarcinoma", None),
+        ("colorectum", "tubular adenocarcinoma", None),
+        ("bladder", "high grade papillary urothelial carcinoma", "papillary"),
+        ("bladder", "non-papillary urothelial carcinoma", None),
+        ("bladder", "micropapillary urothelial carcinoma", None),
+        ("breast", "invasive ductal carcinoma, nos", "ductal"),
+        ("breast", "infiltrating lobular carcinoma", "lobular"),
+        ("breast", "invasive ductal carcinoma with papillary and focal. mucinous features", "ductal"),
+        ("breast", "invasive ductal carcinoma, nottingham grade 2 (tubular formation 3)", "ductal"),
+        ("breast", "ductal carcinoma in situ", None),
+        ("brain", "glioblastoma", "glioblastoma"),
+        ("brain", "oligodendroglioma", "lower-grade glioma"),
+        (None, "signet ring cell carcinoma", None),
+    ],
+)
+def test_subtypes(organ: str | None, text: str, expected: str | None) -> None:
+    assert find_subtype(text, organ) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("predominant tissue: smooth muscle.", "smooth muscle"),
+        ("h&e section of necrotic tumor", "necrosis"),
+        ("h&e histology of non-tumor bone and soft tissue", None),
+        ("h&e histology of gastric carcinoma specimen", None),
+        ("80% tumor nuclei. 5% necrosis.", "tumour"),
+        ("80% tumor nuclei. 30% tumor nuclei.", None),
+        ("specimen consists of adipose tissue", None),
+        ("the tumour infiltrates the adipose tissue", None),
+    ],
+)
+def test_tissues(text: str, expected: str | None) -> None:
+    assert find_tissue(text) == expected
 
 
 @given(st.text(max_size=300))
@@ -194,3 +255,27 @@ def test_t_category_and_grade_agree_with_the_tables(shared_data: Path) -> None:
         assert sum(t_pairs) >= least * len(t_pairs)
         assert len(t_pairs) > 30
         assert name != "stad" or (sum(grade_pairs) >= 0.95 * len(grade_pairs) and len(grade_pairs) > 60)
+
+
+def test_subtypes_of_real_reports_agree_with_the_tables(shared_data: Path) -> None:
+    """Tables and reports disagree themselves: some reports say mucinous where the table does not, and the other way."""
+    for name, least, enough in (("stad", 0.85, 75), ("coadread", 0.6, 15)):
+        truth = tcga_records(shared_data / "tcga", name)
+        pairs = []
+        for row in rows(shared_data / "tcga" / f"{name}_reports.csv.gz"):
+            found = extract_record(row["text"]).get("subtype")
+            if found and row["case_id"] in truth:
+                pairs.append(found == truth[row["case_id"]]["subtype"])
+        assert len(pairs) >= enough
+        assert sum(pairs) >= least * len(pairs)
+
+
+def test_real_reports_rarely_state_a_tissue(shared_data: Path) -> None:
+    """They describe many parts; a lymph node in fat is no sample of fat."""
+    for name in ("coadread", "stad", "blca"):
+        reports = rows(shared_data / "tcga" / f"{name}_reports.csv.gz")[::3]
+        stated = [
+            record["tissue"] for record in map(extract_record, (row["text"] for row in reports)) if "tissue" in record
+        ]
+        assert set(stated) <= {"tumour"}
+        assert len(stated) <= 0.02 * len(reports)

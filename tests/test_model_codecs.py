@@ -15,6 +15,7 @@ from tiny_model import BULK_GENES, RNA_DIM, SPOT_GENES, tiny_codec
 
 from mupd.errors import ModelError
 from mupd.modalities.records import FIELDS
+from mupd.model.calibration import apply_temperature
 from mupd.model.facts import FIELDS_BEFORE_RECORD_FILE
 from mupd.model.record_codec import RecordCodec
 from mupd.model.rna_codec import KINDS, RnaCodec, fit_panel, panel_values
@@ -212,6 +213,22 @@ def test_a_model_without_a_vocabulary_has_the_one_before_it(tmp_path: Path) -> N
     assert (codec.block, codec.dim) == (13, 52)
 
 
+def test_a_temperature_of_a_field_tempers_it_alone(tmp_path: Path) -> None:
+    RecordCodec(FIELDS, {"grade": 2.0}).save_pretrained(tmp_path)
+    codec = RecordCodec.from_pretrained(tmp_path)
+    assert codec.temperatures == {field: 2.0 if field == "grade" else 1.0 for field in FIELDS}
+    logits = torch.randn(3, codec.dim, generator=torch.Generator().manual_seed(0))
+    plain, tempered = RECORDS.log_probabilities(logits), codec.log_probabilities(logits)
+    row = list(FIELDS).index("grade")
+    places = len(FIELDS["grade"])
+    for other in range(len(FIELDS)):
+        assert torch.equal(plain[:, other], tempered[:, other]) == (other != row)
+    expected = torch.from_numpy(apply_temperature(plain[:, row, :places].numpy(), 2.0)).float()
+    torch.testing.assert_close(tempered[:, row, :places].exp(), expected)
+    with pytest.raises(ValueError, match="temperatures"):
+        RecordCodec(FIELDS, {"mood": 1.0})
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -221,6 +238,9 @@ def test_a_model_without_a_vocabulary_has_the_one_before_it(tmp_path: Path) -> N
         '{"fields": {"organ": []}}',
         '{"fields": {"organ": ["a", "a"]}}',
         "{",
+        '{"fields": {"organ": ["a"]}, "temperatures": {"organ": 0}}',
+        '{"fields": {"organ": ["a"]}, "temperatures": {"mood": 1}}',
+        '{"fields": {"organ": ["a"]}, "temperatures": [1]}',
         '{"fields": 1}',
     ],
 )

@@ -255,7 +255,7 @@ def test_rna_of_tiles_and_of_text(pipeline: MuPDPipeline) -> None:
 def test_records(pipeline: MuPDPipeline) -> None:
     given = Given(tiles=rows(4, TILE_COMPONENTS), rna=rows(6, RNA_DIM + 1))
     values, probabilities = pipeline.generate_record(given, seed=1, steps=4)
-    assert set(values) == set(probabilities) == {"organ", "diagnosis", "grade", "t_category"}
+    assert set(values) == set(probabilities) == set(pipeline.record_codec.fields)
     for field, row in probabilities.items():
         assert values[field] in row
         assert sum(row.values()) == pytest.approx(1, abs=1e-4)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.synthetic import watermark
-from mupd.synthetic.watermark import PERIOD_PX, SCALES, THRESHOLD, detect, embed
+from mupd.synthetic.watermark import SCALES, THRESHOLD, detect, embed, embed_picture
 
 Pixels = NDArray[np.uint8]
 
@@ -20,12 +20,7 @@ Pixels = NDArray[np.uint8]
 @pytest.fixture(scope="module")
 def slide() -> Pixels:
     """Tissue with glass around it, (2048, 2048, 3), its 512 px blocks marked one by one."""
-    picture = he_pixels(2048, 2048)
-    for top in range(0, 2048, PERIOD_PX):
-        for left in range(0, 2048, PERIOD_PX):
-            block = np.s_[top : top + PERIOD_PX, left : left + PERIOD_PX]
-            picture[block] = embed(picture[block])
-    return picture
+    return embed_picture(he_pixels(2048, 2048))
 
 
 def as_jpeg(picture: Pixels, quality: int = 80) -> Pixels:
@@ -122,3 +117,13 @@ def test_unmarked_and_tiny_pictures_are_not_marked() -> None:
     for picture in (he_pixels(900, 800, 3), waves, noise, noise[:20, :30], noise[:1, :1]):
         assert detect(picture).score < THRESHOLD - 1
         assert not detect(picture).present
+
+
+@pytest.mark.parametrize("size", [(512, 512), (100, 700), (1025, 513), (3, 5)])
+def test_a_picture_is_marked_in_blocks_that_reach_over_its_edge(size: tuple[int, int]) -> None:
+    picture = he_pixels(*size)
+    marked = embed_picture(picture)
+    assert marked.shape == picture.shape
+    rows, columns = (min(side, 512) for side in picture.shape[:2])
+    first = np.pad(picture[:512, :512], ((0, 512 - rows), (0, 512 - columns), (0, 0)), mode="symmetric")
+    assert np.array_equal(marked[:512, :512], embed(first)[:rows, :columns])

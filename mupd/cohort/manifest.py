@@ -24,7 +24,11 @@ COLUMNS = (
     "draws",
     "sha256",
     "model_id",
+    "further_artifacts",
+    "further_sha256",
 )
+
+_MAIN_KINDS = ("dicom-wsi", "anndata", "report")
 
 
 def defuse(cell: str) -> str:
@@ -34,20 +38,28 @@ def defuse(cell: str) -> str:
 
 
 def main_artifacts(part: Part) -> tuple[Artifact, ...]:
-    """The artifacts the manifest names: of a text the JSON, which holds what the plain text says and more."""
-    if part.entry.modality == "text":
-        return tuple(item for item in part.artifacts if item.path.endswith(".json")) or part.artifacts
-    return part.artifacts
+    """The artifacts that hold the modality itself: slides, the AnnData, of a report its JSON, which says the most."""
+    main = tuple(item for item in part.artifacts if item.kind in _MAIN_KINDS and not item.path.endswith(".txt"))
+    return main or part.artifacts
+
+
+def further_artifacts(part: Part) -> tuple[Artifact, ...]:
+    """Other forms of the same, and what is derived from it: plain text, structured report, uncertainty map."""
+    main = main_artifacts(part)
+    return tuple(item for item in part.artifacts if item not in main)
 
 
 def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
-    """Rows in the order of the sheet; several artifacts of one cell (H&E draws) are joined by ";"."""
+    """Rows in the order of the sheet; several artifacts of one cell (H&E draws) are joined by ";".
+
+    Together ``sha256`` and ``further_sha256`` cover every file under ``artifacts/``, so that one signature does.
+    """
     rows = []
     for case in cases:
         for modality in MODALITIES:
             part = case.parts[modality]
             measured = part.entry.status == "measured"
-            artifacts = main_artifacts(part)
+            artifacts, further = main_artifacts(part), further_artifacts(part)
             sha256 = part.entry.source_sha256 if measured else ";".join(item.sha256 for item in artifacts)
             values = (
                 case.case_id,
@@ -62,6 +74,8 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
                 ",".join(str(draw) for draw in sorted({draw for item in artifacts for draw in item.draws})),
                 sha256,
                 ";".join(sorted({item.model_id for item in artifacts})),
+                ";".join(item.path for item in further),
+                ";".join(item.sha256 for item in further),
             )
             rows.append(dict(zip(COLUMNS, (defuse(value) for value in values), strict=True)))
     return rows

@@ -14,7 +14,7 @@ from mupd.files import sha256_path
 from mupd.ids import Modality
 from mupd.store import Draw, DrawMeta, content_sha256
 
-Kind = Literal["dicom-wsi", "anndata", "report"]
+Kind = Literal["dicom-wsi", "dicom-map", "anndata", "report", "dicom-sr"]
 
 FORM = 1
 """Raised when the form of an artifact changes, so that older ones are written anew."""

@@ -11,8 +11,10 @@ from mupd.errors import CaseError, MupdError
 from mupd.export.artifact import Accepted, Artifact
 from mupd.export.he import export_he
 from mupd.export.rna import export_rna, read_reliability
-from mupd.export.text import export_text
+from mupd.export.sr import export_sr
+from mupd.export.text import JSON_FILE, export_text
 from mupd.export.tidy import remove_leftovers, remove_stale
+from mupd.export.uncertainty import export_uncertainty
 from mupd.files import write_json
 from mupd.ids import MODALITIES, Modality, shard_name
 from mupd.inventory import read_inventory
@@ -70,10 +72,12 @@ def accepted_draws(
 def _export(accepted: Accepted, config: Config, reliability: dict[str, float]) -> list[Artifact]:
     folder = config.out / "artifacts" / accepted.case_id
     if accepted.modality == "he":
-        return export_he(accepted, config, folder)
+        slides = export_he(accepted, config, folder)
+        return [*slides, *export_uncertainty(accepted, config, folder, slides)]
     if accepted.modality == "rna":
         return export_rna(accepted, config, folder, reliability)
-    return export_text(accepted, config, folder)
+    report = export_text(accepted, config, folder)
+    return [*report, export_sr(accepted, config, folder, folder / JSON_FILE)]
 
 
 def run_shard(config: Config, shard: int) -> Path:

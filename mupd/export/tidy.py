@@ -9,15 +9,18 @@ from pathlib import Path
 
 from mupd.errors import UnusableError
 from mupd.export.rna import RNA_FILE
+from mupd.export.sr import SR_FILE
 from mupd.export.text import JSON_FILE, TEXT_FILE
+from mupd.export.uncertainty import MAP_FOLDER
 from mupd.synthetic.recognise import content_marks
 
 _LEFTOVER = re.compile(r"^\.(tmp|old)-[0-9a-f]{8}-.*synthetic")
 
 
 def _candidates(case_folder: Path) -> list[Path]:
-    slides = sorted((case_folder / "he").glob("synthetic-draw*")) if (case_folder / "he").is_dir() else []
-    return [*slides, *(case_folder / name for name in (RNA_FILE, JSON_FILE, TEXT_FILE))]
+    he = case_folder / "he"
+    slides = sorted(he.glob("synthetic-draw*")) if he.is_dir() else []
+    return [*slides, he / MAP_FOLDER, *(case_folder / name for name in (RNA_FILE, JSON_FILE, TEXT_FILE, SR_FILE))]
 
 
 def _delete(path: Path) -> None:

@@ -174,24 +174,27 @@ def find_organ(text: str) -> str | None:
     return best
 
 
-def mentioned(pattern: re.Pattern[str], text: str) -> bool:
-    """Whether a pattern is stated of this tumour: not negated, not in situ, not another tumour's or metastasis'."""
-    return any(
-        _affirmed(text, match.start())
-        and not _IN_SITU.search(text[match.end() : match.end() + 20])
-        and not _NOT_HERE.search(text[max(0, match.start() - 50) : match.start()])
-        for match in pattern.finditer(text)
+def stated_here(text: str, start: int, end: int) -> bool:
+    """Whether what stands at a place is said of this tumour: not negated, not in situ, not another's or metastasis'."""
+    return (
+        _affirmed(text, start)
+        and not _IN_SITU.search(text[end : end + 20])
+        and not _NOT_HERE.search(text[max(0, start - 50) : start])
     )
+
+
+def _mentioned(pattern: re.Pattern[str], text: str) -> bool:
+    return any(stated_here(text, match.start(), match.end()) for match in pattern.finditer(text))
 
 
 def find_diagnosis(text: str, organ: str | None) -> str | None:
     """The diagnosis that a flattened report states, given the organ it is about (None = not known)."""
     for name, pattern, organs in _SPECIAL_PATTERNS:
-        if ((organ is None and len(organs) == 1) or organ in organs) and mentioned(pattern, text):
+        if ((organ is None and len(organs) == 1) or organ in organs) and _mentioned(pattern, text):
             return name
     if organ is not None:
         for kind, pattern in (("adeno", _ADENO), ("squamous", _SQUAMOUS)):
-            if (organ, kind) in _PLAIN and mentioned(pattern, text):
+            if (organ, kind) in _PLAIN and _mentioned(pattern, text):
                 return _PLAIN[organ, kind]
     if _BENIGN.search(text) and not any(_affirmed(text, match.start()) for match in _MALIGNANT.finditer(text)):
         return "benign tissue"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,24 @@ def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
                 f"{RECORD_FILE} [fields.{field}] of the model: found {values!r}; expected different values"
             )
     return {field: tuple(values) for field, values in fields.items()}
+
+
+def read_record_temperatures(model: Path) -> dict[str, float]:
+    """{field: temperature} of a model's records (``record.json``); empty where it does not say.
+
+    Raises
+    ------
+    ModelError
+        If one is no number over 0 of a field that the model has.
+    """
+    fields = read_record_fields(model)
+    value = read_json_file(model / RECORD_FILE)
+    found = value.get("temperatures", {}) if isinstance(value, dict) else {}
+    fits = isinstance(found, dict) and all(
+        field in fields and isinstance(number, int | float) and 0 < number < math.inf for field, number in found.items()
+    )
+    if not fits:
+        raise ModelError(
+            f"{RECORD_FILE} [temperatures] of the model: found {found!r}; expected a number over 0 for its fields"
+        )
+    return {field: float(number) for field, number in found.items()}

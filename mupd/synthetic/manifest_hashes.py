@@ -22,8 +22,8 @@ def find_manifest(path: Path) -> Path | None:
 def known_hashes(manifest: Path) -> dict[Path, str]:
     """{artifact: sha256} of a run.
 
-    Read from the manifest (columns ``artifact`` and ``sha256``; several of a row are separated by
-    ``;``) and from the ``exported/*.json`` beside it, which list the plain-text form of a report too.
+    Read from the manifest (columns ``artifact`` and ``sha256``, ``further_artifacts`` and ``further_sha256``;
+    several of a row are separated by ``;``) and from the ``exported/*.json`` beside it.
 
     Raises
     ------
@@ -41,10 +41,11 @@ def known_hashes(manifest: Path) -> dict[Path, str]:
         if missing:
             raise UnusableError(f"{manifest.name}: found no column {sorted(missing)}; expected artifact and sha256")
         for row in rows:
-            paths = [part.strip() for part in (row["artifact"] or "").split(";") if part.strip()]
-            digests = [part.strip() for part in (row["sha256"] or "").split(";") if part.strip()]
-            if len(paths) == len(digests):
-                known |= {(root / path).resolve(): digest for path, digest in zip(paths, digests, strict=True)}
+            for paths_of, digests_of in (("artifact", "sha256"), ("further_artifacts", "further_sha256")):
+                paths = [part.strip() for part in (row.get(paths_of) or "").split(";") if part.strip()]
+                digests = [part.strip() for part in (row.get(digests_of) or "").split(";") if part.strip()]
+                if len(paths) == len(digests):
+                    known |= {(root / path).resolve(): digest for path, digest in zip(paths, digests, strict=True)}
     return known
 
 

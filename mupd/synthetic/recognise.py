@@ -77,9 +77,13 @@ def _text_head_marks(path: Path) -> list[str]:
 
 def _file_marks(path: Path) -> list[str]:
     if is_dicom(path):
+        from mupd.synthetic.dicom_derived import is_derived, look_at_derived
         from mupd.synthetic.dicom_marks import TELLING, dicom_marks, read_header
 
-        return [mark for mark in dicom_marks(read_header(path)) if mark in TELLING]
+        header = read_header(path)
+        if is_derived(header):
+            return list(look_at_derived(path).found)
+        return [mark for mark in dicom_marks(header) if mark in TELLING]
     if is_hdf5(path):
         from mupd.synthetic.hdf5_peek import hdf5_marks
 

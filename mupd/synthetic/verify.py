@@ -25,8 +25,8 @@ class Verification:
     Attributes
     ----------
     kind
-        ``dicom-wsi``, ``dicom``, ``anndata``, ``mudata``, ``report-json``, ``report-text``, ``other``, or
-        ``unreadable`` (then `problem` says why).
+        ``dicom-wsi``, ``dicom``, ``dicom-map``, ``dicom-sr``, ``anndata``, ``mudata``, ``report-json``,
+        ``report-text``, ``other``, or ``unreadable`` (then `problem` says why).
     marks_found, marks_missing
         In words; missing ones only for something synthetic.
     draw
@@ -69,10 +69,13 @@ class _Look:
 
 
 def _look_dicom(path: Path) -> _Look:
+    from mupd.synthetic.dicom_derived import is_derived
     from mupd.synthetic.dicom_marks import SUPPORTING, TELLING, dicom_marks, image_type_of, provenance_of, read_header
     from mupd.synthetic.dicom_readback import label_shows
 
     files = dicom_files(path) if path.is_dir() else [path]
+    if len(files) == 1 and is_derived(read_header(files[0])):
+        return _look_derived(files[0])
     found: dict[str, None] = {}
     missing: list[str] = []
     provenance: dict[str, Any] = {}
@@ -98,6 +101,15 @@ def _look_dicom(path: Path) -> _Look:
         provenance["draws"] = [provenance["draw"]]
     provenance["case_id"] = provenance.get("case", "")
     return _Look("dicom-wsi" if path.is_dir() else "dicom", tuple(found), tuple(missing), provenance)
+
+
+def _look_derived(path: Path) -> _Look:
+    """A structured report or a parametric map."""
+    from mupd.synthetic.dicom_derived import look_at_derived
+
+    look = look_at_derived(path)
+    provenance = look.provenance | {"case_id": look.provenance.get("case", "")}
+    return _Look(look.kind, look.found, look.missing, provenance, look.altered)
 
 
 def _look_hdf5(path: Path) -> _Look:

@@ -45,7 +45,6 @@ _GRID = 256
 """Side of the detector's grid: the ring lies well below its Nyquist frequency of 128 cycles a period."""
 
 _MOST_GRIDS = 4
-_WHITEN_PX = 7
 _LEAST_TEXTURE = 2.0
 _LEAST_SIDE_PX = 48
 
@@ -139,6 +138,21 @@ def embed(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return marked
 
 
+def embed_picture(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mark a whole picture in memory, (height, width, 3) uint8, block by block from its upper left corner.
+
+    Blocks that hang over the edge are filled up by reflection and cut back.
+    """
+    marked = np.empty_like(picture)
+    for top in range(0, picture.shape[0], PERIOD_PX):
+        for left in range(0, picture.shape[1], PERIOD_PX):
+            part = np.s_[top : top + PERIOD_PX, left : left + PERIOD_PX]
+            rows, columns = picture[part].shape[:2]
+            beyond = ((0, PERIOD_PX - rows), (0, PERIOD_PX - columns), (0, 0))
+            marked[part] = embed(np.pad(picture[part], beyond, mode="symmetric"))[:rows, :columns]
+    return marked
+
+
 @lru_cache(maxsize=1)
 def _templates() -> NDArray[np.complex64]:
     """Half spectra of the pattern on the detector's grid in its eight orientations, (8, 256, 129)."""
@@ -152,14 +166,22 @@ def _templates() -> NDArray[np.complex64]:
     return templates
 
 
+def _smooth(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean over 7 x 7 px, the middle row and column counted twice: six additions, no running sums."""
+    sums = np.pad(values, 3, mode="reflect")
+    for _ in range(2):
+        sums = sums[:-1] + sums[1:]
+        sums = sums[:-2] + sums[2:]
+        sums = (sums[:-3] + sums[3:]).T
+    return sums * np.float32(1 / 64)
+
+
 def _on_grid(luma: NDArray[np.float32]) -> NDArray[np.complex64] | None:
     """Phases of a picture at half the size of level 0, folded to one period: (256, 129); None if it is empty."""
-    from scipy import fft, ndimage
+    from scipy import fft
 
-    detail = luma - ndimage.uniform_filter(luma, _WHITEN_PX, mode="reflect")
-    # Rounding may leave a variance just under 0.
-    variance = np.maximum(ndimage.uniform_filter(np.square(detail), _WHITEN_PX, mode="reflect"), 0)
-    detail /= np.maximum(np.sqrt(variance), _LEAST_TEXTURE)
+    detail = luma - _smooth(luma)
+    detail /= np.maximum(np.sqrt(_smooth(np.square(detail))), _LEAST_TEXTURE)
     folded = np.zeros((_GRID, _GRID), np.float32)
     for top in range(0, luma.shape[0], _GRID):
         for left in range(0, luma.shape[1], _GRID):

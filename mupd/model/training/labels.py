@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mupd.model.training.sources import read_her2st_counts
+
 _TCGA_ORGAN = {"blca": "bladder", "coadread": "colorectum", "stad": "stomach"}
 _NOS = "not otherwise specified"
 # OncoTree codes of the column `subtype`: diagnosis and variant. All of BLCA have the one code, whatever variant
@@ -67,6 +69,8 @@ _SPOT_TISSUE = {
     "breast glands": "normal parenchyma",
 }
 _UNDETERMINED = "undetermined"
+LABELLED_SECTIONS = ("A1", "B1", "C1", "D1", "E1", "F1")
+"""HER2ST sections with counts and labels; none of them has a picture here."""
 
 
 def tcga_records(folder: Path, cohort: str) -> dict[str, dict[str, str]]:
@@ -106,9 +110,9 @@ def tile_record(organ: str, diagnosis: str) -> dict[str, str]:
 def spot_tissue(folder: Path, section: str) -> dict[str, str]:
     """Tissue of the labelled spots of a HER2ST section, {spot id (``9x21``, as in its counts): tissue}.
 
-    A pathologist's labels (Andersson et al. 2021) of the sections A1 to F1; spots labelled as undetermined, or
-    of another name than those known, are left out. Rows of the labels' tables hold array coordinates to three
-    decimals; rounded, they are the spot's.
+    A pathologist's labels (Andersson et al. 2021), of which there are some for :data:`LABELLED_SECTIONS`; spots
+    that are undetermined or lack coordinates are left out. The tables hold array coordinates to three decimals;
+    rounded, they are the spot's.
 
     Raises
     ------
@@ -124,3 +128,17 @@ def spot_tissue(folder: Path, section: str) -> dict[str, str]:
         raise ValueError(f"{path.name} [label]: found {sorted(unknown)}; expected one of {sorted(_SPOT_TISSUE)}")
     ids = table["x"].round().astype(int).astype(str) + "x" + table["y"].round().astype(int).astype(str)
     return {spot: _SPOT_TISSUE[label] for spot, label in zip(ids, table["label"], strict=True) if label in _SPOT_TISSUE}
+
+
+def labelled_spots(folder: Path, section: str) -> tuple[pd.DataFrame, list[str]]:
+    """Pairs of RNA and tissue of a section: counts (spots x genes, index the spot ids) and each spot's tissue.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`spot_tissue`.
+    """
+    tissue = spot_tissue(folder, section)
+    counts = read_her2st_counts(folder, section)[1]
+    known = counts.loc[[spot for spot in counts.index if spot in tissue]]
+    return known, [tissue[spot] for spot in known.index]

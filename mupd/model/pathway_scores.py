@@ -1,0 +1,293 @@
+"""Pathway scores of RNA profiles: ssGSEA (Barbie et al. 2009, Nature 462:108) by gseapy, standardised within kind.
+
+A score says how far towards the top of its own profile the genes of a set stand, so it needs no
+other profile beside it and no common scale. The enrichment score is taken as it is: the normalised
+one (NES) divides by the range over all profiles of a call, so that it would depend on the batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from mupd.errors import ModelError
+from mupd.files import atomic_path, write_json
+from mupd.modalities.gene_ids import gene_table
+from mupd.model.rna_codec import KINDS, Kind
+from mupd.model.tensors import read_tensors
+
+LIBRARY = "gseapy"
+LEAST_GENES = 3
+_WEIGHT = 0.25
+_LEAST_SD = 1e-4
+_MOST_SD = 8.0
+# gseapy holds a running sum over all genes for each profile and set.
+_BATCH = 64
+_TENSORS = ("level", "score_mean", "score_sd")
+
+
+class PathwayScores(NamedTuple):
+    """Standardised scores (observations, pathways) float32, and (pathways,) which of them were scored."""
+
+    values: NDArray[np.float32]
+    scored: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What one kind of profile is scored against.
+
+    Attributes
+    ----------
+    genes
+        The genes that count, g of them; what a profile has beside them does not.
+    level
+        (g,) mean of log1p counts per 10,000 over the training profiles; genes of equal value in a
+        profile (the many zeros of a spot) stand in its order.
+    score_mean, score_sd
+        (p,) of the training profiles' enrichment scores.
+    """
+
+    genes: tuple[str, ...]
+    level: NDArray[np.float32]
+    score_mean: NDArray[np.float32]
+    score_sd: NDArray[np.float32]
+
+
+def members_among(gene_sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The genes of each set under the names of `genes`, which may be older or newer than the set's."""
+    table = gene_table()
+    own = {table.symbol_of(gene) or gene: gene for gene in reversed(genes)}
+    known = set(genes)
+    found: dict[str, tuple[str, ...]] = {}
+    for name, members in gene_sets.items():
+        here = (gene if gene in known else own.get(table.symbol_of(gene) or gene) for gene in members)
+        found[name] = tuple(dict.fromkeys(gene for gene in here if gene is not None))
+    return found
+
+
+def universe(
+    gene_sets: Mapping[str, Sequence[str]], genes: Sequence[str], level: NDArray[np.floating], most: int
+) -> list[str]:
+    """The `most` genes of the highest level, and all that are in a set: what scores need, and no more.
+
+    Parameters
+    ----------
+    level
+        (genes,) mean expression.
+    """
+    members = {gene for some in members_among(gene_sets, genes).values() for gene in some}
+    high = set(np.argsort(-np.asarray(level), kind="stable")[:most].tolist())
+    return [gene for column, gene in enumerate(genes) if column in high or gene in members]
+
+
+def _enrichment(values: NDArray[np.float64], sets: dict[str, list[str]]) -> NDArray[np.float64]:
+    """Enrichment scores (observations, sets) over the number of genes: -0.5 to 0.5, roughly.
+
+    Parameters
+    ----------
+    values
+        (observations, genes), no two alike in an observation; gene number i is named ``G{i}``.
+    """
+    import gseapy
+    import pandas as pd
+
+    genes = [f"G{column}" for column in range(values.shape[1])]
+    parts = []
+    for start in range(0, len(values), _BATCH):
+        part = values[start : start + _BATCH]
+        rows = [f"S{row}" for row in range(len(part))]
+        result = gseapy.ssgsea(
+            pd.DataFrame(part.T, index=genes, columns=rows),
+            sets,
+            outdir=None,
+            sample_norm_method="rank",
+            weight=_WEIGHT,
+            min_size=1,
+            max_size=len(genes),
+            permutation_num=0,
+            no_plot=True,
+            threads=1,
+        )
+        table = result.res2d.pivot(index="Name", columns="Term", values="ES")
+        parts.append(table.loc[rows, list(sets)].to_numpy(np.float64))
+    return np.concatenate(parts) / len(genes)
+
+
+class PathwayScorer:
+    """Scores profiles of both kinds by gene sets."""
+
+    def __init__(
+        self,
+        gene_sets: Mapping[str, Sequence[str]],
+        references: Mapping[Kind, Reference],
+        least_genes: int = LEAST_GENES,
+    ) -> None:
+        self.gene_sets = {name: tuple(members) for name, members in gene_sets.items()}
+        self.references = dict(references)
+        self.least_genes = least_genes
+        self._members = {
+            kind: members_among(self.gene_sets, reference.genes) for kind, reference in self.references.items()
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pathways, in the order of the scores."""
+        return list(self.gene_sets)
+
+    @property
+    def dim(self) -> int:
+        """Number of pathways."""
+        return len(self.gene_sets)
+
+    @classmethod
+    def fit(
+        cls,
+        gene_sets: Mapping[str, Sequence[str]],
+        profiles: Mapping[Kind, NDArray[np.floating]],
+        genes: Mapping[Kind, Sequence[str]],
+        least_genes: int = LEAST_GENES,
+    ) -> PathwayScorer:
+        """Learn the mean and spread of each pathway's score from training profiles.
+
+        Parameters
+        ----------
+        profiles
+            For each kind, (n, genes) log1p counts per 10,000, without missing values.
+        genes
+            For each kind, the genes of its columns: those that count from then on.
+        """
+        references = {}
+        for kind in KINDS:
+            values = np.asarray(profiles[kind], np.float32)
+            level, empty = values.mean(0), np.zeros(len(gene_sets), np.float32)
+            unscaled = Reference(tuple(genes[kind]), level, empty, np.ones_like(empty))
+            raw = cls(gene_sets, {kind: unscaled}, least_genes)._raw(values, list(genes[kind]), kind).values
+            spread = np.maximum(raw.std(0), _LEAST_SD)
+            references[kind] = Reference(unscaled.genes, level, raw.mean(0), spread)
+        return cls(gene_sets, references, least_genes)
+
+    def score(self, log_cp10k: NDArray[np.floating], genes: Sequence[str], kind: Kind) -> PathwayScores:
+        """Standardised scores of profiles, and which pathways were scored.
+
+        A pathway of which fewer than `least_genes` genes are there has 0, the training profiles'
+        mean. A profile without any expression has 0 in all.
+
+        Parameters
+        ----------
+        log_cp10k
+            (observations, genes), log1p counts per 10,000: any increasing function of expression
+            gives the same scores.
+
+        Raises
+        ------
+        ValueError
+            If the values are not of shape (observations, genes) or not finite, or no gene counts.
+        """
+        reference = self.references[kind]
+        raw = self._raw(log_cp10k, genes, kind)
+        scores = np.clip((raw.values - reference.score_mean) / reference.score_sd, -_MOST_SD, _MOST_SD)
+        scores[:, ~raw.scored] = 0
+        scores[~np.asarray(log_cp10k).any(1)] = 0
+        return PathwayScores(scores.astype(np.float32), raw.scored)
+
+    def _raw(self, log_cp10k: NDArray[np.floating], genes: Sequence[str], kind: Kind) -> PathwayScores:
+        reference = self.references[kind]
+        values = _checked(log_cp10k, genes)
+        where = {gene: column for column, gene in enumerate(genes)}
+        # In the model's order: scores must not depend on the order of a file.
+        present = [row for row, gene in enumerate(reference.genes) if gene in where]
+        if not present:
+            raise ValueError(f"rna: found none of the model's {len(reference.genes)} {kind} genes; expected some")
+        number = {reference.genes[row]: f"G{column}" for column, row in enumerate(present)}
+        sets = {
+            name: here
+            for name, members in self._members[kind].items()
+            # Against the rest: a set that is all of the profile has no score.
+            if self.least_genes <= len(here := [number[gene] for gene in members if gene in number]) < len(present)
+        }
+        scored = np.array([name in sets for name in self.gene_sets], bool)
+        raw = np.zeros((len(values), self.dim), np.float32)
+        if sets and len(values):
+            columns = values[:, [where[reference.genes[row]] for row in present]]
+            raw[:, scored] = _enrichment(_without_ties(columns, reference.level[present]), sets)
+        return PathwayScores(raw, scored)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write config.json (gene sets, genes, library) and scores.safetensors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{kind}.{name}": torch.from_numpy(np.ascontiguousarray(getattr(reference, name)))
+            for kind, reference in self.references.items()
+            for name in _TENSORS
+        }
+        with atomic_path(folder / "scores.safetensors") as temporary:
+            save_file(tensors, temporary)
+        config = {
+            "method": "ssGSEA enrichment score",
+            "library": LIBRARY,
+            "library_version": version(LIBRARY),
+            "least_genes": self.least_genes,
+            # Pairs, because the order of the sets is the order of the scores and JSON objects have none.
+            "gene_sets": [[name, list(members)] for name, members in self.gene_sets.items()],
+            "genes": {kind: list(reference.genes) for kind, reference in self.references.items()},
+        }
+        write_json(folder / "config.json", config)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path) -> PathwayScorer:
+        """Load what :meth:`save_pretrained` wrote.
+
+        Raises
+        ------
+        ModelError
+            If a file is missing or damaged, or names and tensors disagree.
+        """
+        sets, genes, least_genes = _read_config(folder / "config.json")
+        shapes: dict[str, tuple[int, ...]] = {}
+        for kind, names in genes.items():
+            sizes = (len(names), len(sets), len(sets))
+            shapes |= {f"{kind}.{name}": (size,) for name, size in zip(_TENSORS, sizes, strict=True)}
+        tensors = {name: tensor.numpy() for name, tensor in read_tensors(folder / "scores.safetensors", shapes).items()}
+        references = {
+            kind: Reference(names, *(tensors[f"{kind}.{name}"] for name in _TENSORS)) for kind, names in genes.items()
+        }
+        return cls(sets, references, least_genes)
+
+
+def _checked(log_cp10k: NDArray[np.floating], genes: Sequence[str]) -> NDArray[np.float64]:
+    values = np.asarray(log_cp10k, np.float64)
+    if values.ndim != 2 or values.shape[1] != len(genes):
+        raise ValueError(f"rna: found values of shape {values.shape}; expected (observations, {len(genes)} genes)")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise ValueError(f"rna: found {bad} values that are NaN or infinite; expected numbers")
+    return values
+
+
+def _without_ties(values: NDArray[np.float64], level: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Ranks (observations, genes), equal values by the genes' level: the zero of a high gene is a chance one."""
+    order = np.argsort(level, kind="stable")
+    ranks = np.empty_like(values)
+    by_value = order[np.argsort(values[:, order], axis=1, kind="stable")]
+    np.put_along_axis(ranks, by_value, np.arange(values.shape[1], dtype=np.float64)[None], axis=1)
+    return ranks
+
+
+def _read_config(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[Kind, tuple[str, ...]], int]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        sets = {str(name): tuple(map(str, members)) for name, members in config["gene_sets"]}
+        genes: dict[Kind, tuple[str, ...]] = {kind: tuple(map(str, config["genes"][kind])) for kind in KINDS}
+        return sets, genes, int(config["least_genes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{path}: {reason}; expected the gene sets and genes of pathway scores") from error
