@@ -14,7 +14,7 @@ from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.loop import was_stopped
 from mupd.model.training.plan import Plan, load_plan
-from mupd.model.training.prepare import fit_pathways, fit_rna_codec, is_held_out
+from mupd.model.training.prepare import fit_pathways, fit_rna_codec, is_held_out, training_profiles
 from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
 from mupd.model.transformer import MuPDTransformer, Target
 from mupd.model.vae import MuPDVAE
@@ -26,8 +26,9 @@ def _codecs(plan: Plan) -> None:
     from mupd.modalities.records import FIELDS
     from mupd.model.record_codec import RecordCodec
 
-    fit_rna_codec(plan.her2st, plan.tcga, plan.rna_components).save_pretrained(plan.out / "rna_codec")
-    fit_pathways(plan.gene_sets, plan.her2st, plan.tcga, plan.codec).save_pretrained(plan.out / "pathways")
+    profiles = training_profiles(plan.her2st, plan.tcga)
+    fit_rna_codec(profiles, plan.rna_components).save_pretrained(plan.out / "rna_codec")
+    fit_pathways(plan.gene_sets, profiles).save_pretrained(plan.out / "pathways")
     raw = [rows for section in plan.spots(plan.sections) for rows in plan.raw.spots(section)]
     table = read_tiles(plan.tiles)
     trained = np.array([not is_held_out(str(group)) for group in table["group"]])
