@@ -151,18 +151,11 @@ def tiny_scorer() -> PathwayScorer:
 def tiny_transformer(seed: int = 0, **changes: Any) -> MuPDTransformer:
     """A trunk of width 32 and depth 2 that depends on all it is given."""
     torch.manual_seed(seed)
-    size = {"width": 32, "depth": 2, "heads": 4, "stem_width": 8, "stem_blocks": 1}
     records = RecordCodec(FIELDS)
-    model = MuPDTransformer(
-        STREAMS,
-        SPLITS,
-        he_channels=LATENT_CHANNELS,
-        rna_dim=RNA_DIM,
-        rna_tokens=4,
-        text_dim=records.dim,
-        text_tokens=len(FIELDS),
-        **size | changes,
-    )
+    size = {"width": 32, "depth": 2, "heads": 4, "stem_width": 8, "stem_blocks": 1}
+    targets = {"he_channels": LATENT_CHANNELS, "rna_dim": RNA_DIM, "rna_tokens": 4}
+    targets |= {"text_dim": records.dim, "text_tokens": len(FIELDS)}
+    model = MuPDTransformer(STREAMS, SPLITS, **(size | targets | changes))
     randomise(model, seed + 1)
     return model.eval()
 
