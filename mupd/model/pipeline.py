@@ -30,7 +30,6 @@ from mupd.model.solvers import Solver
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE, Autoencoder, AutoencoderKLAdapter, autoencoder_class
 
-CALIBRATION_FILE = "calibration.json"
 _PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
 MICRO_BATCH = 32
 """Profiles denoised together; the last batch is filled up, so that a profile does not depend on how many there are."""
@@ -103,9 +102,8 @@ def model_sha256(folder: Path) -> str:
     for part in _PARTS:
         for file in sorted(path for path in (folder / part).rglob("*") if path.suffix in {".json", ".safetensors"}):
             digest.update(f"{file.relative_to(folder).as_posix()}\0{sha256_file(file)}\n".encode())
-    for name in (RECORD_FILE, CALIBRATION_FILE):  # what a record's vector stands for
-        if (folder / name).exists():
-            digest.update(f"{name}\0{sha256_file(folder / name)}\n".encode())
+    if (folder / RECORD_FILE).exists():  # what the places of a record's vector stand for
+        digest.update(f"{RECORD_FILE}\0{sha256_file(folder / RECORD_FILE)}\n".encode())
     return digest.hexdigest()
 
 
@@ -180,15 +178,6 @@ class MuPDPipeline:
     def record_codec(self) -> RecordCodec:
         """Fields and values of the model's records."""
         return RecordCodec.from_pretrained(self.folder)
-
-    @cached_property
-    def temperatures(self) -> Tensor:
-        """(fields,) by which the logits of each field are divided; 1 where the model does not say."""
-        given = read_json_file(self.folder / CALIBRATION_FILE) or {}
-        known = given.get("temperatures", {}) if isinstance(given, dict) else None
-        if not isinstance(known, dict) or not all(isinstance(v, int | float) and v > 0 for v in known.values()):
-            raise ModelError(f'{CALIBRATION_FILE} of the model: expected {{"temperatures": {{field: number over 0}}}}')
-        return torch.tensor([float(known.get(field, 1.0)) for field in self.record_codec.fields])
 
     @cached_property
     def pathway_scorer(self) -> PathwayScorer:
@@ -315,13 +304,11 @@ class MuPDPipeline:
             part = sample_vectors(model, context, extra, x, steps=steps, scales=guidance or {}, solver=solver)
             found.append(part[: n - start].cpu().numpy())
         components = np.concatenate(found)
-        values = np.concatenate(
-            [
-                self.rna_codec.measure(components[row : row + 1], kind, np.random.default_rng((seed, row, 1)))
-                for row in range(n)
-            ]
-        )
-        return RnaDraw(self.rna_codec.decode(components, kind), values)
+        # Row by row: a matrix product's last bits depend on how many rows it has.
+        rows = [components[row : row + 1] for row in range(n)]
+        expected = [self.rna_codec.decode(row, kind) for row in rows]
+        values = [self.rna_codec.measure(row, kind, _row_rng(seed, number)) for number, row in enumerate(rows)]
+        return RnaDraw(np.concatenate(expected), np.concatenate(values))
 
     @torch.no_grad()
     def generate_record(self, given: Given, *, seed: int, steps: int) -> tuple[dict[str, str], Probabilities]:
@@ -348,7 +335,6 @@ class MuPDPipeline:
             self.transformer.context(conditions, 1),
             seeded_noise((1, codec.dim), seed, self.device),
             steps=steps,
-            temperatures=self.temperatures,
         )
         final = codec.named_probabilities(drawn[0])
         values = {field: max(row, key=lambda value: row[value]) for field, row in final.items()}
@@ -358,6 +344,11 @@ class MuPDPipeline:
 def _with_pathways(guidance: Mapping[str, float]) -> dict[str, float]:
     """Scales of the streams: pathway scores are guided as the profile they were taken from."""
     return {"pathways": guidance.get("rna", 1.0)} | dict(guidance)
+
+
+def _row_rng(seed: int, row: int) -> np.random.Generator:
+    """Of the measurement noise of one profile, whatever others there are."""
+    return np.random.default_rng((seed, row, 1))
 
 
 def _row_noise(seed: int, row: int, dim: int) -> NDArray[np.float32]:

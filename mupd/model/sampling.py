@@ -73,7 +73,6 @@ def sample_record(
     noise: Tensor,
     *,
     steps: int,
-    temperatures: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One record for each row: all fields drawn jointly, and each field's distribution.
 
@@ -84,8 +83,6 @@ def sample_record(
     ----------
     noise
         (batch, fields * block).
-    temperatures
-        (fields,), by which each field's logits are divided: calibration on patients kept for it.
 
     Returns
     -------
@@ -99,8 +96,6 @@ def sample_record(
     for now, after in pairwise(times):
         t = torch.full((len(x),), now, device=x.device)
         logits = model(x.to(dtype), t, "text", context, extra.to(dtype)).to(x.dtype)
-        if temperatures is not None:
-            logits = logits / temperatures.to(logits).repeat_interleave(codec.block)
         clean = codec.log_probabilities(logits).exp()
         marginal = clean if marginal is None else marginal
         x = x + (after - now) / (1 - now) * (clean.flatten(1) - x)

@@ -82,24 +82,23 @@ def _trunk(plan: Plan) -> None:
         text_tokens=len(FIELDS),
         **plan.network(),
     )
-    if plan.start is not None:
-        start_from(model, plan.start)
     targets = plan.targets()
     losses: dict[Target, TargetLoss] = {}
     if "he" in targets:
         losses["he"] = he_loss(model, vae, HeBatches(sections, plan.tiles, texts), targets["he"])
     spots = spot_sets(sections, plan.raw, tiles)
+    people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train", reports="rna" in targets)
     if "rna" in targets:
-        people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train")
         losses["rna"] = rna_loss(
             model, RnaBatches(spots, people, [texts(text) for text in HER2ST_TEXTS]), targets["rna"]
         )
     if "text" in targets:
-        people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train", reports=False)
         classes = tile_classes(plan.tiles, plan.raw, tiles, "train")
         labelled = labelled_spots(plan.her2st, plan.codec, plan.scorer)
         source = RecordBatches(records, spots, people, classes, labelled)
         losses["text"] = record_loss(model, source, targets["text"])
+    if plan.start is not None:
+        start_from(model, plan.start, plan.work / "trunk" / "start.json")
     show = partial(preview_grid, model, vae, plan.spots((HELD_OUT_SECTION,))[0], plan.work / "trunk")
     ema = train_trunk(model, losses, targets, plan.settings("trunk"), plan.work / "trunk", show)
     model.load_state_dict(ema)
