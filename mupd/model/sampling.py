@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -88,17 +87,21 @@ def sample_record(
     -------
     tuple
         Drawn blocks and marginal probabilities, each (batch, fields, block).
+
+    Raises
+    ------
+    ValueError
+        If there is no step.
     """
+    if steps < 1:
+        raise ValueError(f"steps: found {steps}; expected at least 1")
     extra = torch.zeros(len(noise), 2, device=noise.device)
-    x, marginal = noise, None
-    times = [i / steps for i in range(steps + 1)]
+    x, marginal = noise, noise
     dtype = next(model.parameters()).dtype
-    for now, after in pairwise(times):
-        t = torch.full((len(x),), now, device=x.device)
+    for step in range(steps):
+        t = torch.full((len(x),), step / steps, device=x.device)
         logits = model(x.to(dtype), t, "text", context, extra.to(dtype)).to(x.dtype)
         clean = codec.log_probabilities(logits).exp()
-        marginal = clean if marginal is None else marginal
-        x = x + (after - now) / (1 - now) * (clean.flatten(1) - x)
-    if marginal is None:
-        raise ValueError(f"steps: found {steps}; expected at least 1")
+        marginal = clean if step == 0 else marginal
+        x = x + (clean.flatten(1) - x) / (steps - step)
     return x.unflatten(1, marginal.shape[1:]), marginal
