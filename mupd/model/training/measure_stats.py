@@ -54,7 +54,7 @@ class Figure:
             least, most = self.target
             found["target"] = {"least": least, "most": most}
             found["met"] = bool((least is None or self.value >= least) and (most is None or self.value <= most))
-        baselines = {}
+        baselines: dict[str, dict[str, Any]] = {}
         for name, given in self.baselines.items():
             value, interval = given if isinstance(given, tuple) else (given, None)
             baselines[name] = {"value": rounded(value)}
