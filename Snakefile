@@ -24,6 +24,4 @@ onstart:
 rule all:
     default_target: True
     input:
-        OUT / "manifest.tsv",
-        OUT / "cohort/cohort.h5mu",
-        OUT / "report.html",
+        rules.cohort.output,

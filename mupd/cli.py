@@ -89,8 +89,9 @@ def intake(configfile: ConfigFile, shard: Shard) -> None:
     """Read a shard's inputs and write its inventory: the status of each modality, with the reason."""
     config = _shard_config(configfile, shard)
     from mupd.intake import run_shard
+    from mupd.stage_record import recorded
 
-    print(run_shard(config, shard))
+    print(recorded("intake", run_shard, config, shard))
 
 
 @app.command()
@@ -98,8 +99,9 @@ def generate(configfile: ConfigFile, shard: Shard) -> None:
     """Generate what a shard's cases lack. Finished draws are kept: a killed run goes on where it was."""
     config = _shard_config(configfile, shard)
     from mupd.generate import run_shard
+    from mupd.stage_record import recorded
 
-    print(run_shard(config, shard))
+    print(recorded("generate", run_shard, config, shard))
 
 
 @app.command()
@@ -107,8 +109,9 @@ def check(configfile: ConfigFile, shard: Shard) -> None:
     """Check a shard's generated draws and accept or reject each, with the reason."""
     config = _shard_config(configfile, shard)
     from mupd.check import run_shard
+    from mupd.stage_record import recorded
 
-    print(run_shard(config, shard))
+    print(recorded("check", run_shard, config, shard))
 
 
 @app.command()
@@ -116,8 +119,9 @@ def export(configfile: ConfigFile, shard: Shard) -> None:
     """Write a shard's accepted draws as DICOM-WSI, AnnData and reports, all marked as synthetic."""
     config = _shard_config(configfile, shard)
     from mupd.export import run_shard
+    from mupd.stage_record import recorded
 
-    print(run_shard(config, shard))
+    print(recorded("export", run_shard, config, shard))
 
 
 @app.command()
@@ -160,6 +164,25 @@ def keygen(
     from mupd.synthetic.signature import passphrase_from, write_key_pair
 
     print(write_key_pair(path, passphrase_from(passphrase_env)))
+
+
+@app.command()
+def push(
+    configfile: ConfigFile,
+    dicomweb: Annotated[str, typer.Option(help="Root of a DICOMweb server, e.g. https://pacs.example.org/dicom-web.")],
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given several times.")] = None,
+) -> None:
+    """Send the run's DICOM artifacts to a server (STOW-RS): those that `mupd verify` finds synthetic and intact.
+
+    Credentials come from MUPD_DICOMWEB_TOKEN, from MUPD_DICOMWEB_USER and MUPD_DICOMWEB_PASSWORD, or from ~/.netrc.
+    Exit code: 0 every file is on the server now, 1 some are not.
+    """
+    from mupd.config import load_config
+    from mupd.push import push as send
+
+    account = send(load_config(configfile), dicomweb, case or ())
+    print(account)
+    raise typer.Exit(account.exit_code)
 
 
 @app.command()

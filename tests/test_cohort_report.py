@@ -16,7 +16,7 @@ from mupd.cohort.gather import gather
 from mupd.cohort.plots import TOP_GENES, rna_plot
 from mupd.cohort.read import read_values
 from mupd.cohort.report import TEMPLATES, csp_hash, read_metrics, write_report
-from mupd.cohort.thumbnails import MAGENTA, data_uri, mark_synthetic
+from mupd.cohort.thumbnails import MAGENTA, data_uri, heat, mark_synthetic
 from mupd.cohort.values import GenePanels, RnaValues
 from mupd.config import Config
 from mupd.errors import ModelError
@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, str]:
 
 
 def test_the_page_is_self_contained_and_runs_only_its_own_script(finished: tuple[Config, str]) -> None:
-    _, html = finished
+    config, html = finished
     page = Page(html)
     assert html.startswith("<!doctype html>")
     assert "default-src 'none'" in page.csp
@@ -78,7 +78,9 @@ def test_the_page_is_self_contained_and_runs_only_its_own_script(finished: tuple
     assert csp_hash((TEMPLATES / "report.css").read_text()) in page.csp
     assert not page.handlers
     assert not page.styles
-    assert all(target.startswith(("#", "data:image/jpeg;base64,")) for target in page.loaded)
+    beside = [target for target in page.loaded if not target.startswith(("#", "data:image/jpeg;base64,"))]
+    assert beside == ["data_card.md", "ro-crate-metadata.json"]  # links to follow; nothing is loaded from them
+    assert all((config.out / name).is_file() for name in beside)
     assert not re.search(r"https?://", html)
 
 
@@ -211,3 +213,23 @@ def test_plot_shows_the_highest_genes_with_every_draw_inside_the_axes() -> None:
 
 def test_thumbnail_is_a_jpeg() -> None:
     assert data_uri(tissue_picture(1, 64, 64)).startswith("data:image/jpeg;base64,/9j/")
+
+
+def test_the_map_of_differing_draws_is_shown_marked(tmp_path: Path) -> None:
+    from mupd.export import run_shard as export_shard
+    from mupd.ids import shard_of
+
+    config = make_cohort(tmp_path, (Plan("A", ("rna", "text")),), draws={"he": 2, "rna": 2, "text": 2})
+    export_shard(config, shard_of("A", config.shards))
+    run(config)
+    page = (config.out / "report.html").read_text(encoding="utf-8")
+    assert "Where the 2 draws differ: standard deviation of optical density, dark 0 to light 0." in page
+    assert page.count('<figure class="frame synthetic">') == 3
+    assert "artifacts/A/he/synthetic-uncertainty" in page
+
+
+def test_heat_goes_from_dark_to_light() -> None:
+    colours = heat(np.linspace(0, 2, 50, dtype=np.float32)[None], 2.0)
+    lightness = colours.astype(int).sum(axis=2)[0]
+    assert (np.diff(lightness) > 0).all()
+    assert heat(np.zeros((2, 2), np.float32), 0.0).max() < 60

@@ -23,7 +23,7 @@ from mupd.export import run_shard
 from mupd.export.run import reason_of
 from mupd.files import sha256_path, write_json
 from mupd.inventory import CaseInventory, Entry, write_inventory
-from mupd.store import Draw, DrawMeta, TaskResult, content_sha256, write_index
+from mupd.store import Draw, DrawMeta, TaskResult, content_sha256, read_index, write_index
 from mupd.synthetic.recognise import content_marks
 from mupd.synthetic.verify import verify_path
 
@@ -362,6 +362,53 @@ def test_reliability_of_the_model_stands_in_var(config: Config) -> None:
     assert np.allclose(var["reliability"], [0.625, np.nan, np.nan], equal_nan=True)
     changed = [old["path"] for old, new in zip(before["artifacts"], after["artifacts"], strict=True) if old != new]
     assert changed == ["artifacts/B/rna.synthetic.h5ad", "artifacts/C/rna.synthetic.h5ad"]
+
+
+def with_expected(config: Config, case_id: str, draws: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """Give draws of a case an expected.npy, as generation and check would leave them."""
+    made = {}
+    for draw in draws:
+        folder = config.out / f"generated/store/{case_id}-rna-{draw}-0"
+        made[draw] = np.load(folder / "values.npy") / 2
+        np.save(folder / "expected.npy", made[draw])
+    path = config.out / "generated" / "shard-0000.json"
+    results, checked = read_index(path), pd.read_parquet(config.out / "checked" / "shard-0000.parquet")
+    again = []
+    for result in results:
+        done = []
+        for draw in result.draws:
+            digest = content_sha256(config.out / draw.folder, draw.meta.target)
+            done.append(replace(draw, meta=replace(draw.meta, content_sha256=digest)))
+            checked.loc[checked["folder"] == draw.folder, "content_sha256"] = digest
+        again.append(replace(result, draws=tuple(done)))
+    write_index(path, again)
+    checked.to_parquet(config.out / "checked" / "shard-0000.parquet")
+    return made
+
+
+def test_the_mean_is_of_what_draws_expect(config: Config) -> None:
+    before = read(config)
+    expected = with_expected(config, "C", (0, 2))
+    after = read(config)
+    adata = ad.read_h5ad(config.out / "artifacts/C/rna.synthetic.h5ad")
+    drawn = [np.load(config.out / f"generated/store/C-rna-{draw}-0/values.npy") for draw in range(3)]
+    assert np.allclose(adata.X, np.mean([expected[0], drawn[1], expected[2]], axis=0), atol=1e-6)
+    assert np.allclose(adata.layers["sd"], np.std(drawn, axis=0, ddof=1), atol=1e-6)
+    assert np.array_equal(adata.layers["draw_0"], drawn[0])
+    assert [item["path"] for item in after["artifacts"]] == [item["path"] for item in before["artifacts"]]
+    assert after["artifacts"][-1]["sha256"] != before["artifacts"][-1]["sha256"]
+
+
+def test_ids_of_the_cohorts_table_are_kept(tmp_path: Path) -> None:
+    table = tmp_path / "rna.h5ad"
+    ids = ["ENSG00000141736.14", "MKI67", "ENSG00000167286"]
+    ad.AnnData(np.ones((1, 3)), pd.DataFrame(index=["Z"]), pd.DataFrame(index=ids)).write_h5ad(table)
+    config = config_of(tmp_path, tables={"rna": str(table)})
+    lay_out(config)
+    run_shard(config, 0)
+    var = ad.read_h5ad(config.out / "artifacts/C/rna.synthetic.h5ad").var
+    assert list(var.index) == GENES
+    assert list(var["original_id"]) == ["ENSG00000141736.14", "", "ENSG00000167286"]
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '{"A": "high"}'])

@@ -73,6 +73,38 @@ def test_one_observation_one_draw() -> None:
     assert np.isnan(adata.layers["sd"]).all()
 
 
+@pytest.mark.parametrize("of", [(), (0,), (0, 2)])
+def test_the_mean_is_of_what_draws_expect_where_they_say_it(of: tuple[int, ...]) -> None:
+    random = np.random.default_rng(2)
+    values = {draw: random.random((1, len(GENES)), dtype=np.float32) for draw in (0, 2)}
+    expected = {draw: values[draw] + np.float32(1) for draw in of}
+    adata = mark_anndata(
+        values,
+        GENES,
+        [meta_of("rna", draw) for draw in (0, 2)],
+        reliability=[0.0] * len(GENES),
+        artifact_key="k",
+        expected=expected,
+    )
+    noisy = (values[0].astype(float) + values[2]) / 2
+    assert np.allclose(adata.X, noisy + len(of) / 2, atol=1e-6)
+    assert np.array_equal(adata.X, adata.layers["mean"])
+    assert np.array_equal(adata.layers["draw_2"], values[2])
+    assert np.allclose(adata.layers["sd"], np.std([values[0], values[2]], axis=0, ddof=1), atol=1e-6)
+    assert ("without the noise" in adata.uns["mupd"]["mean"]) == bool(of)
+    assert ("those of 0 without" in adata.uns["mupd"]["mean"]) == (of == (0,))
+
+
+def test_original_ids_stand_beside_the_symbols() -> None:
+    values = {0: np.zeros((1, len(GENES)), np.float32)}
+    keywords = {"reliability": [0.0] * len(GENES), "artifact_key": "k"}
+    metas = [meta_of("rna")]
+    known = mark_anndata(values, GENES, metas, original_ids={"ERBB2": "ENSG00000141736.14"}, **keywords)
+    assert list(known.var_names) == GENES
+    assert list(known.var["original_id"]) == ["ENSG00000141736.14", "", "", ""]
+    assert "original_id" not in mark_anndata(values, GENES, metas, **keywords).var
+
+
 def test_same_draws_give_the_same_bytes(tmp_path: Path) -> None:
     hashes = []
     for name in ("a.synthetic.h5ad", "b.synthetic.h5ad"):
@@ -128,15 +160,19 @@ def test_mudata_is_recognised(tmp_path: Path) -> None:
     assert f"{OBS_NAMES} (3 of 5)" in synthetic_marks(tmp_path / "cohort.h5mu")
 
 
-@pytest.mark.parametrize("fault", ["draws", "genes", "positions", "reliability"])
+@pytest.mark.parametrize("fault", ["draws", "genes", "positions", "reliability", "expected", "other expected"])
 def test_what_does_not_fit_is_refused(fault: str) -> None:
     values = {0: np.zeros((2, 4), np.float32)}
     metas = [meta_of("rna", 1 if fault == "draws" else 0)]
     genes = GENES[:3] if fault == "genes" else GENES
     xy = None if fault == "positions" else np.zeros((2, 2))
     reliability = [0.0] * (3 if fault == "reliability" else len(genes))
+    expected = {
+        "expected": {0: np.zeros((1, 4), np.float32)},
+        "other expected": {5: np.zeros((2, 4), np.float32)},
+    }.get(fault)
     with pytest.raises(ValueError, match="found"):
-        mark_anndata(values, genes, metas, reliability=reliability, artifact_key="k", xy_px=xy)
+        mark_anndata(values, genes, metas, reliability=reliability, artifact_key="k", xy_px=xy, expected=expected)
 
 
 @given(st.integers(0, 2), st.integers(0, 3), st.floats(0.125, 5, width=32))

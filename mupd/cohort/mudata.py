@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 import mupd
 from mupd.cohort.gather import CohortCase
 from mupd.cohort.manifest import main_artifacts
+from mupd.cohort.measured import measured_matrix
 from mupd.cohort.values import CaseValues
 from mupd.files import atomic_path
 from mupd.ids import MODALITIES, Modality
+from mupd.modalities.given import Values2D
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +35,13 @@ STATEMENT = (
 _UNITS = {
     "rna": "X: log1p (natural) of counts per 10,000, the depth taken over the model's genes of that kind of profile; "
     "NaN: the input, or the kind of profile that was generated, lacks the gene. Rows measured in spots are the summed "
-    "counts of all spots. Synthetic rows: X and layer mean are the mean over draws, layer sd their standard deviation, "
-    "layers draw_N the draws; one made of tiles is the mean of its tiles' counts per 10,000.",
-    "rna_measured": "X: values as given in the input, unit in obs.unit; NaN: the input lacks the gene. Rows with "
-    "obs.aggregated_spots above 0 are the sum over that many spots (the mean, where the unit says so). All rows are "
-    "measured.",
+    "counts of all spots. Synthetic rows: X and layer mean are the mean over draws without the noise of a measurement "
+    "where a draw states itself so, layer sd the draws' standard deviation, layers draw_N the draws; one made of tiles "
+    "is the mean of its tiles' counts per 10,000. var.original_id: what the inputs call the gene.",
+    "rna_measured": "X: values as they stand in the input, bit for bit after a cast to the type in obs.stored_as "
+    "(where obs.exact), unit in obs.unit; NaN: the input lacks the gene. Rows with obs.aggregated_spots above 0 are "
+    "the sum over that many spots (the mean, where the unit says so). var.original_id: what the inputs call the gene. "
+    "All rows are measured.",
     "text": "X: probability of each field=value. Synthetic rows: mean over draws, layer sd their standard deviation. "
     "Measured rows: 1 for the value the text states, 0 for the field's others, NaN for fields it does not state.",
     "he": "X: mean optical densities of tissue (Ruifrok-Johnston, decadic), and tissue as a share of the picture. "
@@ -88,7 +92,7 @@ def _stack(rows: Sequence[NDArray[np.floating]], width: int) -> NDArray[np.float
     return np.stack(rows).astype(np.float32) if rows else np.empty((0, width), np.float32)
 
 
-def _table(x: NDArray[np.float32], obs: pd.DataFrame, names: Sequence[str], facts: dict[str, Any]) -> AnnData:
+def _table(x: Values2D, obs: pd.DataFrame, names: Sequence[str], facts: dict[str, Any]) -> AnnData:
     import anndata
     import pandas as pd
 
@@ -122,34 +126,40 @@ def _rna(cases: Sequence[CohortCase], values: Sequence[CaseValues], genes: tuple
     table = _table(_stack(x, len(genes)), rows.frame({"draws": 0, "aggregated_spots": 0}), genes, facts)
     for name, layer in layers.items():
         table.layers[name] = _stack(layer, len(genes))
+    table.var["original_id"] = _original_ids(values, genes)
     return table
 
 
-def _unique(genes: tuple[str, ...]) -> tuple[str, ...]:
-    """Symbols that an input gives twice get -1, -2, ...: no value is dropped."""
-    seen: dict[str, int] = {}
-    names = []
-    for gene in genes:
-        count = seen.get(gene, 0)
-        names.append(f"{gene}-{count}" if count else gene)
-        seen[gene] = count + 1
-    return tuple(names)
-
-
 def _rna_measured(cases: Sequence[CohortCase], values: Sequence[CaseValues], facts: Any) -> AnnData:
-    named = [
-        (case, value.rna, _unique(value.rna.given_genes))
+    measured = [
+        (case, value.rna, value.rna.given)
         for case, value in zip(cases, values, strict=True)
         if value.rna is not None and value.rna.given is not None
     ]
-    genes = sorted({gene for _, _, symbols in named for gene in symbols})
-    column = {gene: index for index, gene in enumerate(genes)}
+    found = measured_matrix([given for _, _, given in measured])
     rows = _Rows(cases)
-    x = np.full((len(named), len(genes)), np.nan, np.float32)
-    for index, (case, rna, symbols) in enumerate(named):
-        rows.add(case, "rna", False, unit=rna.unit, aggregated_spots=rna.spots)
-        x[index, [column[gene] for gene in symbols]] = rna.given
-    return _table(x, rows.frame({"unit": "", "aggregated_spots": 0}), genes, facts)
+    for (case, rna, given), exact in zip(measured, found.exact, strict=True):
+        stored = {
+            "stored_as": given.matrix.dtype.name,
+            "stored_sparse": not isinstance(given.matrix, np.ndarray),
+            "exact": exact,
+        }
+        rows.add(case, "rna", False, unit=rna.unit, aggregated_spots=rna.spots, **stored)
+    obs = rows.frame({"unit": "", "aggregated_spots": 0, "stored_as": "", "stored_sparse": False, "exact": False})
+    table = _table(found.matrix, obs, found.names, facts)
+    table.var["original_id"] = list(found.ids)
+    return table
+
+
+def _original_ids(values: Sequence[CaseValues], genes: tuple[str, ...]) -> list[str]:
+    """What the measured inputs call each gene where they do not go by symbols; several are joined by ";"."""
+    given = [value.rna.given for value in values if value.rna is not None and value.rna.given is not None]
+    ids: dict[str, dict[str, None]] = {}
+    for names, symbols in dict.fromkeys((item.names, item.symbols) for item in given):
+        for name, symbol in zip(names, symbols, strict=True):
+            if name != symbol:
+                ids.setdefault(symbol, {})[name] = None
+    return [";".join(ids.get(gene, {})) for gene in genes]
 
 
 def _text(cases: Sequence[CohortCase], values: Sequence[CaseValues], facts: Any) -> AnnData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.cohort.gather import CheckedDraw, CohortCase
+from mupd.cohort.measured import summed
 from mupd.cohort.values import (
     THUMBNAIL_PX,
     CaseValues,
@@ -23,6 +25,7 @@ from mupd.cohort.values import (
 )
 from mupd.config import Config
 from mupd.errors import MupdError
+from mupd.modalities.given import GivenValues
 
 if TYPE_CHECKING:
     from mupd.modalities.rna import RnaProfile
@@ -64,43 +67,69 @@ def _log_on(model: GenePanels, profile: RnaProfile) -> NDArray[np.float32]:
     return on_genes(model.genes, profile.genes, np.log1p(scaled))
 
 
+@lru_cache(maxsize=64)
+def _one_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The first of equal tuples: thousands of cases with the same genes hold their names once."""
+    return names
+
+
+@lru_cache(maxsize=64)
+def _mapped(symbols: tuple[str, ...], genes: tuple[str, ...]) -> tuple[str, ...]:
+    from mupd.modalities.gene_ids import map_names
+
+    return tuple(map_names(symbols, genes)[0])
+
+
+def _under_model_names(given: GivenValues | None, genes: tuple[str, ...]) -> GivenValues:
+    if given is None:
+        raise ValueError("profile: found no values as given; expected them to be kept")
+    return GivenValues(_one_of(given.names), _mapped(given.symbols, genes), given.matrix)
+
+
 def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaValues:
+    from mupd.modalities.gene_ids import to_model_genes
     from mupd.modalities.rna import read_rna, read_rna_row
 
     source = case.parts["rna"].entry.source
     if "::" in source:
         table, row = source.rsplit("::", 1)
-        profile = read_rna_row(Path(table), row, config.intake.rna_values)
+        profile = read_rna_row(Path(table), row, config.intake.rna_values, keep_given=True)
     else:
-        profile = read_rna(Path(source), config.intake.rna_values, model.genes)
-    given, rows = tuple(profile.genes), len(profile.matrix)
+        profile = read_rna(Path(source), config.intake.rna_values, model.genes, keep_given=True)
+    given, rows = _under_model_names(profile.given, model.genes), len(profile.matrix)
+    profile = to_model_genes(profile, model.genes)[0]
     log_rows = _log_on(model, profile)
     if rows == 1:
         spots = 1 if profile.kind == "spot" else 0
-        return RnaValues(log_rows[0], given_genes=given, given=profile.matrix[0], unit=profile.values, spots=spots)
+        return RnaValues(log_rows[0], given=given, unit=profile.values, spots=spots)
     spots = rows if profile.kind == "spot" else 0
     unit: str = profile.values
-    if spots and profile.values == "counts":
+    summable = bool(spots) and profile.values == "counts"
+    if summable:
         whole = profile.matrix.sum(axis=0, dtype=np.float64).astype(np.float32)
         mean = _log_on(model, replace(profile, matrix=whole[None], xy_px=None))[0]
     else:
         # Other scales have lost the depth of each row: all rows weigh the same.
-        whole = profile.matrix.mean(axis=0, dtype=np.float64).astype(np.float32)
         mean, unit = _mean_over(log_rows), f"{unit}, mean over {rows} {'spots' if spots else 'samples'}"
     low, high = np.quantile(log_rows, [0.1, 0.9], axis=0).astype(np.float32)
-    return RnaValues(mean, {}, low, high, rows, given, whole, unit, spots)
+    return RnaValues(mean, {}, low, high, rows, summed(given, mean=not summable), unit, spots)
 
 
 def _synthetic_rna(draws: tuple[CheckedDraw, ...], config: Config, genes: tuple[str, ...]) -> RnaValues:
     profiles: dict[int, Vector] = {}
+    expected: list[Vector] = []
     tiles = []
     for draw in draws:
         folder = config.out / draw.folder
         names = json.loads((folder / "genes.json").read_text(encoding="utf-8"))
         values = on_genes(genes, names, np.load(folder / "values.npy", allow_pickle=False))
         profiles[draw.draw] = _mean_over(values)
+        # What a draw expects is the better guess at its mean: the noise of a measurement is not in it.
+        without_noise = folder / "expected.npy"
+        known = np.load(without_noise, allow_pickle=False) if without_noise.exists() else None
+        expected.append(profiles[draw.draw] if known is None else _mean_over(on_genes(genes, names, known)))
         tiles.append(values)
-    mean = np.asarray(np.mean(list(profiles.values()), axis=0, dtype=np.float64), np.float32)
+    mean = np.asarray(np.mean(expected, axis=0, dtype=np.float64), np.float32)
     low = high = None
     observations = len(tiles[0])
     if observations > 1:
@@ -141,13 +170,13 @@ def _measured_he(case: CohortCase, pictures: bool) -> HeValues:
     return HeValues(*_floats(facts), shown)
 
 
-def _synthetic_he(draws: tuple[CheckedDraw, ...], config: Config, most_pictures: int) -> HeValues:
+def _synthetic_he(case: CohortCase, draws: tuple[CheckedDraw, ...], config: Config, pictured: bool) -> HeValues:
     from PIL import Image
 
     from mupd.modalities.pictures import reduce_picture
 
     pictures = []
-    for draw in draws[:most_pictures]:
+    for draw in draws[: _MOST_PICTURES if pictured else 0]:
         pixels = np.load(config.out / draw.folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
         small = Image.fromarray(reduce_picture(pixels, _REDUCED_PX))
         small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
@@ -159,7 +188,29 @@ def _synthetic_he(draws: tuple[CheckedDraw, ...], config: Config, most_pictures:
         found = [draw.checks.get(name, {}).get("value") for draw in draws]
         numbers = [float(value) for value in found if isinstance(value, int | float)]
         means[name] = float(np.mean(numbers)) if numbers else float("nan")
-    return HeValues(means["haematoxylin_od"], means["eosin_od"], means["tissue_fraction"], tuple(pictures))
+    shown = (*pictures, *(_uncertainty(case, config) if pictured else ()))
+    return HeValues(means["haematoxylin_od"], means["eosin_od"], means["tissue_fraction"], shown)
+
+
+def _uncertainty(case: CohortCase, config: Config) -> tuple[Picture, ...]:
+    """The map of how far the draws of a case's slide differ, in colours; none for a single draw."""
+    from PIL import Image
+
+    from mupd.cohort.thumbnails import heat
+    from mupd.synthetic.parametric_map import MAP_FILE, read_map
+
+    shown = []
+    for artifact in (item for item in case.parts["he"].artifacts if item.kind == "dicom-map"):
+        spread = read_map(config.out / artifact.path / MAP_FILE)
+        largest = float(spread.max())
+        small = Image.fromarray(heat(spread, largest))
+        small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        note = (
+            f"Where the {len(artifact.draws)} draws differ: standard deviation of optical density, "
+            f"dark 0 to light {largest:.2f}"
+        )
+        shown.append(Picture(np.asarray(small), (spread.shape[1], spread.shape[0]), None, None, note))
+    return tuple(shown)
 
 
 def _measured_text(case: CohortCase, config: Config) -> TextValues:
@@ -200,7 +251,7 @@ def read_values(case: CohortCase, config: Config, model: GenePanels, pictures: b
     readers = {
         "he": (
             lambda: _measured_he(case, pictures),
-            lambda d: _synthetic_he(d, config, _MOST_PICTURES if pictures else 0),
+            lambda d: _synthetic_he(case, d, config, pictures),
         ),
         "rna": (lambda: _measured_rna(case, config, model), lambda d: _synthetic_rna(d, config, model.genes)),
         "text": (lambda: _measured_text(case, config), lambda d: _synthetic_text(d, config)),

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mupd
+from mupd.cohort.card_figures import mean_profile, profiles_of
 from mupd.cohort.gather import CohortCase, Part, State
-from mupd.cohort.manifest import main_artifacts
+from mupd.cohort.manifest import further_artifacts, main_artifacts
 from mupd.cohort.plots import WIDTH, rna_plot
 from mupd.cohort.thumbnails import data_uri, mark_synthetic
-from mupd.cohort.values import CaseValues, RnaValues, TextValues
+from mupd.cohort.values import CaseValues, TextValues
 from mupd.config import Config
 from mupd.errors import ModelError
 from mupd.files import atomic_path
@@ -102,9 +104,9 @@ def _checks(part: Part) -> list[dict[str, str]]:
 def _pictures(values: CaseValues, let_in: bool) -> list[dict[str, Any]]:
     shown = []
     for picture in values.he.pictures if values.he else ():
-        synthetic = picture.draw is not None or let_in
+        synthetic = picture.draw is not None or let_in or bool(picture.note)
         width, height = picture.size_px
-        size = f"{width:,} x {height:,} px"
+        size = picture.note or f"{width:,} x {height:,} px"
         if picture.mpp:
             size += (
                 f", {width * picture.mpp / 1000:.2f} x {height * picture.mpp / 1000:.2f} mm at {picture.mpp:g} um/px"
@@ -142,20 +144,10 @@ def _text(text: TextValues) -> dict[str, Any]:
     return {"synthetic": True, "fields": fields, "draws": len(text.draws), "sentences": sentences}
 
 
-def _cohort_rna(cases: Sequence[CohortCase], values: Sequence[CaseValues]) -> tuple[np.ndarray | None, int]:
+def _cohort_rna(cases: Sequence[CohortCase], values: Sequence[CaseValues]) -> tuple[NDArray[np.float32] | None, int]:
     """Mean over the cohort's measured profiles, NaN where no profile has the gene, and how many there are."""
-    profiles: list[RnaValues] = [
-        value.rna
-        for case, value in zip(cases, values, strict=True)
-        if value.rna and case.parts["rna"].state == "measured"
-    ]
-    if not profiles:
-        return None, 0
-    stack = np.array([profile.mean for profile in profiles], np.float64)
-    known = np.isfinite(stack)
-    count = known.sum(axis=0)
-    total = np.where(known, stack, 0.0).sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32), len(profiles)
+    profiles = profiles_of(cases, values, "measured")
+    return mean_profile(profiles), len(profiles)
 
 
 def _part_view(part: Part) -> dict[str, Any]:
@@ -171,7 +163,7 @@ def _part_view(part: Part) -> dict[str, Any]:
         "why": part.why,
         "made": len(drawn),
         "accepted": len(part.accepted),
-        "artifacts": [item.path for item in main_artifacts(part)],
+        "artifacts": [item.path for item in (*main_artifacts(part), *further_artifacts(part))],
         "checks": _checks(part),
     }
 

@@ -35,6 +35,17 @@ def _font(words: str, width: int, largest: int) -> ImageFont.FreeTypeFont | Imag
     return ImageFont.load_default(8)
 
 
+_HEAT = ((0.0, 0.4, 0.75, 1.0), ((18, 12, 50), (170, 30, 95), (245, 145, 40), (252, 250, 200)))
+
+
+def heat(values: NDArray[np.float32], largest: float) -> NDArray[np.uint8]:
+    """Values (height, width) from 0 to `largest` as colours from dark to light, (height, width, 3)."""
+    places, colours = _HEAT
+    shares = np.clip(values / largest, 0, 1) if largest > 0 else np.zeros_like(values)
+    channels = [np.interp(shares, places, [colour[channel] for colour in colours]) for channel in range(3)]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
 def mark_synthetic(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Draw a striped magenta frame and a diagonal band that reads SYNTHETIC into a picture.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import ModelError
+from mupd.modalities.given import GivenValues
 
 THUMBNAIL_PX = 512
 
@@ -18,12 +19,16 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Picture:
-    """A reduced picture, (height, width, 3) uint8, at most :data:`THUMBNAIL_PX`; `draw` is None if measured."""
+    """A reduced picture, (height, width, 3) uint8, at most :data:`THUMBNAIL_PX`.
+
+    `draw` is None if measured; `note` says what a picture shows that is no slide but how far its draws differ.
+    """
 
     pixels: NDArray[np.uint8]
     size_px: tuple[int, int]
     mpp: float | None
     draw: int | None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,9 @@ class RnaValues:
         10th and 90th percentile over measured spots, or over all tiles of all draws; None for one observation.
     observations
         Spots or samples measured, or tiles of one draw; 1 for a bulk profile.
-    given_genes, given, unit
-        Of measured ones: all genes of the input and their values as given (spots: summed counts).
+    given, unit
+        Of measured ones: all genes of the input and their values as they stand there, in one row (of several
+        spots or samples: their sum or mean, as the unit says).
     """
 
     mean: Vector
@@ -59,8 +65,7 @@ class RnaValues:
     low: Vector | None = None
     high: Vector | None = None
     observations: int = 1
-    given_genes: tuple[str, ...] = ()
-    given: Vector | None = None
+    given: GivenValues | None = None
     unit: str = ""
     spots: int = 0
 

@@ -8,6 +8,9 @@ from mupd.config import Config
 from mupd.errors import CaseError, UnusableError
 from mupd.export.artifact import Accepted, Artifact, artifact_key, checked_folder, describe
 
+LAYOUT = 2
+"""Raised when the same draw and settings would give other files: slides of an earlier form are written anew."""
+
 
 def slide_folder(case_folder: Path, draw: int) -> Path:
     """Folder of a draw's slide."""
@@ -48,8 +51,11 @@ def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Art
     for draw in accepted.draws:
         folder = slide_folder(case_folder, draw.meta.draw)
         mpp = draw.meta.mpp or config.slide.mpp
-        quality = config.slide.jpeg_quality
-        key = artifact_key([draw.meta], jpeg_quality=quality, mpp=mpp, run_seed=config.seed)
+        slide = config.slide
+        # Only a lossy codec has a quality: another one changes nothing of the other codecs' files.
+        quality = slide.jpeg_quality if slide.codec == "jpeg" else None
+        written_as = {"codec": slide.codec, "jpeg_quality": quality, "watermark": slide.watermark, "layout": LAYOUT}
+        key = artifact_key([draw.meta], mpp=mpp, run_seed=config.seed, **written_as)
         if not _there(folder, key):
             pixels = np.load(checked_folder(config.out, draw) / "pixels.npy", mmap_mode="r", allow_pickle=False)
             if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -61,8 +67,10 @@ def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Art
                 draw.meta,
                 run_seed=config.seed,
                 mpp=mpp,
-                jpeg_quality=quality,
+                jpeg_quality=slide.jpeg_quality,
                 artifact_key=key,
+                codec=slide.codec,
+                watermark=slide.watermark,
                 study_created=accepted.study_created,
             )
         artifacts.append(describe(config.out, folder, "dicom-wsi", [draw.meta]))

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mupd.config import Config
 from mupd.errors import CaseError, ModelError, UnusableError
 from mupd.export.artifact import Accepted, Artifact, artifact_key, checked_folder, describe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RNA_FILE = "rna.synthetic.h5ad"
 
@@ -53,6 +58,35 @@ def _there(path: Path, key: str) -> bool:
     return verification.kind == "anndata" and not verification.marks_missing and verification.hash_state != "altered"
 
 
+def read_original_ids(config: Config, genes: Collection[str]) -> dict[str, str]:
+    """{gene: what the cohort's RNA table calls it}, where it calls it otherwise; empty without such a table.
+
+    Raises
+    ------
+    UnusableError
+        If the table cannot be read.
+    """
+    if config.tables.rna is None:
+        return {}
+    from mupd.modalities.rna import original_ids
+
+    return original_ids(Path(config.tables.rna), genes)
+
+
+def _array(folder: Path, name: str) -> NDArray[Any] | None:
+    """An array of a draw, None where the draw has none of that name."""
+    import numpy as np
+
+    path = folder / name
+    return np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
+    import numpy as np
+
+    return np.array_equal(one, other) if one is not None and other is not None else one is other
+
+
 def export_rna(accepted: Accepted, config: Config, case_folder: Path, reliability: dict[str, float]) -> list[Artifact]:
     """Write the AnnData of a case.
 
@@ -70,22 +104,32 @@ def export_rna(accepted: Accepted, config: Config, case_folder: Path, reliabilit
     genes = json.loads((first / "genes.json").read_text(encoding="utf-8"))
     known = [reliability.get(gene, math.nan) for gene in genes]
     stated = hashlib.sha256(json.dumps([genes, [None if math.isnan(r) else r for r in known]]).encode()).hexdigest()
-    key = artifact_key(accepted.metas, reliability=stated)
+    ids = read_original_ids(config, genes)
+    without_noise = [number for number, folder in folders.items() if (folder / "expected.npy").exists()]
+    key = artifact_key(accepted.metas, reliability=stated, original_ids=ids, expected=without_noise)
     path = case_folder / RNA_FILE
     if not _there(path, key):
         for draw in accepted.draws:
             checked_folder(config.out, draw)
-        xy_px = np.load(first / "xy_px.npy", allow_pickle=False) if (first / "xy_px.npy").exists() else None
+        xy_px = _array(first, "xy_px.npy")
         for number, folder in folders.items():
             if json.loads((folder / "genes.json").read_text(encoding="utf-8")) != genes:
                 raise CaseError(f"draw {number} [genes.json]: found other genes; expected those of the first draw")
-            other = np.load(folder / "xy_px.npy", allow_pickle=False) if (folder / "xy_px.npy").exists() else None
-            same = np.array_equal(other, xy_px) if other is not None and xy_px is not None else other is xy_px
-            if not same:
+            if not _same(_array(folder, "xy_px.npy"), xy_px):
                 raise CaseError(f"draw {number} [xy_px.npy]: found other positions; expected those of the first draw")
-        values = {number: np.load(folder / "values.npy", allow_pickle=False) for number, folder in folders.items()}
         try:
-            adata = mark_anndata(values, genes, accepted.metas, reliability=known, artifact_key=key, xy_px=xy_px)
+            adata = mark_anndata(
+                {number: np.load(folder / "values.npy", allow_pickle=False) for number, folder in folders.items()},
+                genes,
+                accepted.metas,
+                reliability=known,
+                artifact_key=key,
+                xy_px=xy_px,
+                expected={
+                    number: np.load(folders[number] / "expected.npy", allow_pickle=False) for number in without_noise
+                },
+                original_ids=ids,
+            )
         except ValueError as error:
             raise CaseError(str(error)) from error
         write_anndata(adata, path)

@@ -36,19 +36,21 @@ def _source(entry: Entry) -> tuple[Path, str | None]:
 
 
 def read_profile(entry: Entry, config: Config, genes: Collection[str]) -> RnaProfile:
-    """The measured RNA profile behind an inventory entry, read as intake read it.
+    """The measured RNA profile behind an inventory entry, read as intake read it, under the model's gene names.
 
     Parameters
     ----------
     genes
-        The model's gene symbols, by which the layout of a table is told.
+        The model's gene symbols.
     """
+    from mupd.modalities.gene_ids import to_model_genes
     from mupd.modalities.rna_files import read_rna
     from mupd.modalities.rna_tables import read_rna_row
 
     path, row = _source(entry)
     values = config.intake.rna_values
-    return read_rna(path, values, genes) if row is None else read_rna_row(path, row, values)
+    profile = read_rna(path, values, genes) if row is None else read_rna_row(path, row, values)
+    return to_model_genes(profile, genes)[0]
 
 
 def read_report(entry: Entry) -> str:
@@ -96,6 +98,18 @@ class CaseConditions:
             self._profile = read_profile(self.case.entries["rna"], self.config, genes)
         return self._profile
 
+    def rna_notes(self) -> list[str]:
+        """How many genes of the model the case's profile lacks, in words; nothing where it has all."""
+        profile = self.profile()
+        panel = self.pipeline.rna_codec.panels[profile.kind].genes
+        lacking = len(panel) - len(set(panel).intersection(profile.genes))
+        if not lacking:
+            return []
+        return [
+            f"{lacking} of the model's {len(panel)} genes for a {profile.kind} profile are not in this one; "
+            "each stands at the training profiles' mean."
+        ]
+
     def for_he(self) -> tuple[Given, list[str]]:
         """Conditions of an H&E target, and notes on their limits."""
         notes: list[str] = []
@@ -103,6 +117,7 @@ class CaseConditions:
         if "rna" in self.case.given:
             profile = self.profile()
             codec = self.pipeline.rna_codec
+            notes += self.rna_notes()
             values = to_log_cp10k(profile)
             pathways, _ = self.pipeline.pathway_scorer.score(values, profile.genes, profile.kind)
             if profile.kind == "bulk":

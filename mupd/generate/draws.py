@@ -203,4 +203,4 @@ def _text(folder: Path, task: Task, draw: int, conditions: CaseConditions, confi
         stated = None if abstained else value
         record[field] = {"value": stated, "abstained": abstained, "probabilities": probabilities[field]}
     write_json(folder / "record.json", record)
-    return []
+    return conditions.rna_notes() if "rna" in task.given else []

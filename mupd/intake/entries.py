@@ -98,14 +98,18 @@ def _examine_he(source: Source, case: SheetCase, config: Config, _genes: tuple[s
 
 
 def _examine_rna(source: Source, case: SheetCase, config: Config, genes: tuple[str, ...]) -> Examined:
+    from mupd.modalities.gene_ids import to_model_genes
     from mupd.modalities.rna import check_rna, read_rna, read_rna_row
 
     values = config.intake.rna_values
-    if not source.is_table:
+    if source.is_table:
+        profile = read_rna_row(source.path, case.case_id, values)
+    else:
         profile = read_rna(source.path, values, genes)
-        return sha256_path(source.path), check_rna(profile, genes, config.intake)
-    profile = read_rna_row(source.path, case.case_id, values)
-    facts = check_rna(profile, genes, config.intake)
+    mapped, mapping = to_model_genes(profile, genes)
+    facts = check_rna(mapped, genes, config.intake) | {"gene_names": mapping.facts()}
+    if not source.is_table:
+        return sha256_path(source.path), facts
     names = "\n".join(profile.genes).encode()
     return hashlib.sha256(names + b"\0" + profile.matrix.astype("<f4").tobytes()).hexdigest(), facts
 

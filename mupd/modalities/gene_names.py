@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-ENSEMBL = re.compile(r"^ENS[A-Z]{0,4}G\d{11}(\.\d+)?$")
+ENSEMBL = re.compile(r"^ENS[A-Z]{0,4}G\d{11}(\.\d+)?(_PAR_Y)?$")
+_OTHER_SPECIES = re.compile(r"^ENS[A-Z]{1,4}G\d{11}")
 
 # Names that nearly every human expression table has, and that name nothing else.
 _COMMON = re.compile(r"^(RP[LS]\d+[A-Z]?\d*|MT-\w+|ACTB|GAPDH|B2M|EEF1A1|TMSB4X|FTL|FTH1|TP53|EGFR|MYC|VIM|COL1A[12])$")
@@ -41,8 +42,10 @@ def gene_score(names: Sequence[str], known: Collection[str] | None) -> tuple[flo
 
 def naming_hint(genes: Sequence[str]) -> str:
     """What kind of names these are, where they are not human symbols: words for a message."""
+    if share_of(_OTHER_SPECIES, genes) > 0.5:
+        return "; they are Ensembl ids of another species, and the model knows human genes"
     if share_of(ENSEMBL, genes) > 0.5:
-        return "; they look like Ensembl ids: convert them to HGNC symbols"
+        return "; they look like Ensembl ids, of genes that the model does not know"
     if share_of(_MOUSE, genes) > 0.5:
         return "; they look like mouse symbols, and the model knows human genes"
     return f" (they are like {', '.join(genes[:3])})" if genes else ""

@@ -8,10 +8,11 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mupd.errors import Fault, InputFaults
+from mupd.modalities.gene_ids import gene_table
 
 _HERE = Path(__file__).resolve().parents[1]
 _GENE = re.compile(r"[^\s,;|]+")
@@ -93,3 +94,16 @@ def read_gmt(path: Path) -> GeneSets:
     if faults:
         raise InputFaults(f"gene sets {path}", faults[:_MOST_FAULTS])
     return sets
+
+
+def members_among(gene_sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The genes of each set under the names of `genes`, which may be older or newer than the set's."""
+    table = gene_table()
+    own = {table.symbol_of(gene) or gene: gene for gene in reversed(genes)}
+    known = set(genes)
+    return {
+        name: tuple(
+            dict.fromkeys(filter(None, (g if g in known else own.get(table.symbol_of(g) or g) for g in members)))
+        )
+        for name, members in gene_sets.items()
+    }

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
+from mupd.modalities.given import GivenValues
 
 Kind = Literal["bulk", "spot"]
 Values = Literal["counts", "tpm", "log2tpm", "log2tpm1", "log1p"]
@@ -39,6 +40,8 @@ class RnaProfile:
     xy_px
         (observations, 2) float64: x and y of each spot's centre in pixels of the slide's level 0,
         or None where the file holds no positions.
+    given
+        The values as they stand in the file, where they were asked for.
     """
 
     genes: list[str]
@@ -47,6 +50,7 @@ class RnaProfile:
     values: Values
     evidence: str
     xy_px: NDArray[np.float64] | None = None
+    given: GivenValues | None = None
 
 
 def _near_million(sums: NDArray[np.float64]) -> bool:

@@ -12,13 +12,14 @@ from mupd.errors import UnusableError
 from mupd.modalities.gene_names import naming_hint
 from mupd.modalities.profiles import RnaProfile, detect_values, to_linear, to_log_cp10k
 from mupd.modalities.rna_files import read_rna
-from mupd.modalities.rna_tables import has_rna_row, read_rna_row
+from mupd.modalities.rna_tables import has_rna_row, original_ids, read_rna_row
 
 __all__ = [
     "RnaProfile",
     "check_rna",
     "detect_values",
     "has_rna_row",
+    "original_ids",
     "read_rna",
     "read_rna_row",
     "to_linear",

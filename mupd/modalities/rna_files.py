@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
 from mupd.modalities.gene_names import ENSEMBL, gene_score, share_of
+from mupd.modalities.given import GivenValues, Values2D, as_stored, dense_float32
 from mupd.modalities.profiles import Kind, RnaProfile, collapse_genes, scale_of
 from mupd.modalities.reasons import reason_of
 
@@ -94,13 +95,12 @@ def h5ad_matrix(file: Any) -> tuple[Any, str]:
     return numeric(item, name), name
 
 
-def dense_rows(matrix: Any, rows: slice) -> NDArray[np.float32]:
-    """Rows of a matrix on disk, (rows, genes) float32."""
-    part = matrix[rows]
-    return np.asarray(part.toarray() if hasattr(part, "toarray") else part, dtype=np.float32)
+def stored_rows(matrix: Any, rows: slice) -> Values2D:
+    """Rows of a matrix on disk, (rows, genes), as they are stored."""
+    return as_stored(matrix[rows])
 
 
-def _read_h5ad(path: Path, values: str) -> RnaProfile:
+def _read_h5ad(path: Path, values: str, keep_given: bool) -> RnaProfile:
     import h5py
     from anndata.io import read_elem
 
@@ -111,7 +111,8 @@ def _read_h5ad(path: Path, values: str) -> RnaProfile:
         observations, genes_count = matrix.shape
         _refuse_if_large(observations, genes_count)
         names, names_from = h5ad_genes(file)
-        counts = dense_rows(matrix, slice(0, observations))
+        stored = stored_rows(matrix, slice(0, observations))
+        given = GivenValues(tuple(read_h5ad_names(file["var"])), tuple(names), stored) if keep_given else None
         spatial = "obsm" in file and "spatial" in file["obsm"]
         xy = (
             np.asarray(numeric(read_elem(file["obsm"]["spatial"]), "obsm['spatial']"), np.float64)[:, :2]
@@ -119,7 +120,7 @@ def _read_h5ad(path: Path, values: str) -> RnaProfile:
             else None
         )
     evidence = f"{name} of the .h5ad file, {names_from}"
-    return profile_of(names, counts, "spot" if spatial else "bulk", values, evidence, xy)
+    return profile_of(names, dense_float32(stored), "spot" if spatial else "bulk", values, evidence, xy, given)
 
 
 def _refuse_if_large(observations: int, genes: int) -> None:
@@ -136,11 +137,12 @@ def profile_of(
     values: str,
     evidence: str,
     xy: NDArray[np.float64] | None,
+    given: GivenValues | None,
 ) -> RnaProfile:
     """A profile on a known scale with unique gene names; `evidence` is what is known so far."""
     scale, why = scale_of(matrix, values)
     names, matrix, collapsed = collapse_genes(names, matrix, scale)
-    return RnaProfile(names, matrix, kind, scale, "; ".join(filter(None, (evidence, why, collapsed))), xy)
+    return RnaProfile(names, matrix, kind, scale, "; ".join(filter(None, (evidence, why, collapsed))), xy, given)
 
 
 def _open_text(path: Path) -> IO[str]:
@@ -175,7 +177,15 @@ def read_frame(path: Path) -> pd.DataFrame:
         converters={0: str},
         encoding="utf-8-sig",
         low_memory=False,
+        # The default is quicker and may miss the nearest number by a bit.
+        float_precision="round_trip",
     )
+
+
+def as_read(body: pd.DataFrame) -> NDArray[Any]:
+    """Columns of numbers as one matrix: integers if all of it is, else float64."""
+    matrix = body.to_numpy()
+    return matrix if matrix.dtype.kind in "iuf" else body.to_numpy(np.float64)
 
 
 def _is_number(text: str) -> bool:
@@ -186,9 +196,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[list[str], pd.DataFrame, str]:
-    """Row names and the numeric columns; the names come from a column of symbols where there is one."""
-    names = frame.iloc[:, 0].astype(str)
+def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[list[str], list[str], pd.DataFrame, str]:
+    """Row names as given, as symbols (of a column of symbols where there is one), and the numeric columns."""
+    given = names = frame.iloc[:, 0].astype(str)
     body = frame.iloc[:, 1:]
     words = [column for column in body.columns if body[column].dtype.kind not in "iufb"]
     for column in words:
@@ -201,12 +211,12 @@ def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[lis
     if symbols:
         names = body[symbols[0]].fillna("").astype(str)
     evidence = f"columns without numbers left out: {', '.join(map(str, words[:5]))}" if words else ""
-    return list(names), body.drop(columns=words), evidence
+    return list(given), list(names), body.drop(columns=words), evidence
 
 
-def _read_text(path: Path, values: str, known: Collection[str] | None) -> RnaProfile:
+def _read_text(path: Path, values: str, known: Collection[str] | None, keep_given: bool) -> RnaProfile:
     frame = read_frame(path)
-    rows, body, left_out = _numbers_of(frame, known)
+    row_names, rows, body, left_out = _numbers_of(frame, known)
     columns = [str(column) for column in body.columns]
     row_score, row_evidence = gene_score(rows, known)
     column_score, column_evidence = gene_score(columns, known)
@@ -217,21 +227,26 @@ def _read_text(path: Path, values: str, known: Collection[str] | None) -> RnaPro
         genes_in_rows = row_score > column_score
         layout = f"genes in rows: {row_evidence}" if genes_in_rows else f"genes in columns: {column_evidence}"
     _refuse_if_large(*body.shape)
-    matrix = body.to_numpy(np.float32)
+    stored = as_read(body) if keep_given else body.to_numpy(np.float32)
     names, observations = (rows, columns) if genes_in_rows else (columns, rows)
+    given_names = row_names if genes_in_rows else columns
     if genes_in_rows:
-        matrix = np.ascontiguousarray(matrix.T)
+        stored = np.ascontiguousarray(stored.T)
         measures = [name for name in columns if _MEASURE.search(name)]
         if len(columns) > 1 and len(measures) > len(columns) / 2:
             raise UnusableError(f"several value columns ({', '.join(columns[:5])}): keep the one to be used")
         kept = [index for index, name in enumerate(names) if name and not _BOOKKEEPING.match(name)]
-        names, matrix = [names[index] for index in kept], matrix[:, kept]
+        names, stored = [names[index] for index in kept], stored[:, kept]
+        given_names = [given_names[index] for index in kept]
     spots = sum(bool(_SPOT.match(name)) for name in observations) > 0.9 * len(observations)
     evidence = "; ".join(filter(None, (layout, left_out)))
-    return profile_of(names, matrix, "spot" if spots else "bulk", values, evidence, None)
+    given = GivenValues(tuple(given_names), tuple(names), stored) if keep_given else None
+    return profile_of(names, dense_float32(stored), "spot" if spots else "bulk", values, evidence, None, given)
 
 
-def read_rna(path: Path, values: str = "auto", genes: Collection[str] | None = None) -> RnaProfile:
+def read_rna(
+    path: Path, values: str = "auto", genes: Collection[str] | None = None, keep_given: bool = False
+) -> RnaProfile:
     """Read the profile of one case.
 
     Parameters
@@ -245,6 +260,8 @@ def read_rna(path: Path, values: str = "auto", genes: Collection[str] | None = N
         Scale: ``auto``, ``log`` or one of :data:`mupd.modalities.profiles.Values`.
     genes
         Gene symbols of the model, to tell which axis holds genes; without them their form tells.
+    keep_given
+        Whether the profile also holds the values as they stand in the file.
 
     Raises
     ------
@@ -253,9 +270,9 @@ def read_rna(path: Path, values: str = "auto", genes: Collection[str] | None = N
     """
     try:
         if has_suffix(path, (".h5ad",)):
-            return _read_h5ad(path, values)
+            return _read_h5ad(path, values, keep_given)
         if has_suffix(path, TEXT_SUFFIXES):
-            return _read_text(path, values, None if genes is None else frozenset(genes))
+            return _read_text(path, values, None if genes is None else frozenset(genes), keep_given)
     except READ_ERRORS as error:
         raise UnusableError(f"does not read as an expression table: {reason_of(error, path)}") from error
     raise UnusableError(f"suffix {path.suffix!r}: expected .h5ad, .csv, .tsv or .txt (.gz)")

@@ -1,15 +1,16 @@
 """Pathway scores of RNA profiles: ssGSEA (Barbie et al. 2009, Nature 462:108) by gseapy, standardised within kind.
 
-A score says how far towards the top of its own profile the genes of a set stand, so it needs no
-other profile beside it and no common scale. The enrichment score is taken as it is: the normalised
-one (NES) divides by the range over all profiles of a call, so that it would depend on the batch.
+Genes are ranked by how far each is from its own mean over the training profiles, so that a profile
+that lacks genes is not scored by which ones it lacks. A score then says how far towards the top of
+its own profile the genes of a set stand. The enrichment score is taken as it is: the normalised one
+(NES) divides by the range over all profiles of a call, so that it would depend on the batch.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,18 +22,19 @@ from safetensors.torch import save_file
 
 from mupd.errors import ModelError
 from mupd.files import atomic_path, write_json
-from mupd.modalities.gene_ids import gene_table
+from mupd.modalities.gene_sets import members_among
 from mupd.model.rna_codec import KINDS, Kind
 from mupd.model.tensors import read_tensors
 
 LIBRARY = "gseapy"
 LEAST_GENES = 3
 _WEIGHT = 0.25
-_LEAST_SD = 1e-4
+_LEAST_SD = 0.05
+_LEAST_SCORE_SD = 1e-4
 _MOST_SD = 8.0
-# gseapy holds a running sum over all genes for each profile and set.
+# The library holds a running sum over all genes for each profile and set.
 _BATCH = 64
-_TENSORS = ("level", "score_mean", "score_sd")
+_TENSORS = ("share", "mean", "sd", "score_mean", "score_sd")
 
 
 class PathwayScores(NamedTuple):
@@ -50,29 +52,20 @@ class Reference:
     ----------
     genes
         The genes that count, g of them; what a profile has beside them does not.
-    level
-        (g,) mean of log1p counts per 10,000 over the training profiles; genes of equal value in a
-        profile (the many zeros of a spot) stand in its order.
+    share
+        (g,) of all counts of the training profiles' genes; it sums to 1.
+    mean, sd
+        (g,) of log1p counts per 10,000 of these genes over the training profiles.
     score_mean, score_sd
         (p,) of the training profiles' enrichment scores.
     """
 
     genes: tuple[str, ...]
-    level: NDArray[np.float32]
+    share: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
     score_mean: NDArray[np.float32]
     score_sd: NDArray[np.float32]
-
-
-def members_among(gene_sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The genes of each set under the names of `genes`, which may be older or newer than the set's."""
-    table = gene_table()
-    own = {table.symbol_of(gene) or gene: gene for gene in reversed(genes)}
-    known = set(genes)
-    found: dict[str, tuple[str, ...]] = {}
-    for name, members in gene_sets.items():
-        here = (gene if gene in known else own.get(table.symbol_of(gene) or gene) for gene in members)
-        found[name] = tuple(dict.fromkeys(gene for gene in here if gene is not None))
-    return found
 
 
 def universe(
@@ -96,31 +89,21 @@ def _enrichment(values: NDArray[np.float64], sets: dict[str, list[str]]) -> NDAr
     Parameters
     ----------
     values
-        (observations, genes), no two alike in an observation; gene number i is named ``G{i}``.
+        (observations, genes); gene number i is named ``G{i}`` in `sets`.
     """
-    import gseapy
-    import pandas as pd
+    # The function under gseapy.ssgsea, which spends four fifths of its time on tables of leading edges.
+    from gseapy.gse import CorrelType, ssgsea_rs
+    from scipy.stats import rankdata
 
-    genes = [f"G{column}" for column in range(values.shape[1])]
-    parts = []
+    count = values.shape[1]
+    genes, column = [f"G{number}" for number in range(count)], {name: index for index, name in enumerate(sets)}
+    scores = np.zeros((len(values), len(sets)))
     for start in range(0, len(values), _BATCH):
-        part = values[start : start + _BATCH]
-        rows = [f"S{row}" for row in range(len(part))]
-        result = gseapy.ssgsea(
-            pd.DataFrame(part.T, index=genes, columns=rows),
-            sets,
-            outdir=None,
-            sample_norm_method="rank",
-            weight=_WEIGHT,
-            min_size=1,
-            max_size=len(genes),
-            permutation_num=0,
-            no_plot=True,
-            threads=1,
-        )
-        table = result.res2d.pivot(index="Name", columns="Term", values="ES")
-        parts.append(table.loc[rows, list(sets)].to_numpy(np.float64))
-    return np.concatenate(parts) / len(genes)
+        ranks = 1e4 * rankdata(values[start : start + _BATCH], axis=1) / count
+        found = ssgsea_rs(genes, ranks.T.tolist(), sets, _WEIGHT, 1, count, 0, CorrelType.Rank, 1, 0)
+        for summary in found.summaries:
+            scores[start + summary.index, column[summary.term]] = summary.es
+    return scores / count
 
 
 class PathwayScorer:
@@ -166,14 +149,24 @@ class PathwayScorer:
         genes
             For each kind, the genes of its columns: those that count from then on.
         """
-        references = {}
+        references: dict[Kind, Reference] = {}
         for kind in KINDS:
-            values = np.asarray(profiles[kind], np.float32)
-            level, empty = values.mean(0), np.zeros(len(gene_sets), np.float32)
-            unscaled = Reference(tuple(genes[kind]), level, empty, np.ones_like(empty))
-            raw = cls(gene_sets, {kind: unscaled}, least_genes)._raw(values, list(genes[kind]), kind).values
-            spread = np.maximum(raw.std(0), _LEAST_SD)
-            references[kind] = Reference(unscaled.genes, level, raw.mean(0), spread)
+            values = _checked(profiles[kind], genes[kind])
+            linear = np.expm1(values)
+            values = np.log1p(1e4 * linear / _positive(linear.sum(1, keepdims=True)))
+            total = linear.sum(0)
+            none = np.zeros(len(gene_sets), np.float32)
+            plain = Reference(
+                tuple(genes[kind]),
+                (total / _positive(total.sum())).astype(np.float32),
+                values.mean(0).astype(np.float32),
+                np.maximum(values.std(0), _LEAST_SD).astype(np.float32),
+                none,
+                none + 1,
+            )
+            raw = cls(gene_sets, {kind: plain}, least_genes)._raw(profiles[kind], genes[kind], kind).values
+            spread = np.maximum(raw.std(0), _LEAST_SCORE_SD)
+            references[kind] = replace(plain, score_mean=raw.mean(0), score_sd=spread)
         return cls(gene_sets, references, least_genes)
 
     def score(self, log_cp10k: NDArray[np.floating], genes: Sequence[str], kind: Kind) -> PathwayScores:
@@ -185,8 +178,7 @@ class PathwayScorer:
         Parameters
         ----------
         log_cp10k
-            (observations, genes), log1p counts per 10,000: any increasing function of expression
-            gives the same scores.
+            (observations, genes), log1p counts per 10,000.
 
         Raises
         ------
@@ -218,8 +210,8 @@ class PathwayScorer:
         scored = np.array([name in sets for name in self.gene_sets], bool)
         raw = np.zeros((len(values), self.dim), np.float32)
         if sets and len(values):
-            columns = values[:, [where[reference.genes[row]] for row in present]]
-            raw[:, scored] = _enrichment(_without_ties(columns, reference.level[present]), sets)
+            columns = [where[reference.genes[row]] for row in present]
+            raw[:, scored] = _enrichment(_standardised(values[:, columns], reference, present), sets)
         return PathwayScores(raw, scored)
 
     def save_pretrained(self, folder: Path) -> None:
@@ -255,7 +247,7 @@ class PathwayScorer:
         sets, genes, least_genes = _read_config(folder / "config.json")
         shapes: dict[str, tuple[int, ...]] = {}
         for kind, names in genes.items():
-            sizes = (len(names), len(sets), len(sets))
+            sizes = (*3 * (len(names),), *2 * (len(sets),))
             shapes |= {f"{kind}.{name}": (size,) for name, size in zip(_TENSORS, sizes, strict=True)}
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(folder / "scores.safetensors", shapes).items()}
         references = {
@@ -273,13 +265,19 @@ def _checked(log_cp10k: NDArray[np.floating], genes: Sequence[str]) -> NDArray[n
     return values
 
 
-def _without_ties(values: NDArray[np.float64], level: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Ranks (observations, genes), equal values by the genes' level: the zero of a high gene is a chance one."""
-    order = np.argsort(level, kind="stable")
-    ranks = np.empty_like(values)
-    by_value = order[np.argsort(values[:, order], axis=1, kind="stable")]
-    np.put_along_axis(ranks, by_value, np.arange(values.shape[1], dtype=np.float64)[None], axis=1)
-    return ranks
+def _positive(total: Any) -> Any:
+    return np.where(total > 0, total, 1.0)
+
+
+def _standardised(values: NDArray[np.float64], reference: Reference, present: list[int]) -> NDArray[np.float64]:
+    """Log1p counts per 10,000 of the genes that are there, in standard deviations from their means.
+
+    Depth is taken over these genes, against the share of all counts that they have on average: a
+    profile with half of the genes does not come out twice as deep.
+    """
+    linear = np.expm1(values)
+    depth = linear.sum(1, keepdims=True) / float(_positive(reference.share[present].sum()))
+    return (np.log1p(1e4 * linear / _positive(depth)) - reference.mean[present]) / reference.sd[present]
 
 
 def _read_config(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[Kind, tuple[str, ...]], int]:

@@ -51,7 +51,17 @@ def values_digest(adata: AnnData) -> str:
     return digest.hexdigest()
 
 
-def _provenance(metas: Sequence[DrawMeta], artifact_key: str, several: bool) -> dict[str, Any]:
+def _mean_words(metas: Sequence[DrawMeta], expected: Mapping[int, np.ndarray]) -> str:
+    """What the mean is the mean of."""
+    if not expected:
+        return "mean over the draws"
+    if len(expected) == len(metas):
+        return "mean over the draws, each without the noise of a measurement; layers draw_N hold that noise"
+    without = ", ".join(str(draw) for draw in sorted(expected))
+    return f"mean over the draws, those of {without} without the noise of a measurement; layers draw_N hold that noise"
+
+
+def _provenance(metas: Sequence[DrawMeta], artifact_key: str, several: bool, mean: str) -> dict[str, Any]:
     first = metas[0]
     return {
         "banner": BANNER,
@@ -71,6 +81,7 @@ def _provenance(metas: Sequence[DrawMeta], artifact_key: str, several: bool) -> 
         "settings": json.dumps(first.settings, sort_keys=True),
         "notes": "\n".join(dict.fromkeys(note for meta in metas for note in meta.notes)),
         "units": UNITS,
+        "mean": mean,
         "sd": "sample standard deviation over the draws (n - 1); NaN for a single draw",
         "spatial": _SPATIAL_NOTE if several else "one observation, no position",
         "artifact_key": artifact_key,
@@ -85,6 +96,8 @@ def mark_anndata(
     reliability: Sequence[float],
     artifact_key: str,
     xy_px: np.ndarray | None = None,
+    expected: Mapping[int, np.ndarray] | None = None,
+    original_ids: Mapping[str, str] | None = None,
 ) -> AnnData:
     """Build the marked AnnData of a case's accepted RNA draws.
 
@@ -102,11 +115,16 @@ def mark_anndata(
         Digest of what the artifact depends on; kept in ``uns``.
     xy_px
         (observations, 2) float64, tile centres in pixels of the source slide's level 0.
+    expected
+        {draw: the same without the noise of a measurement}, for those draws that have it.
+    original_ids
+        {gene: what the cohort's own table calls it}; kept in ``var`` if there are any.
 
     Returns
     -------
     AnnData
-        ``X`` = mean over draws; layers ``mean``, ``sd``, ``draw_N``; ``raw`` unset.
+        ``X`` = layer ``mean`` = mean over draws (of `expected` where there is one); layers ``sd`` and ``draw_N`` of
+        the draws themselves; ``raw`` unset.
 
     Raises
     ------
@@ -116,9 +134,10 @@ def mark_anndata(
     import pandas as pd
     from anndata import AnnData
 
-    if not metas or sorted(draws) != [meta.draw for meta in metas]:
+    if not metas or sorted(draws) != [meta.draw for meta in metas] or not set(expected or ()) <= set(draws):
         raise ValueError(f"draws: found {sorted(draws)} with metas {[m.draw for m in metas]}; expected the same draws")
-    shapes = {values.shape for values in draws.values()}
+    expected = expected or {}
+    shapes = {values.shape for values in (*draws.values(), *expected.values())}
     if len(shapes) != 1 or next(iter(shapes))[1:] != (len(genes),) or len(reliability) != len(genes):
         raise ValueError(f"draws: found shapes {sorted(shapes)}; expected one (observations, {len(genes)})")
     observations = next(iter(shapes))[0]
@@ -127,7 +146,8 @@ def mark_anndata(
         raise ValueError(f"xy_px: found {found}; expected ({observations}, 2) for {observations} observations")
 
     stack = np.stack([draws[meta.draw] for meta in metas]).astype(np.float64)
-    mean = stack.mean(axis=0).astype(np.float32)
+    centres = [expected.get(meta.draw, draws[meta.draw]) for meta in metas]
+    mean = np.mean(centres, axis=0, dtype=np.float64).astype(np.float32)
     spread = stack.std(axis=0, ddof=1) if len(metas) > 1 else np.full(mean.shape, np.nan)
     case_id = metas[0].case_id
     names = observation_names(case_id, observations)
@@ -138,6 +158,8 @@ def mark_anndata(
     var = pd.DataFrame(
         {"units": UNITS, "reliability": np.asarray(reliability, dtype=np.float64)}, index=pd.Index(list(genes))
     )
+    if original_ids:
+        var["original_id"] = [original_ids.get(gene, "") for gene in genes]
     adata = AnnData(X=mean, obs=obs, var=var)
     adata.layers["mean"] = mean.copy()
     adata.layers["sd"] = spread.astype(np.float32)
@@ -145,7 +167,7 @@ def mark_anndata(
         adata.layers[f"draw_{meta.draw}"] = np.asarray(draws[meta.draw], dtype=np.float32)
     if xy_px is not None:
         adata.obsm["spatial"] = np.asarray(xy_px, dtype=np.float64)
-    adata.uns["mupd"] = _provenance(metas, artifact_key, observations > 1)
+    adata.uns["mupd"] = _provenance(metas, artifact_key, observations > 1, _mean_words(metas, expected))
     adata.uns["mupd"]["values_sha256"] = values_digest(adata)
     return adata
 

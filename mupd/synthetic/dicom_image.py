@@ -1,59 +1,106 @@
-"""Pixels of a synthetic slide as wsidicom reads them: tile by tile, so memory does not grow with the slide."""
+"""Pixels of a synthetic slide, read tile by tile, and their description as wsidicom asks for it."""
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Callable
+
 import numpy as np
-from pydicom.uid import UID, JPEGBaseline8Bit
+from numpy.typing import NDArray
+from pydicom.uid import UID
 from wsidicom.codec import Encoder
-from wsidicom.codec.settings import Channels, JpegSettings, Subsampling
 from wsidicom.geometry import Point, Size, SizeMm
 from wsidicom.instance import ImageData
 from wsidicom.metadata import LossyCompression
 from wsidicom.metadata.image import ImageCoordinateSystem
 
+Pixels = NDArray[np.uint8]
 
-def read_rows(pixels: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Rows start to stop of a slide, (rows, width, 3) uint8.
+_KEPT_TILES = 64
+"""Tiles after which the pages of a mapped file are let go."""
 
-    A memory-mapped array is mapped anew for just these rows and unmapped with the result: pages
-    once touched through one long-lived mapping would count as this process's memory for good.
+
+def pad_tile(tile: Pixels, width: int, height: int) -> Pixels:
+    """A tile filled up to full size by repeating its last row and column, C-contiguous.
+
+    JPEG blocks on the border then do not ring against a colour that is not there.
     """
-    stop = min(stop, pixels.shape[0])
-    if not isinstance(pixels, np.memmap) or not pixels.flags.c_contiguous or pixels.filename is None:
-        return pixels[start:stop]
-    row_bytes = pixels.shape[1] * pixels.shape[2]
-    shape = (stop - start, *pixels.shape[1:])
-    return np.memmap(pixels.filename, np.uint8, "r", offset=pixels.offset + start * row_bytes, shape=shape)
+    missing = (height - tile.shape[0], width - tile.shape[1])
+    if any(missing):
+        tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    return np.ascontiguousarray(tile)
+
+
+class SlidePixels:
+    """An (height, width, 3) uint8 RGB picture that is read in tiles; safe to use from several threads.
+
+    A memory-mapped file is mapped anew here and its pages are let go every few tiles: pages that were
+    touched once would count as this process's memory for good.
+    """
+
+    def __init__(self, pixels: np.ndarray, mark: Callable[[Pixels], Pixels] | None = None) -> None:
+        """Wrap `pixels`; `mark` changes each tile as it is read, e.g. weaves in the watermark.
+
+        Raises
+        ------
+        ValueError
+            If `pixels` is not (height, width, 3) uint8.
+        """
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels: found {pixels.shape} {pixels.dtype}; expected (height, width, 3) uint8")
+        self.height, self.width = pixels.shape[:2]
+        self._mark = mark
+        self._pixels, self._map = pixels, None
+        self._read = 0
+        if isinstance(pixels, np.memmap) and pixels.flags.c_contiguous and pixels.filename is not None:
+            with open(pixels.filename, "rb") as stream:
+                self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            flat = np.frombuffer(self._map, np.uint8, pixels.size, pixels.offset)
+            self._pixels = flat.reshape(pixels.shape)
+
+    def whole(self) -> Pixels:
+        """All of it, (height, width, 3) uint8: for small pictures."""
+        return np.ascontiguousarray(self._pixels)
+
+    def tile(self, x: int, y: int, tile_px: int) -> Pixels:
+        """Tile in column `x` and row `y`, (tile_px, tile_px, 3) uint8, filled up at the border."""
+        part = self._pixels[y * tile_px : (y + 1) * tile_px, x * tile_px : (x + 1) * tile_px]
+        if self._mark is not None:
+            height, width = part.shape[:2]
+            missing = ((0, tile_px - height), (0, tile_px - width), (0, 0))
+            block = np.ascontiguousarray(np.pad(part, missing, mode="reflect") if part.size < tile_px**2 * 3 else part)
+            part = self._mark(block)[:height, :width]
+        tile = pad_tile(part, tile_px, tile_px)
+        if self._map is not None:
+            self._read += 1
+            if self._read % _KEPT_TILES == 0:
+                self._map.madvise(mmap.MADV_DONTNEED)
+        return tile
 
 
 class PixelImageData(ImageData):
-    """JPEG-baseline image data over an (height, width, 3) uint8 RGB array, memory-mapped or not.
-
-    Edge tiles are filled up by repeating the last row and column, so that JPEG blocks on the border
-    do not ring against a colour that is not there.
-    """
+    """What wsidicom asks of an image: geometry, colour and compression, and its tiles."""
 
     def __init__(
         self,
-        pixels: np.ndarray,
-        spacing_mm: float,
+        pixels: SlidePixels,
+        spacing_mm: tuple[float, float],
         coordinates: ImageCoordinateSystem,
         tile_px: int | None,
-        jpeg_quality: int,
+        encoder: Encoder,
     ) -> None:
-        """Wrap `pixels`; `tile_px` None makes the whole image one frame."""
-        super().__init__(Encoder.create_for_settings(JpegSettings(jpeg_quality, 8, Channels.YBR, Subsampling.R422)))
+        """Describe `pixels`; `spacing_mm` is x and y, `tile_px` None makes the whole image one frame."""
+        super().__init__(encoder)
         self._pixels = pixels
-        self._spacing = SizeMm(spacing_mm, spacing_mm)
+        self._spacing = SizeMm(*spacing_mm)
         self._coordinates = coordinates
-        height, width = pixels.shape[:2]
-        self._size = Size(width, height)
+        self._size = Size(pixels.width, pixels.height)
         self._tile = Size(tile_px, tile_px) if tile_px else self._size
 
     @property
     def transfer_syntax(self) -> UID:
-        """JPEG baseline, 8 bit."""
-        return JPEGBaseline8Bit
+        """That of the encoder."""
+        return self.encoder.transfer_syntax
 
     @property
     def image_size(self) -> Size:
@@ -77,7 +124,7 @@ class PixelImageData(ImageData):
 
     @property
     def samples_per_pixel(self) -> int:
-        """Three: RGB, stored as YBR."""
+        """Three."""
         return 3
 
     @property
@@ -88,7 +135,7 @@ class PixelImageData(ImageData):
     @property
     def photometric_interpretation(self) -> str:
         """As the encoder writes it."""
-        return "YBR_FULL_422"
+        return self.encoder.photometric_interpretation
 
     @property
     def thread_safe(self) -> bool:
@@ -102,49 +149,20 @@ class PixelImageData(ImageData):
 
     @property
     def lossy_compression(self) -> list[LossyCompression] | None:
-        """None, with a transcoder set: wsidicom then writes method and true ratio of each level.
-
-        Without a transcoder it would mark JPEG frames as never lossily compressed.
-        """
+        """None: generated pixels were never compressed before; the encoder's own loss is written with it."""
         return None
 
     @property
     def transcoder(self) -> Encoder:
-        """The encoder: wsidicom takes decoded tiles and encodes them in its own threads."""
+        """The encoder: tiles are handed over decoded."""
         return self.encoder
 
-    def get_decoded_tile(self, tile_point: Point, z: float, path: str, cache: bool = True) -> np.ndarray:  # noqa: ARG002
+    def get_decoded_tile(self, tile_point: Point, z: float, path: str, cache: bool = True) -> Pixels:  # noqa: ARG002
         """One tile, (tile height, tile width, 3) uint8."""
-        height, width = self._tile.height, self._tile.width
-        rows = read_rows(self._pixels, tile_point.y * height, (tile_point.y + 1) * height)
-        tile = np.array(rows[:, tile_point.x * width : (tile_point.x + 1) * width], dtype=np.uint8)
-        missing = (height - tile.shape[0], width - tile.shape[1])
-        if any(missing):
-            tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        return np.ascontiguousarray(tile)
+        if self._tile == self._size:
+            return self._pixels.whole()
+        return self._pixels.tile(tile_point.x, tile_point.y, self._tile.width)
 
     def get_encoded_tile(self, tile: Point, z: float, path: str) -> bytes:
-        """One tile as JPEG."""
+        """One tile, compressed."""
         return self.encoder.encode(self.get_decoded_tile(tile, z, path))
-
-
-def shrink(pixels: np.ndarray, max_px: int) -> tuple[np.ndarray, int]:
-    """Small copy of a slide whose longer side is at most `max_px`, by averaging square blocks.
-
-    Returns
-    -------
-    small
-        (height, width, 3) uint8; blocks that hang over the edge average what is there.
-    factor
-        Side of a block in pixels of the slide.
-    """
-    height, width = pixels.shape[:2]
-    factor = max(1, -(-max(height, width) // max_px))
-    columns = np.arange(0, width, factor)
-    counts = np.diff(np.append(columns, width)).astype(np.float64)
-    rows = []
-    for start in range(0, height, factor):
-        band = np.asarray(read_rows(pixels, start, start + factor))
-        sums = np.add.reduceat(band.sum(axis=0, dtype=np.uint64), columns, axis=0)
-        rows.append(sums / (counts[:, None] * band.shape[0]))
-    return np.rint(np.stack(rows)).astype(np.uint8), factor

@@ -22,6 +22,7 @@ from wsidicom.metadata import (
     Equipment,
     Label,
     OpticalPath,
+    Overview,
     Patient,
     PatientDeIdentification,
     Pyramid,
@@ -67,6 +68,11 @@ def created_utc(created: str) -> datetime.datetime:
 def series_description(meta: DrawMeta) -> str:
     """Series Description (LO, 64 characters)."""
     return f"{WORD} H&E draw {meta.draw} (mupd) - NOT FOR DIAGNOSIS"
+
+
+def label_series_description(meta: DrawMeta) -> str:
+    """Series Description of the label, which is a series of its own."""
+    return f"{WORD} label of H&E draw {meta.draw} (mupd) - NOT FOR DIAGNOSIS"
 
 
 def derivation_description(meta: DrawMeta) -> str:
@@ -132,6 +138,9 @@ def slide_metadata(meta: DrawMeta, uids: SlideUids, artifact_key: str, study_cre
         ),
         label=Label(
             text=BANNER, barcode=identifier, image=image(LABEL_COORDINATES), optical_paths=[path], contains_phi=False
+        ),
+        overview=Overview(
+            image=image(SLIDE_COORDINATES), optical_paths=[path], contains_phi=False, contains_label=True
         ),
         frame_of_reference_uid=UID(uids.frame_of_reference),
         dimension_organization_uids=[UID(uids.dimension_organization)],

@@ -1,139 +1,180 @@
-"""Writes one H&E draw as a DICOM whole-slide image: pyramid, label, thumbnail, every mark read back.
+"""Writes one H&E draw as a DICOM whole-slide image: pyramid, overview, thumbnail, label, all read back.
 
-wsidicom writes every level as ORIGINAL and without Synthetic Data unless told, so the marks are put
-into the datasets before writing and checked in the files afterwards, before the folder takes its
-final name.
+Header, pixel data and offset table of each file are wsidicom's. The tiles come from
+:func:`mupd.synthetic.pyramid.stream_pyramid`. wsidicom describes every level as ORIGINAL and without
+Synthetic Data, so the marks are put into the datasets before writing and looked for in the files
+afterwards, before the folder takes its final name.
 """
 
 from __future__ import annotations
 
 import copy
+import datetime
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset
-from pydicom.uid import UID
-from wsidicom import WsiDicom
-from wsidicom.geometry import Size
+from pydicom.uid import UID, VLWholeSlideMicroscopyImageStorage
+from upath import UPath
+from wsidicom.file.io import OffsetTableType, WsiDicomWriter
 from wsidicom.instance import WsiDataset, WsiInstance
-from wsidicom.metadata import WsiMetadata
 from wsidicom.metadata.image import ImageType
 from wsidicom.metadata.schema.dicom.wsi import WsiMetadataDicomSchema
-from wsidicom.metadata.uid_generator import CallableUidGenerator
-from wsidicom.source import Source
 
 from mupd.files import atomic_path
 from mupd.store import DrawMeta
-from mupd.synthetic.dicom_image import PixelImageData, shrink
+from mupd.synthetic.codecs import CodecName, FrameEncoder, frame_encoder
+from mupd.synthetic.dicom_image import PixelImageData, Pixels, SlidePixels
 from mupd.synthetic.dicom_metadata import (
     LABEL_COORDINATES,
     SLIDE_COORDINATES,
     created_utc,
     derivation_description,
+    label_series_description,
     slide_metadata,
 )
-from mupd.synthetic.dicom_readback import assert_marked, name_and_stamp
-from mupd.synthetic.label import LABEL_MM_PER_PX, render_label
+from mupd.synthetic.dicom_readback import LABEL_FILE, OVERVIEW_FILE, THUMBNAIL_FILE, assert_marked, level_file
+from mupd.synthetic.label import LABEL_MM_PER_PX, overview_size, render_label, render_overview
+from mupd.synthetic.pixel_digest import stamp_digest
+from mupd.synthetic.pyramid import Tile, halve, level_sizes, stream_pyramid
 from mupd.synthetic.statement import synthetic_id
 from mupd.synthetic.uids import SlideUids, slide_uids
 
 TILE_PX = 512
-THUMBNAIL_PX = 512
-_LABEL_QUALITY = 95
+THUMBNAIL_PX = 256
+_SMALL_PX = 1024
+_LETTERING_QUALITY = 95
+_LABEL_SERIES_NUMBERS_FROM = 1001
 
 
-class _SlideDataset(WsiDataset):
-    """Dataset of the base level: levels derived from it are marked as resampled.
+class _InstanceWriter(WsiDicomWriter):
+    """Writes the draw's time as Instance Creation Date and Time (0008,0012), (0008,0013), not the clock's."""
 
-    wsidicom copies the base dataset for the levels it makes and leaves ``VOLUME\\NONE`` in them.
-    """
+    created: datetime.datetime
 
-    def as_tiled_full(
-        self, focal_planes: Sequence[float], optical_paths: Sequence[str], tiled_size: Size, scale: int = 1
-    ) -> WsiDataset:
-        dataset = super().as_tiled_full(focal_planes, optical_paths, tiled_size, scale)
-        return dataset if scale == 1 else _marked(dataset, self.image_type.value, True)
-
-
-def _marked(dataset: WsiDataset, flavour: str, resampled: bool, derivation: str | None = None) -> WsiDataset:
-    """A copy with the marks that wsidicom's metadata model does not know."""
-    image_type = ["DERIVED", "PRIMARY", flavour, "RESAMPLED" if resampled else "NONE"]
-    groups = copy.deepcopy(dataset.as_dataset().SharedFunctionalGroupsSequence)
-    groups[0].WholeSlideMicroscopyImageFrameTypeSequence[0].FrameType = image_type
-    changes: dict[str, object] = {"ImageType": image_type, "SharedFunctionalGroupsSequence": groups}
-    if derivation is not None:
-        changes |= {
-            "SyntheticData": "YES",
-            "ContentQualification": "RESEARCH",
-            "DerivationDescription": derivation,
-            "TimezoneOffsetFromUTC": "+0000",
-        }
-    return dataset.replace(changes)
+    def write_header(self, dataset: WsiDataset) -> None:
+        """Write preamble, file meta information and dataset."""
+        self._file.write_preamble()
+        self._file.write_file_meta_info(dataset.instance_uid, VLWholeSlideMicroscopyImageStorage, self._transfer_syntax)
+        self._dataset_start = self._file.tell()
+        self._file.write_dataset(dataset.as_dataset(), self.created)
+        self._dataset_end = self._file.tell()
 
 
-class _SlideSource(Source):
-    """What wsidicom saves: one base level, one label, one thumbnail."""
+class _SlideWriter:
+    """Writes the files of one slide into a folder, all with the same marks, UIDs and codec."""
 
     def __init__(
-        self, metadata: WsiMetadata, derivation: str, base: PixelImageData, label: PixelImageData, thumb: PixelImageData
+        self, folder: Path, meta: DrawMeta, uids: SlideUids, artifact_key: str, study_created: str, codec: CodecName
     ) -> None:
-        super().__init__()
-        schema = WsiMetadataDicomSchema()
-
-        def instance(data: PixelImageData, kind: ImageType, index: int | None) -> WsiInstance:
-            plain = WsiInstance.create_instance(data, schema.dump(metadata, kind, True), kind, index)
-            marked = _marked(plain.dataset, kind.value, kind is ImageType.THUMBNAIL, derivation)
-            return WsiInstance(_SlideDataset(marked.as_dataset()), data)
-
-        self._levels = [instance(base, ImageType.VOLUME, 0)]
-        self._labels = [instance(label, ImageType.LABEL, None)]
-        self._thumbnails = [instance(thumb, ImageType.THUMBNAIL, None)]
-
-    @property
-    def base_dataset(self) -> WsiDataset:
-        return self._levels[0].dataset
-
-    @property
-    def level_instances(self) -> Iterable[WsiInstance]:
-        return self._levels
-
-    @property
-    def label_instances(self) -> Iterable[WsiInstance]:
-        return self._labels
-
-    @property
-    def overview_instances(self) -> Iterable[WsiInstance]:
-        return []
-
-    @property
-    def thumbnail_instances(self) -> Iterable[WsiInstance]:
-        return self._thumbnails
-
-    @property
-    def annotation_instances(self) -> Iterable[object]:
-        return []
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-class _InstanceUids(CallableUidGenerator):
-    """SOP Instance UIDs from flavour and size, whichever order the writer's threads ask in."""
-
-    def __init__(self, uids: SlideUids) -> None:
-        super().__init__(self._unexpected)
+        self._folder = folder
         self._uids = uids
+        self._codec = codec
+        self._created = created_utc(meta.created)
+        self._metadata = slide_metadata(meta, uids, artifact_key, study_created)
+        self._marks = {
+            "SyntheticData": "YES",
+            "ContentQualification": "RESEARCH",
+            "DerivationDescription": derivation_description(meta),
+            "TimezoneOffsetFromUTC": "+0000",
+        }
+        self._label_series = {
+            "SeriesInstanceUID": uids.label_series,
+            "SeriesNumber": _LABEL_SERIES_NUMBERS_FROM + meta.draw,
+            "SeriesDescription": label_series_description(meta),
+        }
+        self._plain: dict[ImageType, WsiDataset] = {}
+        self.names: list[str] = []
+        self.samples: dict[str, dict[int, Tile]] = {}
 
-    @staticmethod
-    def _unexpected() -> UID:
-        raise RuntimeError("wsidicom asked for a UID that is not derived from the draw")
+    def dataset(self, data: PixelImageData, kind: ImageType, scale: int = 1) -> WsiDataset:
+        """Header of an image, or of the level of it that is `scale` times smaller."""
+        if kind not in self._plain:
+            described = WsiMetadataDicomSchema().dump(self._metadata, kind, True)
+            index = 0 if kind is ImageType.VOLUME else None
+            self._plain[kind] = WsiInstance.create_instance(data, described, kind, index).dataset
+        level = self._plain[kind].as_tiled_full([0.0], ["0"], data.tiled_size, scale)
+        resampled = scale > 1 or kind in (ImageType.THUMBNAIL, ImageType.OVERVIEW)
+        image_type = ["DERIVED", "PRIMARY", kind.value, "RESAMPLED" if resampled else "NONE"]
+        groups = copy.deepcopy(level.as_dataset().SharedFunctionalGroupsSequence)
+        groups[0].WholeSlideMicroscopyImageFrameTypeSequence[0].FrameType = image_type
+        changes: dict[str, Any] = {"ImageType": image_type, "SharedFunctionalGroupsSequence": groups, **self._marks}
+        if kind is ImageType.LABEL:
+            changes |= self._label_series
+        return level.replace(changes).update_for_transcoding(data.encoder, scale)
 
-    def sop_uid(self, dataset: Dataset) -> UID:
-        """UID of one image."""
-        size = int(dataset.TotalPixelMatrixColumns), int(dataset.TotalPixelMatrixRows)
-        return UID(self._uids.instance(str(dataset.ImageType[2]), *size))
+    @contextmanager
+    def instance(self, name: str, dataset: WsiDataset, encoder: FrameEncoder) -> Iterator[Callable[[bytes], object]]:
+        """One file: takes its frames in order."""
+        self.names.append(name)
+        size = int(dataset.as_dataset().TotalPixelMatrixColumns), int(dataset.as_dataset().TotalPixelMatrixRows)
+        uid = UID(self._uids.instance(dataset.image_type.value, *size))
+        identified = dataset.as_instance(instance_uid=uid, instance_number=len(self.names))
+        raw = int(identified.frame_count) * identified.tile_size.area * 3
+        # A basic offset table counts to 2^32; wsidicom would notice at the end and copy the whole file.
+        table = OffsetTableType.EXTENDED if not encoder.lossy and raw >= 2**32 else OffsetTableType.BASIC
+        writer = _InstanceWriter.open(UPath(self._folder / name), encoder.transfer_syntax, table)
+        writer.created = self._created
+        try:
+            writer.write_header(identified)
+            writer.start_pixel_data(identified)
+            yield lambda frame: writer.write_tiles([frame])
+            writer.finalize(identified, encoder)
+        except BaseException:
+            with suppress(OSError):  # a full disk fails again on closing; the first error is the one to tell
+                writer.close()
+            raise
+        stamp_digest(self._folder / name)
+
+    def single_frame(self, name: str, data: PixelImageData, kind: ImageType, pixels: Pixels) -> None:
+        """A file with one frame: label, overview or thumbnail."""
+        encoder = data.encoder
+        frame = encoder.encode(pixels)
+        with self.instance(name, self.dataset(data, kind), encoder) as sink:
+            sink(frame)
+        self.samples[name] = {0: Tile(frame, pixels)}
+
+    def pyramid(self, pixels: SlidePixels, data: PixelImageData, encoder: FrameEncoder, workers: int) -> Pixels:
+        """All levels; the slide at low resolution."""
+        sizes = level_sizes(pixels.width, pixels.height, TILE_PX)
+        with ExitStack() as stack:
+            sinks = [
+                stack.enter_context(
+                    self.instance(level_file(level), self.dataset(data, ImageType.VOLUME, 2**level), encoder)
+                )
+                for level in range(len(sizes))
+            ]
+            made = stream_pyramid(pixels, sinks, encoder.encode, TILE_PX, _SMALL_PX, workers)
+        for (level, frame), tile in made.samples.items():
+            self.samples.setdefault(level_file(level), {})[frame] = tile
+        return made.small
+
+    def slide(self, pixels: SlidePixels, mpp: float, quality: int, identifier: str, workers: int) -> None:
+        """Every file of the slide."""
+        mm = mpp / 1000
+        encoder, lettering = frame_encoder(self._codec, quality), frame_encoder(self._codec, _LETTERING_QUALITY)
+        base = PixelImageData(pixels, (mm, mm), SLIDE_COORDINATES, TILE_PX, encoder)
+        small = self.pyramid(pixels, base, encoder, workers)
+
+        def whole_slide(picture: Pixels, with_encoder: FrameEncoder) -> PixelImageData:
+            height, width = picture.shape[:2]
+            spacing = (mm * pixels.width / width, mm * pixels.height / height)
+            return PixelImageData(SlidePixels(picture), spacing, SLIDE_COORDINATES, None, with_encoder)
+
+        thumbnail = small
+        while max(thumbnail.shape[:2]) > THUMBNAIL_PX:
+            thumbnail = halve(thumbnail)
+        self.single_frame(THUMBNAIL_FILE, whole_slide(thumbnail, encoder), ImageType.THUMBNAIL, thumbnail)
+        taken = [*level_sizes(pixels.width, pixels.height, TILE_PX), (thumbnail.shape[1], thumbnail.shape[0])]
+        overview = render_overview(small, identifier, overview_size(pixels.width, pixels.height, taken))
+        self.single_frame(OVERVIEW_FILE, whole_slide(overview, lettering), ImageType.OVERVIEW, overview)
+        label = render_label(identifier)
+        label_mm = (LABEL_MM_PER_PX, LABEL_MM_PER_PX)
+        described = PixelImageData(SlidePixels(label), label_mm, LABEL_COORDINATES, None, lettering)
+        self.single_frame(LABEL_FILE, described, ImageType.LABEL, label)
 
 
 def write_wsi(
@@ -145,6 +186,8 @@ def write_wsi(
     mpp: float,
     jpeg_quality: int,
     artifact_key: str,
+    codec: CodecName = "jpeg",
+    watermark: bool = False,
     study_created: str | None = None,
     workers: int | None = None,
 ) -> list[Path]:
@@ -163,9 +206,14 @@ def write_wsi(
     mpp
         Micrometres a pixel of level 0.
     jpeg_quality
-        0 to 100.
+        0 to 100; used by codec ``jpeg`` only.
     artifact_key
         Digest of what the file depends on; kept in the file, part of the UIDs.
+    codec
+        See :func:`mupd.synthetic.codecs.frame_encoder`.
+    watermark
+        Weave the mark of :mod:`mupd.synthetic.watermark` into the pixels of level 0; the other levels,
+        the overview and the thumbnail are made from those.
     study_created
         When the first draw of the case was made (ISO 8601); `meta.created` unless given.
     workers
@@ -174,36 +222,31 @@ def write_wsi(
     Returns
     -------
     list of Path
-        ``synthetic-level0.dcm`` ..., ``synthetic-thumbnail.dcm``, ``synthetic-label.dcm``.
+        ``synthetic-level0.dcm`` ..., ``synthetic-thumbnail.dcm``, ``synthetic-overview.dcm``, and
+        ``synthetic-label.dcm``, which is a series of its own.
 
     Raises
     ------
     ValueError
         If `pixels` is not (height, width, 3) uint8.
     CaseError
-        If a written file lacks a mark; nothing is left under the final name.
+        If a written file lacks a mark or a frame is not as it was encoded; nothing is left under the
+        final name.
+    OSError
+        If the files cannot be written; likewise.
     """
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-        raise ValueError(f"pixels: found {pixels.shape} {pixels.dtype}; expected (height, width, 3) uint8")
+    mark: Callable[[Pixels], Pixels] | None = None
+    if watermark:
+        from mupd.synthetic.watermark import embed as mark
+    slide_pixels = SlidePixels(pixels, mark)
     study_created = study_created or meta.created
     uids = slide_uids(run_seed, meta, artifact_key, study_created)
-    metadata = slide_metadata(meta, uids, artifact_key, study_created)
     identifier = synthetic_id(meta.case_id, meta.draw)
-    small, factor = shrink(pixels, THUMBNAIL_PX)
-    base = PixelImageData(pixels, mpp / 1000, SLIDE_COORDINATES, TILE_PX, jpeg_quality)
-    thumb = PixelImageData(small, mpp * factor / 1000, SLIDE_COORDINATES, None, jpeg_quality)
-    label = PixelImageData(render_label(identifier), LABEL_MM_PER_PX, LABEL_COORDINATES, None, _LABEL_QUALITY)
     threads = workers or min(8, len(os.sched_getaffinity(0)))
     with atomic_path(folder) as temporary:
-        source = _SlideSource(metadata, derivation_description(meta), base, label, thumb)
-        with WsiDicom(source) as slide:
-            slide.save(
-                temporary,
-                uid_generator=_InstanceUids(uids),
-                workers=threads,
-                add_missing_levels=True,
-                offset_table="bot",
-            )
-        names = name_and_stamp(temporary, created_utc(meta.created))
-        assert_marked(temporary, identifier, (pixels.shape[1], pixels.shape[0]))
-    return [folder / name for name in names]
+        temporary.mkdir()
+        writer = _SlideWriter(temporary, meta, uids, artifact_key, study_created, codec)
+        writer.slide(slide_pixels, mpp, jpeg_quality, identifier, threads)
+        size = (slide_pixels.width, slide_pixels.height)
+        assert_marked(temporary, identifier, size, uids, codec == "jpeg", writer.samples)
+    return [folder / name for name in writer.names]

@@ -204,3 +204,11 @@ def write_map(
         dataset.save_as(temporary / MAP_FILE)
         assert_derived_marked(temporary / MAP_FILE)
     return folder / MAP_FILE
+
+
+def read_map(path: Path) -> NDArray[np.float32]:
+    """The spread that a map holds, (rows, columns) float32, optical density."""
+    import highdicom
+
+    matrix = highdicom.imread(path).get_total_pixel_matrix(apply_real_world_transform=True)
+    return np.asarray(matrix, np.float32)

@@ -21,10 +21,11 @@ def derived_uid(*parts: str | int) -> str:
 
 @dataclass(frozen=True)
 class SlideUids:
-    """UIDs of one synthetic slide: one study a case and run, one series a draw."""
+    """UIDs of one synthetic slide: one study a case and run, one series a draw and one for its label."""
 
     study: str
     series: str
+    label_series: str
     frame_of_reference: str
     dimension_organization: str
     specimen: str
@@ -32,7 +33,7 @@ class SlideUids:
     _identity: tuple[str | int, ...]
 
     def instance(self, flavour: str, width: int, height: int) -> str:
-        """SOP Instance UID of the image of a flavour (VOLUME, LABEL, THUMBNAIL) and size in pixels."""
+        """SOP Instance UID of the image of a flavour (VOLUME, LABEL, OVERVIEW, THUMBNAIL) and size in pixels."""
         return derived_uid("instance", *self._identity, flavour, width, height)
 
 
@@ -55,6 +56,7 @@ def slide_uids(run_seed: int, meta: DrawMeta, artifact_key: str, study_created: 
     return SlideUids(
         study=derived_uid("study", run_seed, meta.case_id, meta.model_sha256, study_created),
         series=one("series"),
+        label_series=one("label series"),
         frame_of_reference=one("frame of reference"),
         dimension_organization=one("dimension organization"),
         specimen=one("specimen"),

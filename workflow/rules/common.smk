@@ -8,6 +8,8 @@ sys.path.insert(0, workflow.basedir)
 # The commands run this same source, from whatever folder, also where the package is not installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(workflow.basedir), os.environ.get("PYTHONPATH")]))
 
+import snakemake
+
 from mupd.config import parse_config
 from mupd.errors import MupdError
 from mupd.files import write_json
@@ -15,6 +17,11 @@ from mupd.ids import shard_name
 from mupd.locks import record_run, release_stale_lock
 from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
 from mupd.sheet import read_sheet
+from mupd.stage_record import ENGINE_VARIABLE
+from mupd.synthetic.signature import signature_files
+
+# What the run's provenance names as the engine that orchestrated it.
+os.environ[ENGINE_VARIABLE] = f"Snakemake {snakemake.__version__}"
 
 try:
     CONFIG = parse_config(dict(config), "configuration")
@@ -29,6 +36,8 @@ OUT = CONFIG.out
 CASES = cases_by_shard(SHEET, CONFIG.shards)
 SHARDS = {shard_name(index): index for index in CASES}
 MUPD = f"{sys.executable} -m mupd"
+SIGNED = [OUT / "manifest.tsv", OUT / "ro-crate-metadata.json"] if CONFIG.sign.key else []
+SIGNATURES = [str(path) for signed in SIGNED for path in signature_files(signed)]
 # The effective configuration (file and command line merged), which every command reads. Not an
 # output of a rule: that rule would be due after any change, and Snakemake does not look for other
 # reasons in what comes after a job that is due, nor runs it where that input is `ancient`.

@@ -91,9 +91,13 @@ rule cohort:
         manifest=OUT / "manifest.tsv",
         cohort=OUT / "cohort/cohort.h5mu",
         report=OUT / "report.html",
+        card=OUT / "data_card.md",
+        crate=OUT / "ro-crate-metadata.json",
+        workflow=directory(OUT / "provenance"),
+        signatures=SIGNATURES,
     params:
         rows=rows_digest(SHEET.cases),
-        digest=CONFIG.digest("report"),
+        digest=CONFIG.digest("report", "sign"),
     log:
         OUT / "logs/cohort.log",
     resources:
