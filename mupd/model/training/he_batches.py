@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from mupd.modalities.records import render_record
 from mupd.model.attention import Conditions
-from mupd.model.encoders import TextEncoder
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.training.labels import HER2ST_RECORD, tile_record
 from mupd.model.training.prepare import Spots, split_of
@@ -38,7 +38,9 @@ class HeBatches:
     on "scale unknown"; half of the others do too, so that the scale is not read as the organ.
     """
 
-    def __init__(self, sections: list[Spots], tiles: Path | None, encoder: TextEncoder) -> None:
+    def __init__(
+        self, sections: list[Spots], tiles: Path | None, encoder: Callable[[str], NDArray[np.float32]]
+    ) -> None:
         self.sections = sections
         self.corners = [tissue_windows(s.image, HE_WINDOW_PX, 64) for s in sections]
         self.images: list[NDArray[np.uint8]] = []

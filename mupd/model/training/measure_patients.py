@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.files import atomic_path
 from mupd.modalities.records import render_record
-from mupd.model.encoders import TextEncoder
 from mupd.model.rna_codec import panel_values
+from mupd.model.training.kept_texts import KeptTexts, kept_texts_path
 from mupd.model.training.labels import tcga_records
 from mupd.model.training.measure_bench import Bench
 from mupd.model.training.prepare import TCGA_COHORTS, Split, log_cp10k, read_tcga, split_of
@@ -69,33 +66,6 @@ class Cohort:
         return self._people[1][[where[case] for case in case_ids]]
 
 
-class KeptTexts:
-    """A text encoder that keeps what it has encoded in a file: reports take a while."""
-
-    def __init__(self, encoder: TextEncoder, path: Path) -> None:
-        self.encoder, self.path = encoder, path
-        self.rows: dict[str, NDArray[np.float32]] = {}
-        self.new = False
-        if path.exists():
-            with np.load(path, allow_pickle=False) as stored:
-                self.rows = {name: stored[name] for name in stored.files}
-
-    def __call__(self, text: str) -> NDArray[np.float32]:
-        """Embeddings (chunks, 384) of a text."""
-        name = hashlib.sha256(text.encode()).hexdigest()
-        if name not in self.rows:
-            self.rows[name] = self.encoder(text)
-            self.new = True
-        return self.rows[name]
-
-    def save(self) -> None:
-        """Write what is new."""
-        if self.new:
-            with atomic_path(self.path) as temporary:
-                np.savez(temporary, **self.rows)  # type: ignore[arg-type]
-            self.new = False
-
-
 def text_embeddings(bench: Bench) -> KeptTexts:
     """The pipeline's text encoder, kept in the work folder."""
-    return KeptTexts(bench.pipeline.text_encoder, bench.plan.work / "features" / "texts.npz")
+    return KeptTexts(bench.pipeline.text_encoder, kept_texts_path(bench.plan.work))

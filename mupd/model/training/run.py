@@ -62,13 +62,15 @@ def _trunk(plan: Plan) -> None:
     from mupd.model.encoders import TextEncoder
     from mupd.model.record_codec import RecordCodec
     from mupd.model.training.he_batches import HER2ST_TEXTS, HeBatches
+    from mupd.model.training.kept_texts import KeptTexts, kept_texts_path
     from mupd.model.training.preview import preview_grid
     from mupd.model.training.start import start_from
     from mupd.model.training.train_trunk import TargetLoss, he_loss, record_loss, rna_loss, train_trunk
     from mupd.model.training.vector_batches import RecordBatches, RnaBatches
     from mupd.model.training.vector_pairs import labelled_spots, patients, spot_sets, tile_classes
 
-    tiles, texts, records = TileEncoder.from_pretrained(plan.out / "tile_encoder"), TextEncoder(), RecordCodec(FIELDS)
+    tiles, records = TileEncoder.from_pretrained(plan.out / "tile_encoder"), RecordCodec(FIELDS)
+    texts = KeptTexts(TextEncoder(), kept_texts_path(plan.work))
     sections = plan.spots(plan.sections)
     vae = MuPDVAE.from_pretrained(plan.out / "vae").eval().requires_grad_(False)
     torch.manual_seed(0)
@@ -97,6 +99,7 @@ def _trunk(plan: Plan) -> None:
         labelled = labelled_spots(plan.her2st, plan.codec, plan.scorer)
         source = RecordBatches(records, spots, people, classes, labelled)
         losses["text"] = record_loss(model, source, targets["text"])
+    texts.save()
     if plan.start is not None:
         start_from(model, plan.start, plan.work / "trunk" / "start.json")
     show = partial(preview_grid, model, vae, plan.spots((HELD_OUT_SECTION,))[0], plan.work / "trunk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.modalities.records import render_record
-from mupd.model.encoders import TextEncoder, TileEncoder
+from mupd.model.encoders import TileEncoder
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.training.labels import spot_tissue, tcga_records, tile_record
@@ -119,7 +120,7 @@ def patients(
     folder: Path,
     codec: RnaCodec,
     scorer: PathwayScorer,
-    encoder: TextEncoder,
+    encoder: Callable[[str], NDArray[np.float32]],
     split: Split,
     *,
     reports: bool = True,
