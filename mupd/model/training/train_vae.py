@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from mupd.files import write_json
 from mupd.model.training.loop import LoopSettings, train
+from mupd.model.training.prepare import split_of
 from mupd.model.training.sources import read_her2st_section, read_tiles, tissue_windows
 from mupd.model.vae import MuPDVAE, reconstruction_loss
 
@@ -34,6 +35,7 @@ class CropSampler:
         self.tiles: list[NDArray[np.uint8]] = []
         if tiles is not None:
             table = read_tiles(tiles)
+            table = table[[split_of(str(group)) == "train" for group in table["group"]]]
             self.tiles = [np.asarray(Image.open(path).convert("RGB")) for path in table["path"]]
         self.tile_share = tile_share if self.tiles else 0.0
 
