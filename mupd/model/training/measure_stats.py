@@ -31,7 +31,7 @@ class Figure:
     baselines
         {what: value}, or a value with its interval; the first is the main one.
     target
-        What the figure should be, as (least, most); None = no limit on that side.
+        Limits that the figure should be above and below; None = no limit on that side.
     note
         What was measured, on what, how.
     """
@@ -52,8 +52,8 @@ class Figure:
             found["n"] = self.n
         if self.target is not None:
             least, most = self.target
-            found["target"] = {"least": least, "most": most}
-            found["met"] = bool((least is None or self.value >= least) and (most is None or self.value <= most))
+            found["target"] = {"above": _limit(least), "below": _limit(most)}
+            found["met"] = bool((least is None or self.value > least) and (most is None or self.value < most))
         baselines: dict[str, dict[str, Any]] = {}
         for name, given in self.baselines.items():
             value, interval = given if isinstance(given, tuple) else (given, None)
@@ -69,6 +69,10 @@ class Figure:
 def rounded(value: float) -> float:
     """`value` with three digits after the point."""
     return round(float(value), _DIGITS)
+
+
+def _limit(value: float | None) -> float | None:
+    return None if value is None else rounded(value)
 
 
 def column_correlations(found: Floats, truth: Floats) -> NDArray[np.float64]:
