@@ -10,6 +10,7 @@ from mupd.errors import Fault, InputFaults
 from mupd.files import write_json
 from mupd.model.facts import read_json_file
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.training.card import write_card
 from mupd.model.training.measure_bench import Bench, Effort
 from mupd.model.training.measure_features import measure_copies, measure_distances
 from mupd.model.training.measure_he import measure_autoencoder, measure_rna_to_he
@@ -18,6 +19,7 @@ from mupd.model.training.measure_regions import measure_memory, measure_regions
 from mupd.model.training.measure_rna import measure_he_to_rna, measure_text_to_rna
 from mupd.model.training.measure_stats import Metrics
 from mupd.model.training.plan import Plan
+from mupd.model.training.sources import HELD_OUT_SECTION
 
 METRICS_FILE = "metrics.json"
 _HASH = 12
@@ -69,3 +71,10 @@ def measure(plan: Plan, pipeline: MuPDPipeline, only: Sequence[str] = (), effort
         metrics |= {name: row | {"model": model} for name, row in MEASURES[part](bench).items()}
         write_json(plan.out / METRICS_FILE, metrics)
     return metrics
+
+
+def write_measured_card(plan: Plan, pipeline: MuPDPipeline, metrics: Metrics) -> None:
+    """Write the model card from what was measured."""
+    networks: dict[str, Any] = {"vae": pipeline.vae, "trunk": pipeline.transformer}
+    parameters = {part: sum(p.numel() for p in network.parameters()) for part, network in networks.items()}
+    write_card(plan, metrics, parameters, HELD_OUT_SECTION)

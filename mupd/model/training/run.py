@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from mupd.errors import Fault, InputFaults, MupdError
-from mupd.files import write_json
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.loop import was_stopped
@@ -19,7 +18,7 @@ from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
 from mupd.model.transformer import MuPDTransformer, Target
 from mupd.model.vae import MuPDVAE
 
-PARTS = ("codecs", "vae", "trunk", "metrics")
+PARTS = ("codecs", "vae", "trunk", "calibrate", "metrics")
 
 
 def _codecs(plan: Plan) -> None:
@@ -109,18 +108,19 @@ def _trunk(plan: Plan) -> None:
     model.save_pretrained(plan.out / "transformer")
 
 
-def _metrics(plan: Plan) -> None:
-    from mupd.model.training.card import write_card
+def _calibrate(plan: Plan) -> None:
+    from mupd.model.training.calibrate import calibrate
     from mupd.model.training.facts import write_facts
-    from mupd.model.training.measure import measure
 
     write_facts(plan)
+    calibrate(plan, MuPDPipeline.from_pretrained(plan.out))
+
+
+def _metrics(plan: Plan) -> None:
+    from mupd.model.training.measure import measure, write_measured_card
+
     pipeline = MuPDPipeline.from_pretrained(plan.out)
-    metrics = measure(plan, pipeline)
-    write_json(plan.out / "metrics.json", metrics)
-    networks = {"vae": pipeline.vae, "trunk": pipeline.transformer}
-    parameters = {part: sum(p.numel() for p in network.parameters()) for part, network in networks.items()}
-    write_card(plan, metrics, parameters, HELD_OUT_SECTION)
+    write_measured_card(plan, pipeline, measure(plan, pipeline))
 
 
 def run_training(config: Path, part: str) -> None:
@@ -137,7 +137,7 @@ def run_training(config: Path, part: str) -> None:
         raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
     plan = load_plan(config)
     torch.set_num_threads(plan.threads)
-    steps = {"codecs": _codecs, "vae": _vae, "trunk": _trunk, "metrics": _metrics}
+    steps = {"codecs": _codecs, "vae": _vae, "trunk": _trunk, "calibrate": _calibrate, "metrics": _metrics}
     for name in PARTS if part == "all" else (part,):
         print(f"mupd train: {name}")
         steps[name](plan)
