@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mupd.errors import MupdError
 from mupd.model.calibration import fit_temperatures
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
@@ -20,17 +21,21 @@ def calibrate(plan: Plan, pipeline: MuPDPipeline) -> dict[str, float]:
     """Fit a temperature a field on the validation tenth and write it into the model's record.json.
 
     Each record is asked for with several noises, since its probabilities depend on it a little.
+
+    Raises
+    ------
+    MupdError
+        If the data hold nothing of the validation tenth.
     """
     people = Cohort(Bench(plan, pipeline)).people("validation")
     groups = tile_classes(plan.tiles, plan.raw, pipeline.tile_encoder, "validation")
-    parts = [
-        scored
-        for seed in range(_SEEDS)
-        for scored in (of_patients(pipeline, people, seed), of_groups(pipeline, groups, seed))
-    ]
+    fields = pipeline.record_codec.fields
+    parts = [of_patients(pipeline, people, seed) for seed in range(_SEEDS) if people]
+    parts += [of_groups(pipeline, groups, seed) for seed in range(_SEEDS) if groups]
+    if not parts:
+        raise MupdError("calibration: found no patients or groups of tiles in the validation tenth; expected some")
     logits = np.concatenate([part.logits for part in parts])
     truth = np.concatenate([part.truth for part in parts])
-    fields = pipeline.record_codec.fields
     found = fit_temperatures(
         {field: logits[:, index] for index, field in enumerate(fields)},
         {field: truth[:, index] for index, field in enumerate(fields)},

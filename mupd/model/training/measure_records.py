@@ -180,31 +180,34 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
     }
 
 
-def measure_records(bench: Bench) -> Metrics:
-    """RNA to text on patients and H&E to text on groups of tiles: accuracy of each field, and calibration."""
-    pipeline, fields = bench.pipeline, bench.pipeline.record_codec.fields
+def _patient_sets(bench: Bench) -> _Sets | None:
     cohort = Cohort(bench)
     trained, held = cohort.people("train"), cohort.people("held_out")
-    of_people = _Sets(
-        "RNA to text",
-        "TCGA patients",
-        np.stack([np.concatenate([p.condition, p.pathways]) for p in trained]),
-        places(fields, [p.record for p in trained]),
-        np.stack([np.concatenate([p.condition, p.pathways]) for p in held]),
-        of_patients(pipeline, held),
-    )
-    groups, unseen = (
-        tile_classes(bench.plan.tiles, bench.plan.raw, pipeline.tile_encoder, split) for split in ("train", "held_out")
-    )
-    of_tiles = _Sets(
-        "H&E to text",
-        "groups of tiles",
-        np.stack([group.features[:_MOST_TILES].mean(0) for group in groups]),
-        places(fields, [group.record for group in groups]),
-        np.stack([group.features[:_MOST_TILES].mean(0) for group in unseen]),
-        of_groups(pipeline, unseen),
-    )
+    if not (trained and held):
+        return None
+    fields = bench.pipeline.record_codec.fields
+    x, x_held = (np.stack([np.concatenate([p.condition, p.pathways]) for p in people]) for people in (trained, held))
+    truth = places(fields, [p.record for p in trained])
+    return _Sets("RNA to text", "TCGA patients", x, truth, x_held, of_patients(bench.pipeline, held))
+
+
+def _tile_sets(bench: Bench) -> _Sets | None:
+    plan, encoder = bench.plan, bench.pipeline.tile_encoder
+    trained, held = (tile_classes(plan.tiles, plan.raw, encoder, split) for split in ("train", "held_out"))
+    if not (trained and held):
+        return None
+    x, x_held = (np.stack([group.features[:_MOST_TILES].mean(0) for group in groups]) for groups in (trained, held))
+    truth = places(bench.pipeline.record_codec.fields, [group.record for group in trained])
+    return _Sets("H&E to text", "groups of tiles", x, truth, x_held, of_groups(bench.pipeline, held))
+
+
+def measure_records(bench: Bench) -> Metrics:
+    """RNA to text on patients and H&E to text on groups of tiles: accuracy of each field, and calibration.
+
+    A direction for which nothing is held out has no figures.
+    """
     metrics: Metrics = {}
-    for sets in (of_people, of_tiles):
-        metrics |= _fields(bench, sets) | _calibration(bench, sets)
+    for sets in (_patient_sets(bench), _tile_sets(bench)):
+        if sets is not None:
+            metrics |= _fields(bench, sets) | _calibration(bench, sets)
     return metrics

@@ -31,6 +31,8 @@ class Plan:
         GMT file of the pathways whose scores are conditions.
     start
         Folder of a transformer whose weights the trunk starts from, where names and shapes agree.
+    history
+        What the model card says of the training beside its settings.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Plan:
     tile_components: int
     threads: int
     start: Path | None
+    history: str
     parts: dict[str, dict[str, Any]]
 
     def settings(self, part: str) -> LoopSettings:
@@ -141,5 +144,6 @@ def load_plan(path: Path) -> Plan:
         tile_components=filled["tile_components"],
         threads=filled["threads"],
         start=None if filled["start"] is None else Path(filled["start"]),
+        history=filled["history"],
         parts={part: filled[part] for part in ("vae", "trunk")},
     )
