@@ -101,8 +101,8 @@ def test_balanced_accuracy_is_sklearns() -> None:
     from sklearn.metrics import balanced_accuracy_score
 
     rng = np.random.default_rng(3)
-    truth, found = rng.integers(0, 3, 50), rng.integers(0, 4, 50)
-    assert balanced_accuracy(found, truth) == pytest.approx(balanced_accuracy_score(truth, found, adjusted=False))
+    truth, found = rng.integers(0, 4, 50), rng.integers(0, 3, 50)
+    assert balanced_accuracy(found, truth) == pytest.approx(balanced_accuracy_score(truth, found))
 
 
 def test_correlation_of_a_constant_is_nought() -> None:
@@ -168,7 +168,7 @@ def test_counts_are_near_those_of_pathologists(shared_data: Path) -> None:
     from scipy import ndimage
 
     table = pd.read_csv(shared_data / "he_tiles" / "tiles.csv")
-    table = table[table["source"] == "monuseg"].iloc[::2]
+    table = table[table["source"] == "monuseg"]
     counted, outlined = [], []
     for row in table.itertuples():
         picture = Image.open(shared_data / "he_tiles" / row.file).convert("RGB")
@@ -180,8 +180,8 @@ def test_counts_are_near_those_of_pathologists(shared_data: Path) -> None:
         for y, x in ((0, 0), (0, side - 128), (side - 128, 0), (side - 128, side - 128)):
             counted.append(len(nuclei(pixels[y : y + 128, x : x + 128], 0.78)))
             outlined.append(int(((centres >= (y, x)) & (centres < (y + 128, x + 128))).all(1).sum()))
-    assert np.corrcoef(counted, outlined)[0, 1] > 0.75
-    assert np.mean(counted) == pytest.approx(np.mean(outlined), rel=0.15)
+    assert np.corrcoef(counted, outlined)[0, 1] > 0.8
+    assert np.mean(counted) == pytest.approx(np.mean(outlined), rel=0.1)
 
 
 # --- regions
@@ -426,3 +426,10 @@ def test_the_table_of_a_page_is_replaced(tmp_path: Path) -> None:
     page.write_text(f"{END} {BEGIN}")
     with pytest.raises(MupdError, match="no place"):
         put_table(page, "| new |")
+
+
+def test_the_docs_state_what_was_measured() -> None:
+    repository = Path(__file__).resolve().parents[1]
+    text = (repository / "docs" / "model.md").read_text(encoding="utf-8")
+    table = figure_table(read_metrics(repository / "resources" / "models" / "mupd-mini"))
+    assert f"{BEGIN}\n{table}\n{END}" in text

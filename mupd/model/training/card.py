@@ -45,8 +45,8 @@ groups; neighbouring spots are alike, so that those over spots are on the narrow
 | --- | --- | --- | --- |
 {training}
 
-{history}On {threads} CPU threads in 32-bit floating point. AdamW, cosine schedule, averaged weights; all settings are in
-`config/train/{name}.yaml`.
+{history}On {threads} CPU threads in 32-bit floating point. AdamW, cosine schedule, averaged weights; all settings are
+in `config/train/{name}.yaml`.
 
 ## Data
 
