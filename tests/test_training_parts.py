@@ -240,8 +240,8 @@ def test_targets_take_turns_and_have_weights() -> None:
     of_step = joint_loss({"he": loss("he", 1.0), "text": loss("text", 2.0)}, settings, seed=0)  # type: ignore[dict-item]
     found = []
     for step in range(4):
-        found.append(of_step(step, torch.Generator()).item())
-    assert found == [21, 1, 1, 21]
+        found.append({name: value.item() for name, value in of_step(step, torch.Generator()).items()})
+    assert found == [{"he": 1, "text": 20}, {"he": 1}, {"he": 1}, {"he": 1, "text": 20}]
     assert asked == [(0, "he"), (0, "text"), (1, "he"), (2, "he"), (3, "he"), (3, "text")]
     rare = joint_loss({"text": loss("text", 2.0)}, {"text": TargetSettings(1, every=3)}, seed=0)
     with pytest.raises(ValueError, match="found none for step 1"):

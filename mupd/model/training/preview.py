@@ -37,7 +37,8 @@ def preview_grid(
         "rna": (torch.from_numpy(spots.conditions[chosen])[:, None], given),
         "pathways": (torch.from_numpy(spots.pathways[chosen])[:, None], given),
     }
-    extra = he_extra(HER2ST_MPP).expand(_WINDOWS, 2)
+    conditions = {name: (rows.to(model.device), mask.to(model.device)) for name, (rows, mask) in conditions.items()}
+    extra = he_extra(HER2ST_MPP).to(model.device).expand(_WINDOWS, 2)
     scales = {"rna": 1.5, "pathways": 1.5}
     found = sample_he_windows(model, vae, conditions, extra, seed=1, steps=20, scales=scales)
     rows = np.concatenate([np.stack(real), found]).reshape(2, 2, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)

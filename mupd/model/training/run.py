@@ -11,7 +11,7 @@ import torch
 from mupd.errors import Fault, InputFaults, MupdError
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.training.loop import was_stopped
+from mupd.model.training.loop import all_were_stopped
 from mupd.model.training.plan import Plan, load_plan
 from mupd.model.training.prepare import fit_pathways, fit_rna_codec, is_held_out, training_profiles
 from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
@@ -43,7 +43,7 @@ def _vae(plan: Plan) -> None:
     model = MuPDVAE()
     vae = plan.parts["vae"]
     train_vae(model, sampler, plan.settings("vae"), plan.work / "vae", plan.out / "vae", vae["batch_size"])
-    if vae["finish_steps"] and not was_stopped():
+    if vae["finish_steps"] and not all_were_stopped():
         finish_decoder(
             model,
             sampler,
@@ -141,5 +141,5 @@ def run_training(config: Path, part: str) -> None:
     for name in PARTS if part == "all" else (part,):
         print(f"mupd train: {name}")
         steps[name](plan)
-        if was_stopped():
+        if all_were_stopped():
             raise MupdError(f"stopped by a signal while training {name}; run the same command again to go on")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mupd.model.attention import Conditions
 from mupd.model.training.loop import LoopSettings, train
+from mupd.model.training.processes import batch_rng
 from mupd.model.transformer import MuPDTransformer, Target
 from mupd.model.vae import Autoencoder
 
@@ -82,12 +83,11 @@ def interpolate(clean: Tensor, t: Tensor, generator: torch.Generator) -> tuple[T
 TargetLoss = Callable[[np.random.Generator, torch.Generator], Tensor]
 
 
-def he_loss(
-    model: MuPDTransformer, vae: Autoencoder, source: HeSource, settings: TargetSettings, device: str = "cpu"
-) -> TargetLoss:
+def he_loss(model: MuPDTransformer, vae: Autoencoder, source: HeSource, settings: TargetSettings) -> TargetLoss:
     """Mean squared error of the velocity of H&E latents."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        device = model.device
         images, conditions, extra = source.batch(settings.batch_size, rng)
         with torch.no_grad():
             latents = vae.encode(images.to(device))
@@ -100,10 +100,11 @@ def he_loss(
     return loss
 
 
-def rna_loss(model: MuPDTransformer, source: VectorSource, settings: TargetSettings, device: str = "cpu") -> TargetLoss:
+def rna_loss(model: MuPDTransformer, source: VectorSource, settings: TargetSettings) -> TargetLoss:
     """Mean squared error of the velocity of RNA components."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        device = model.device
         clean, conditions, extra = source.batch(settings.batch_size, rng)
         # Components follow from conditions early: more of the steps near the noise.
         t = logit_normal(len(clean), generator, mean=-0.5).to(device)
@@ -115,12 +116,11 @@ def rna_loss(model: MuPDTransformer, source: VectorSource, settings: TargetSetti
     return loss
 
 
-def record_loss(
-    model: MuPDTransformer, source: RecordSource, settings: TargetSettings, device: str = "cpu"
-) -> TargetLoss:
+def record_loss(model: MuPDTransformer, source: RecordSource, settings: TargetSettings) -> TargetLoss:
     """Cross-entropy of the known fields; unknown ones stay pure noise and are not scored."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        device = model.device
         clean, known, conditions = source.batch(settings.batch_size, rng)
         clean, known = clean.to(device), known.to(device)
         # Half of the batch at t = 0, where the network states each field's distribution.
@@ -137,24 +137,23 @@ def record_loss(
     return loss
 
 
-def _moved(conditions: Conditions, device: str) -> Conditions:
+def _moved(conditions: Conditions, device: torch.device) -> Conditions:
     return {name: (tokens.to(device), mask.to(device)) for name, (tokens, mask) in conditions.items()}
 
 
 def joint_loss(
     losses: Mapping[Target, TargetLoss], settings: Mapping[Target, TargetSettings], seed: int
-) -> Callable[[int, torch.Generator], Tensor]:
-    """The loss of a step: the weighted sum over the targets whose turn it is."""
+) -> Callable[[int, torch.Generator], dict[str, Tensor]]:
+    """The weighted losses of a step: those of the targets whose turn it is."""
 
-    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
-        total: Tensor | None = None
+    def loss_of_step(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        parts: dict[str, Tensor] = {}
         for number, (target, loss) in enumerate(losses.items()):
             if step % settings[target].every == 0:
-                part = settings[target].weight * loss(np.random.default_rng((seed, step, number)), generator)
-                total = part if total is None else total + part
-        if total is None:
+                parts[target] = settings[target].weight * loss(batch_rng(seed, step, number), generator)
+        if not parts:
             raise ValueError(f"targets: found none for step {step}; expected one with `every` 1")
-        return total
+        return parts
 
     return loss_of_step
 
