@@ -136,19 +136,27 @@ def cohort(configfile: ConfigFile) -> None:
 
 @app.command()
 def verify(
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders: .dcm, .h5ad, .json, .txt.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Slides, tables, reports and pictures: files, zarr stores, folders that hold such."),
+    ],
     manifest: Annotated[
-        Path | None, typer.Option(help="manifest.tsv to check hashes against; else looked for above.")
+        Path | None, typer.Option(help="manifest.tsv to check hashes against; else looked for beside and above.")
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Public key (PEM) that the manifest should be signed with.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Say whether files are synthetic, by which model, from what, and whether they were altered.
 
-    Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable.
+    Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable;
+    of several paths the gravest: 1 before 4 before 3 before 0.
     """
-    from mupd.synthetic.verify import exit_code, paths_to_verify, render, verify_path
+    from mupd.synthetic.verify import exit_code, paths_to_verify, verify_path
+    from mupd.synthetic.verify_words import render
 
-    findings = [verify_path(file, manifest) for path in paths for file in paths_to_verify(path)]
+    findings = [verify_path(file, manifest, public_key) for path in paths for file in paths_to_verify(path)]
     render(findings, as_json=as_json)
     raise typer.Exit(exit_code(findings))
 

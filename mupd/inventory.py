@@ -43,13 +43,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class CaseInventory:
-    """One case: its three entries and what the sheet says beside them."""
+    """One case: its three entries and what the sheet says beside them.
+
+    Attributes
+    ----------
+    sheet_id
+        The id in the sheet, where `case_id` had to be another (:func:`mupd.ids.artifact_name`); else empty.
+    """
 
     case_id: str
     entries: dict[Modality, Entry]
     organ: str = ""
     diagnosis: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    sheet_id: str = ""
 
     @property
     def given(self) -> tuple[Modality, ...]:
@@ -90,6 +97,7 @@ def tasks_of(case: CaseInventory, config: Config) -> list[Task]:
 
 _COLUMNS = (
     "case_id",
+    "sheet_id",
     "organ",
     "diagnosis",
     "extra",
@@ -108,7 +116,12 @@ def write_inventory(path: Path, cases: list[CaseInventory]) -> None:
 
     rows = []
     for case in cases:
-        shared = {"organ": case.organ, "diagnosis": case.diagnosis, "extra": json.dumps(case.extra, sort_keys=True)}
+        shared = {
+            "sheet_id": case.sheet_id,
+            "organ": case.organ,
+            "diagnosis": case.diagnosis,
+            "extra": json.dumps(case.extra, sort_keys=True),
+        }
         for modality in MODALITIES:
             row = asdict(case.entries[modality]) | shared
             row["facts"] = json.dumps(row["facts"], sort_keys=True)
@@ -140,7 +153,8 @@ def read_inventory(path: Path) -> list[CaseInventory]:
             )
             entries[entry.modality] = entry
         first = rows.iloc[0]
-        cases.append(
-            CaseInventory(str(case_id), entries, first["organ"], first["diagnosis"], json.loads(first["extra"]))
-        )
+        extra = json.loads(first["extra"])
+        # An inventory of an earlier version has no such column.
+        sheet_id = first.get("sheet_id", "")
+        cases.append(CaseInventory(str(case_id), entries, first["organ"], first["diagnosis"], extra, sheet_id))
     return cases

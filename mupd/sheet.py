@@ -17,13 +17,12 @@ from typing import Any
 
 from mupd.config import Config, load_schema
 from mupd.errors import Fault, InputFaults
-from mupd.ids import is_case_id, shard_of
+from mupd.ids import artifact_name, shard_of
 
 MPP_RANGE = (0.1, 4.0)
 """Micrometres per pixel that a slide of cells can have: 100x objectives to 2.5x overviews."""
 
 _FILE_COLUMNS = ("he", "rna", "text")
-_CASE_ID_RULE = "at most 48 letters, digits, '.', '_', '-', no '.' last; no path separators, spaces, control characters"
 # C0 and C1 controls, and the marks that reorder text (Trojan Source): none belongs in a name or a path.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _TABLE_SUFFIXES = {
@@ -41,12 +40,16 @@ class SheetCase:
 
     Attributes
     ----------
+    case_id
+        The case's name in files and artifacts, see :func:`mupd.ids.artifact_name`.
     he_mpp
         Micrometres per pixel of the H&E picture's level 0, where the sheet states it.
     extra
         Free columns (``x_...``), carried through.
     line
         Line of the sheet on which the row begins.
+    sheet_id
+        The id as it stands in the sheet and in cohort tables, where it is not `case_id`; else empty.
     """
 
     case_id: str
@@ -58,6 +61,12 @@ class SheetCase:
     diagnosis: str
     extra: dict[str, str]
     line: int
+    sheet_id: str = ""
+
+    @property
+    def row_id(self) -> str:
+        """The id by which a cohort table knows the case."""
+        return self.sheet_id or self.case_id
 
 
 @dataclass(frozen=True)
@@ -174,11 +183,11 @@ def _row_faults(row: dict[str, str], checks: dict[str, Check], where: str) -> li
         if column == "case_id":
             if not cell:
                 faults.append(Fault(place, "an empty cell", "a case id"))
-            elif not is_case_id(cell):
-                expected = _CASE_ID_RULE
+            elif "::" in cell:
+                expected = "an id without '::', which parts a table's path from the row's id"
         elif not cell:
             continue
-        elif control := _CONTROL.search(cell):
+        if not expected and (control := _CONTROL.search(cell)):
             expected = f"text without control characters (there is U+{ord(control[0]):04X})"
         elif column == "he_mpp":
             expected = _mpp_fault(cell)
@@ -220,9 +229,10 @@ def _case_of(row: dict[str, str], folder: Path, line: int) -> SheetCase:
     extra = {name: cell for name, cell in row.items() if name.startswith("x_")}
     he, rna, text = (_path_of(row.get(name, ""), folder) for name in _FILE_COLUMNS)
     mpp = float(row["he_mpp"]) if row.get("he_mpp") else None
-    return SheetCase(
-        row.get("case_id", ""), he, rna, text, mpp, row.get("organ", ""), row.get("diagnosis", ""), extra, line
-    )
+    sheet_id = row.get("case_id", "")
+    name = artifact_name(sheet_id) if sheet_id else ""
+    organ, diagnosis = row.get("organ", ""), row.get("diagnosis", "")
+    return SheetCase(name, he, rna, text, mpp, organ, diagnosis, extra, line, "" if name == sheet_id else sheet_id)
 
 
 def _parse(path: Path, check_files: bool) -> tuple[list[SheetCase], list[Fault]]:
@@ -252,7 +262,10 @@ def _parse(path: Path, check_files: bool) -> tuple[list[SheetCase], list[Fault]]
         row = dict(zip(header, cells, strict=True))
         row_faults = _row_faults(row, checks, where)
         if case_id := row.get("case_id"):
-            earlier, spelt = first_line.setdefault(case_id.casefold(), (line, case_id))
+            # By the name in files as well: an id may read like the name that another one gets.
+            earlier, spelt = min(
+                first_line.setdefault(key.casefold(), (line, case_id)) for key in (case_id, artifact_name(case_id))
+            )
             if earlier != line:
                 same = "" if spelt == case_id else f", which differs from {spelt!r} only in upper and lower case"
                 expected = f"an id that line {earlier} does not use"

@@ -118,6 +118,25 @@ def test_imputed_rows_hold_mean_sd_and_every_draw(finished: tuple[Config, Any]) 
     assert "SYN-EVIL-4" not in cohort["rna"].obs_names
 
 
+def test_the_mean_is_of_what_draws_expect(tmp_path: Path) -> None:
+    config = make_cohort(tmp_path, (Plan("A", ("he",), tiles=2),))
+    draws = case_of(config, "A").parts["rna"].accepted
+    for draw in draws[:2]:
+        values = np.load(config.out / draw.folder / "values.npy")
+        np.save(config.out / draw.folder / "expected.npy", values + np.float32(0.5))
+    run(config)
+    row = read(config)["rna"]["SYN-A"]
+
+    def whole(name: str, draw: Any) -> np.ndarray:
+        return np.log1p(np.expm1(np.load(config.out / draw.folder / f"{name}.npy").astype(float)).mean(axis=0))
+
+    expected = [whole("expected", draw) for draw in draws[:2]] + [whole("values", draw) for draw in draws[2:]]
+    np.testing.assert_allclose(row.X[0], np.mean(expected, axis=0), rtol=1e-5)
+    drawn = [whole("values", draw) for draw in draws]
+    np.testing.assert_allclose(row.layers["draw_0"][0], drawn[0], rtol=1e-5)
+    np.testing.assert_allclose(row.layers["sd"][0], np.std(drawn, axis=0, ddof=1), rtol=1e-3)
+
+
 def test_text_is_probabilities_or_what_is_stated(finished: tuple[Config, Any]) -> None:
     _, cohort = finished
     table = cohort["text"]

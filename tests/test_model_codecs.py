@@ -79,13 +79,18 @@ def test_what_cannot_be_encoded() -> None:
     codec = tiny_codec()
     values = log_cp10k(counts_of(2, len(GENES)))
     values[1, 3] = np.nan
-    with pytest.raises(ValueError, match="found 1 values that are not finite"):
+    with pytest.raises(ValueError, match="found 1 values that are NaN or infinite"):
         codec.encode(values, GENES, "spot")
     values[1, 3] = np.inf
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         codec.bulk_as_spot(values, GENES)
     with pytest.raises(ValueError, match="found none of the model's 50 bulk genes"):
         codec.encode(np.ones((1, 2)), ["Xist", "Actb"], "bulk")
+    with pytest.raises(ValueError, match=rf"shape \(1, 2\); expected \(observations, {len(GENES)} genes\)"):
+        codec.encode(np.ones((1, 2)), GENES, "spot")
+    for read in (codec.condition, codec.decode):
+        with pytest.raises(ValueError, match=rf"shape \(3, {RNA_DIM + 1}\); expected \(observations, {RNA_DIM} comp"):
+            read(np.ones((3, RNA_DIM + 1)), "spot")
 
 
 def test_a_full_rank_panel_comes_back_exactly() -> None:

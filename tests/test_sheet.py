@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from mupd.config import Config
 from mupd.errors import InputFaults
-from mupd.ids import shard_of
+from mupd.ids import artifact_name, is_case_id, shard_of
 from mupd.sheet import cases_of_shard, filled_shards, read_sheet
 
 Make = Callable[..., Config]
@@ -59,14 +60,14 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path, make_config: 
         "A\tgone.svs\t\tthere.txt\t0.5\t",
         "A\t\t\t\t\t",
         "a\t\t\t\t\t",
-        "../B\t\t\t\t\t",
+        "B::1\t\t\t\t\t",
         "C\x07\t\t\t\t\t",
         "D\t\t\t\t0,5\t",
         "E\t\t\t\t40\t",
         "F\t\t",
         "G\t\tgone.csv\tgone.txt\t\t" + "x" * 65,
         "\tgone.svs\t\t\t\t",
-        "H.\t\t\t\t\t",
+        "H" * 257 + "\t\t\t\t\t",
     ]
     config = make_config(raw_sheet(tmp_path, "\n".join(lines)), tables={"rna": "gone.h5ad", "text": "reports.xlsx"})
     faults = faults_of(config)
@@ -104,7 +105,7 @@ def test_unknown_columns_say_how_to_name_free_ones(make_config: Make, write_shee
 
 
 def test_faults_of_columns_do_not_hide_those_of_rows(make_config: Make, write_sheet: Write) -> None:
-    rows = [{"case_id": "A/B", "smoker": "\x07"}, {"case_id": "C", "smoker": ""}, {"case_id": "C", "smoker": "no"}]
+    rows = [{"case_id": "A::B", "smoker": "\x07"}, {"case_id": "C", "smoker": ""}, {"case_id": "C", "smoker": "no"}]
     places = [fault.split(": found")[0] for fault in faults_of(make_config(write_sheet(rows)))]
     assert places == ["cases.tsv:1 [column 2]", "cases.tsv:2 [case_id]", "cases.tsv:4 [case_id]"]
     places = [fault.split(": found")[0] for fault in faults_of(make_config(write_sheet([{"id": "A", "he": "gone"}])))]
@@ -144,6 +145,31 @@ def test_files_may_be_left_unchecked(make_config: Make, write_sheet: Write) -> N
     config = make_config(write_sheet([{"case_id": "A", "he": "gone.svs"}]))
     assert read_sheet(config, check_files=False).cases[0].he is not None
     assert faults_of(config)
+
+
+@pytest.mark.parametrize(
+    "sheet_id",
+    ["A/B", "../../etc", "A\\B", "H.", "-x", "Ärztin 7", "名前", "x" * 100, "A B", "CON:", "=1+1", ".hidden"],
+)
+def test_an_id_that_is_no_name_gets_one_and_is_kept(make_config: Make, write_sheet: Write, sheet_id: str) -> None:
+    (case,) = read_sheet(make_config(write_sheet([{"case_id": sheet_id, "x_note": "y"}]))).cases
+    assert re.fullmatch(r"CASE-[0-9a-f]{16}", case.case_id)
+    assert case.case_id == artifact_name(sheet_id)
+    assert (case.sheet_id, case.row_id) == (sheet_id, sheet_id)
+
+
+def test_an_id_that_is_the_name_of_another_is_refused(make_config: Make, write_sheet: Write) -> None:
+    rows = [{"case_id": "A/B", "x_note": ""}, {"case_id": artifact_name("A/B"), "x_note": ""}]
+    for order in (rows, rows[::-1]):
+        assert "line 2" in faults_of(make_config(write_sheet(order)))[0]
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_every_name_is_one_and_names_follow_from_ids(sheet_id: str) -> None:
+    name = artifact_name(sheet_id)
+    assert is_case_id(name)
+    assert artifact_name(name) == name
+    assert (name == sheet_id) == is_case_id(sheet_id)
 
 
 def test_ten_thousand_rows_are_read_in_under_a_second(tmp_path: Path, make_config: Make) -> None:

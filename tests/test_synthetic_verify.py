@@ -10,18 +10,22 @@ import anndata as ad
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from synthetic_fixtures import SHARED, meta_of, need_shared, slide_pixels
-from test_synthetic_anndata import profile
+from test_synthetic_anndata import measured, profile
 from test_synthetic_text import report
 
-from mupd.errors import UnusableError
+from mupd.errors import InputFaults, UnusableError
 from mupd.files import sha256_path
 from mupd.synthetic.anndata_marks import ANNDATA_MARKS, OBS_NAMES, write_anndata
 from mupd.synthetic.dicom_marks import SERIES, SYNTHETIC_DATA, TELLING
 from mupd.synthetic.dicom_wsi import write_wsi
+from mupd.synthetic.picture_marks import is_picture
 from mupd.synthetic.recognise import FILE_NAME, content_marks, synthetic_marks
+from mupd.synthetic.signature import read_private_key, sign_file, write_key_pair
 from mupd.synthetic.text_marks import JSON_MARKS, TXT_MARKS, write_report
-from mupd.synthetic.verify import exit_code, paths_to_verify, render, verify_path
+from mupd.synthetic.verify import exit_code, paths_to_verify, verify_path
+from mupd.synthetic.verify_words import render
 
 HE, RNA = "artifacts/CASE-01/he/synthetic-draw0", "artifacts/CASE-01/rna.synthetic.h5ad"
 JSON, TXT = "artifacts/CASE-01/report.synthetic.json", "artifacts/CASE-01/report.synthetic.txt"
@@ -114,7 +118,6 @@ def test_a_slide_without_its_label_or_with_a_blank_one(out: Path) -> None:
     dataset = pydicom.dcmread(label)
     from io import BytesIO
 
-    from PIL import Image
     from pydicom.encaps import encapsulate
 
     stream = BytesIO()
@@ -155,6 +158,68 @@ def test_an_anndata_with_an_edited_value_is_noticed_without_a_manifest(out: Path
     assert (found.marks_missing, found.hash_state, found.exit_code) == ((), "altered", 4)
 
 
+def test_an_anndata_joined_with_measured_data(tmp_path: Path) -> None:
+    path = tmp_path / "joined.h5ad"
+    ad.concat([measured(), profile()]).write_h5ad(path)
+    found = verify_path(path)
+    assert found.marks_found == (f"{OBS_NAMES} (3 of 5)",)
+    assert (found.marks_missing, found.exit_code) == ((), 3)
+    assert found.notes == ("3 of 5 observations are synthetic",)
+
+
+def test_an_anndata_with_some_names_changed(out: Path) -> None:
+    adata = ad.read_h5ad(out / RNA)
+    adata.obs_names = ["PATIENT-1", *adata.obs_names[1:]]
+    adata.write_h5ad(out / RNA)
+    found = verify_path(out / RNA)
+    assert "obs: names and obs['synthetic'] disagree" in found.marks_missing
+    assert (found.content, found.exit_code) == ("altered", 4)
+
+
+@pytest.mark.parametrize("form", [2, 3])
+def test_a_zarr_store(tmp_path: Path, form: int) -> None:
+    store = tmp_path / "rna.synthetic.zarr"
+    with ad.settings.override(zarr_write_format=form):
+        profile().write_zarr(store)
+    assert paths_to_verify(tmp_path) == [store]
+    assert synthetic_marks(store) == [FILE_NAME, *ANNDATA_MARKS]
+    found = verify_path(store)
+    assert (found.kind, found.marks_missing, found.content, found.exit_code) == ("anndata", (), "intact", 3)
+    assert (found.model_id, found.case, found.draw, found.given_sha256) == (
+        "mupd-test",
+        "CASE-01",
+        (0, 2),
+        {"he": "c" * 64},
+    )
+    plain = profile()
+    plain.X[0, 0] += 1
+    with ad.settings.override(zarr_write_format=form):
+        plain.write_zarr(store)
+    assert verify_path(store).exit_code == 4
+
+
+def test_a_measured_zarr_store_and_one_that_is_damaged(tmp_path: Path) -> None:
+    measured().write_zarr(tmp_path / "x.zarr")
+    assert verify_path(tmp_path / "x.zarr").exit_code == 0
+    for name in ("zarr.json", ".zgroup", ".zmetadata"):
+        if (tmp_path / "x.zarr" / name).is_file():
+            (tmp_path / "x.zarr" / name).write_text("{")
+    found = verify_path(tmp_path / "x.zarr")
+    assert (found.kind, found.exit_code) == ("unreadable", 1)
+
+
+def test_a_cohort_file_with_synthetic_and_measured_rows(tmp_path: Path) -> None:
+    import mudata
+
+    tables = {"rna": ad.concat([measured(), profile()]), "he": measured()}
+    mudata.MuData(tables).write(tmp_path / "cohort.h5mu")
+    found = verify_path(tmp_path / "cohort.h5mu")
+    assert (found.kind, found.synthetic, found.marks_missing, found.exit_code) == ("mudata", True, (), 3)
+    assert found.notes == ("rna: 3 of 5 observations are synthetic",)
+    mudata.MuData({"he": measured()}).write(tmp_path / "plain.h5mu")
+    assert verify_path(tmp_path / "plain.h5mu").exit_code == 0
+
+
 @pytest.mark.parametrize("name", [JSON, TXT])
 @pytest.mark.parametrize("with_manifest", [True, False])
 def test_an_edited_report(out: Path, name: str, with_manifest: bool) -> None:
@@ -176,6 +241,60 @@ def test_a_report_without_its_banner(out: Path) -> None:
     del values["SYNTHETIC"]
     (out / JSON).write_text(json.dumps(values))
     assert verify_path(out / JSON).marks_missing == (JSON_MARKS[0],)
+
+
+@pytest.mark.parametrize("kept", ["was not measured", "Model SHA-256", "draws agree"])
+def test_a_report_of_which_one_line_is_left(out: Path, tmp_path: Path, kept: str) -> None:
+    lines = [line.replace("SYNTHETIC - NOT FOR DIAGNOSIS. ", "") for line in (out / TXT).read_text().splitlines()]
+    (tmp_path / "report.txt").write_text("\n".join(line for line in lines if kept in line))
+    assert len(synthetic_marks(tmp_path / "report.txt")) == 1
+    found = verify_path(tmp_path / "report.txt")
+    assert (found.synthetic, found.exit_code) == (True, 4)
+
+
+def test_a_json_report_without_its_marks(out: Path, tmp_path: Path) -> None:
+    values = json.loads((out / JSON).read_text())
+    for name in ("SYNTHETIC", "synthetic", "id"):
+        del values[name]
+    (tmp_path / "report.json").write_text(json.dumps(values))
+    found = verify_path(tmp_path / "report.json")
+    assert (found.marks_found, found.content, found.exit_code) == (("block mupd names the model",), "altered", 4)
+    assert found.case == "CASE-01"
+
+
+def test_artifacts_state_their_sources(out: Path) -> None:
+    assert verify_path(out / RNA).given_sha256 == {"he": "c" * 64}
+    assert verify_path(out / HE).given_sha256 == {"rna": "a" * 64, "text": "b" * 64}
+    assert verify_path(out / JSON).model_sha256 == "d" * 64
+
+
+def test_further_artifacts_of_a_manifest(out: Path) -> None:
+    (out / "exported" / "shard-0000.json").unlink()
+    further = f"case_id\tartifact\tsha256\tfurther_artifacts\tfurther_sha256\nCASE-01\t\t\t{TXT}\t"
+    (out / "manifest.tsv").write_text(f"{further}{sha256_path(out / TXT)}\n")
+    assert verify_path(out / TXT).hash_state == "intact"
+    (out / TXT).write_text((out / TXT).read_text() + "\n")
+    assert verify_path(out / TXT).hash_state == "altered"
+
+
+def test_the_signature_of_the_manifest(out: Path, tmp_path: Path) -> None:
+    manifest, key, other = out / "manifest.tsv", tmp_path / "key.pem", tmp_path / "other.pem"
+    write_key_pair(key)
+    write_key_pair(other)
+    assert verify_path(out / JSON).signature == "unsigned"
+    sign_file(manifest, read_private_key(key))
+    public = tmp_path / "key.pem.pub"
+    for path in (out / JSON, manifest):
+        found = verify_path(path, public_key=public)
+        assert (found.signature, found.exit_code) == ("valid", 3 if path.suffix == ".json" else 0)
+    assert verify_path(out / JSON).signature == "unknown key"
+    assert verify_path(out / JSON, public_key=tmp_path / "other.pem.pub").exit_code == 3
+    manifest.write_text(manifest.read_text().replace("CASE-02", "CASE-03"))
+    for path in (out / JSON, manifest):
+        found = verify_path(path, public_key=public)
+        assert (found.signature, found.exit_code) == ("invalid", 4)
+    with pytest.raises(InputFaults, match="public key"):
+        verify_path(out / JSON, public_key=manifest)
 
 
 def test_unreadable_paths(out: Path, tmp_path: Path) -> None:
@@ -206,6 +325,19 @@ def test_a_folder_is_looked_through(pristine: Path) -> None:
     found = {path.relative_to(pristine).as_posix() for path in paths_to_verify(pristine / "artifacts")}
     assert found == {HE, RNA, JSON, TXT}
     assert paths_to_verify(pristine / RNA) == [pristine / RNA]
+
+
+def test_a_folder_of_slides_and_other_files(pristine: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(pristine / HE, mixed)
+    Image.fromarray(slide_pixels(64, 64)).save(mixed / "photo.png")
+    assert paths_to_verify(mixed) == [mixed, mixed / "photo.png"]
+    other = pydicom.dcmread(mixed / "synthetic-level0.dcm")
+    other.SeriesInstanceUID = "2.25.7"
+    other.save_as(mixed / "other.dcm")
+    assert len(paths_to_verify(mixed)) == len(list(mixed.iterdir()))
+    (tmp_path / "empty").mkdir()
+    assert paths_to_verify(tmp_path / "empty") == [tmp_path / "empty"]
 
 
 def test_each_kind_is_recognised_under_another_name(pristine: Path, tmp_path: Path) -> None:
@@ -266,25 +398,42 @@ def test_what_claims_to_be_dicom_hdf5_or_gzip_and_is_not(tmp_path: Path) -> None
             synthetic_marks(tmp_path / name)
 
 
-def test_real_inputs_carry_no_marks() -> None:
-    need_shared()
-    files = [path for path in sorted(SHARED.rglob("*")) if path.is_file()]
+def real_files(most: int, picture_bytes: int) -> list[Path]:
+    """Up to `most` files of each kind in each folder of the shared data, pictures up to a size."""
     by_kind: dict[tuple[Path, str], list[Path]] = {}
-    for path in files:
-        by_kind.setdefault((path.parent, "".join(path.suffixes[-2:])), []).append(path)
-    looked = 0
-    for group in by_kind.values():
-        for path in group[:12]:
-            assert synthetic_marks(path) == [], path
-            looked += 1
-    assert looked > 30
+    for path in sorted(path for path in need_shared().rglob("*") if path.is_file()):
+        if not is_picture(path) or path.stat().st_size <= picture_bytes:
+            by_kind.setdefault((path.parent, path.suffix), []).append(path)
+    return [path for group in by_kind.values() for path in group[:most]]
+
+
+def test_real_inputs_carry_no_marks() -> None:
+    files = real_files(2, 200_000)
+    assert len(files) > 60
+    assert {path: marks for path in files if (marks := synthetic_marks(path))} == {}
     assert synthetic_marks(SHARED / "dicom") == []
 
 
+@pytest.mark.slow
+def test_all_real_inputs_verify_as_measured() -> None:
+    alarms = {path: found for path in real_files(400, 20_000_000) if (found := verify_path(path)).exit_code}
+    assert alarms == {}
+
+
 def test_real_inputs_verify_as_measured() -> None:
-    for parts in (("dicom", "sm_image.dcm"), ("slides", "CMU-1-Small-Region.svs"), ("her2st", "counts", "A1.tsv.gz")):
-        found = verify_path(need_shared(*parts))
-        assert (found.synthetic, found.exit_code, found.marks_missing) == (False, 0, ())
+    for parts in (
+        ("dicom", "sm_image.dcm"),
+        ("dicom", "sm_image_jpegls.dcm"),
+        ("slides", "CMU-1-Small-Region.svs"),
+        ("slides", "kidney-48-5.tif"),
+        ("formats", "fluorescence", "small_vectra.qptiff"),
+        ("her2st", "counts", "A1.tsv.gz"),
+        ("formats", "scanpy_10x", "10x_data", "3.0.0"),
+    ):
+        path = need_shared(*parts)
+        for file in paths_to_verify(path):
+            found = verify_path(file)
+            assert (found.synthetic, found.exit_code, found.marks_missing) == (False, 0, ()), file
 
 
 def test_marks_are_found_in_large_arrays_without_loading_them(tmp_path: Path) -> None:

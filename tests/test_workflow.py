@@ -127,9 +127,21 @@ def test_every_pattern_is_completed(finished: Path) -> None:
         "text->he",
         "text->rna",
     }
-    for name in ("report.html", "cohort/cohort.h5mu", "config.json"):
+    for name in ("report.html", "cohort/cohort.h5mu", "config.json", "data_card.md", "provenance/Snakefile"):
         assert (finished / "results" / name).stat().st_size > 0
     assert list((finished / "results" / "logs").rglob("*.log"))
+
+
+def test_the_crate_names_the_engine_and_when_each_job_ran(finished: Path) -> None:
+    crate = json.loads((finished / "results" / "ro-crate-metadata.json").read_text(encoding="utf-8"))
+    graph = {entity["@id"]: entity for entity in crate["@graph"]}
+    assert graph["#engine"]["name"] == "Snakemake"
+    actions = [entity for entity in graph.values() if entity["@type"] == "CreateAction"]
+    assert len(actions) == 4 * SHARDS + 2
+    for action in actions:
+        assert "2020" < action["startTime"] <= action["endTime"], action
+    # Neither the inputs nor the folder of the run are named.
+    assert str(finished) not in json.dumps(crate)
 
 
 def test_a_second_run_does_nothing(cohort: Path, finished: Path) -> None:

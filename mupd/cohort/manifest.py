@@ -26,6 +26,7 @@ COLUMNS = (
     "model_id",
     "further_artifacts",
     "further_sha256",
+    "sheet_id",
 )
 
 _MAIN_KINDS = ("dicom-wsi", "anndata", "report")
@@ -76,6 +77,7 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
                 ";".join(sorted({item.model_id for item in artifacts})),
                 ";".join(item.path for item in further),
                 ";".join(item.sha256 for item in further),
+                case.inventory.sheet_id,
             )
             rows.append(dict(zip(COLUMNS, (defuse(value) for value in values), strict=True)))
     return rows

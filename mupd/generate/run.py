@@ -13,7 +13,7 @@ from mupd.generate.conditions import CaseConditions
 from mupd.generate.draws import make_draw
 from mupd.ids import shard_name
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Task, read_inventory, tasks_of
-from mupd.modalities.reasons import reason_of
+from mupd.modalities.reasons import reason_of, without_path
 from mupd.model.pipeline import MuPDPipeline
 from mupd.progress import track
 from mupd.store import TaskResult, write_index
@@ -49,10 +49,11 @@ _NO_FAULT_OF_THE_CASE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, 
 
 def reason_for(error: Exception, case: CaseInventory, config: Config) -> str:
     """Why a task failed, fit to publish: without paths of inputs or of the output folder."""
-    words = "" if isinstance(error, MupdError) else f"{type(error).__name__}: "
-    for path in (*(Path(e.source.partition("::")[0]) for e in case.entries.values() if e.source), config.out):
-        error = ValueError(reason_of(error, path))
-    return words + str(error)
+    kind = "" if isinstance(error, MupdError) else f"{type(error).__name__}: "
+    words = reason_of(error, config.out)
+    for entry in case.entries.values():
+        words = without_path(words, Path(entry.source.partition("::")[0])) if entry.source else words
+    return kind + words
 
 
 def run_task(task: Task, conditions: CaseConditions, config: Config) -> TaskResult:

@@ -103,7 +103,7 @@ def _examine_rna(source: Source, case: SheetCase, config: Config, genes: tuple[s
 
     values = config.intake.rna_values
     if source.is_table:
-        profile = read_rna_row(source.path, case.case_id, values)
+        profile = read_rna_row(source.path, case.row_id, values)
     else:
         profile = read_rna(source.path, values, genes)
     mapped, mapping = to_model_genes(profile, genes)
@@ -117,7 +117,7 @@ def _examine_rna(source: Source, case: SheetCase, config: Config, genes: tuple[s
 def _examine_text(source: Source, case: SheetCase, config: Config, _genes: tuple[str, ...]) -> Examined:
     from mupd.modalities.text import check_text, read_text, read_text_row
 
-    text = read_text_row(source.path, case.case_id) if source.is_table else read_text(source.path)
+    text = read_text_row(source.path, case.row_id) if source.is_table else read_text(source.path)
     facts = check_text(text, config.intake)
     digest = hashlib.sha256(text.encode()).hexdigest() if source.is_table else sha256_path(source.path)
     return digest, facts
@@ -152,9 +152,9 @@ def examine(case: SheetCase, modality: Modality, config: Config, genes: tuple[st
     table: str | None = None if modality == "he" else getattr(config.tables, modality)
     if own is None and table is None:
         return Entry(case.case_id, modality, "missing", NOT_IN_SHEET)
-    source = Source(own, case.case_id) if own is not None else Source(Path(str(table)), case.case_id, is_table=True)
+    source = Source(own, case.row_id) if own is not None else Source(Path(str(table)), case.row_id, is_table=True)
     try:
-        if source.is_table and not _has_row(modality, source.path, case.case_id):
+        if source.is_table and not _has_row(modality, source.path, case.row_id):
             return Entry(case.case_id, modality, "missing", NOT_IN_TABLE)
         let_in = refuse_synthetic(source, config)
         digest, facts = _EXAMINE[modality](source, case, config, genes)
@@ -180,4 +180,4 @@ def inventory_of(case: SheetCase, config: Config, genes: tuple[str, ...]) -> Cas
     """All three entries of a case, and what the sheet says beside them."""
     entries: dict[Modality, Entry] = {modality: examine(case, modality, config, genes) for modality in MODALITIES}
     _with_slide_scale(entries, case)
-    return CaseInventory(case.case_id, entries, case.organ, case.diagnosis, case.extra)
+    return CaseInventory(case.case_id, entries, case.organ, case.diagnosis, case.extra, case.sheet_id)

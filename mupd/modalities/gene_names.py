@@ -41,11 +41,14 @@ def gene_score(names: Sequence[str], known: Collection[str] | None) -> tuple[flo
 
 
 def naming_hint(genes: Sequence[str]) -> str:
-    """What kind of names these are, where they are not human symbols: words for a message."""
+    """What kind of names these are, where they are not human symbols: words for a message.
+
+    The names themselves are not quoted: of a table laid out otherwise than thought they may be patients'.
+    """
     if share_of(_OTHER_SPECIES, genes) > 0.5:
         return "; they are Ensembl ids of another species, and the model knows human genes"
     if share_of(ENSEMBL, genes) > 0.5:
         return "; they look like Ensembl ids, of genes that the model does not know"
     if share_of(_MOUSE, genes) > 0.5:
         return "; they look like mouse symbols, and the model knows human genes"
-    return f" (they are like {', '.join(genes[:3])})" if genes else ""
+    return f"; {share_of(_SYMBOL, genes):.0%} of them have the form of gene symbols" if genes else ""

@@ -33,8 +33,9 @@ _MOST_EMPTY_SPOTS = 0.5
 def _refuse_numbers(profile: RnaProfile) -> None:
     matrix = profile.matrix
     if bad := int(np.count_nonzero(~np.isfinite(matrix))):
-        column = profile.genes[int(np.argmax(~np.isfinite(matrix).all(0)))]
-        raise UnusableError(f"{bad} values are empty, NaN or infinite (first in gene {column!r}): expected numbers")
+        first = int(np.argmax(~np.isfinite(matrix).all(0))) + 1
+        place = f"first in gene {first} of {len(profile.genes)}"
+        raise UnusableError(f"{bad} values are empty, NaN or infinite ({place}): expected numbers")
     low, high = float(matrix.min()), float(matrix.max())
     if profile.values != "log2tpm" and low < 0:
         raise UnusableError(

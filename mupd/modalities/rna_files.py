@@ -203,14 +203,14 @@ def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[lis
     words = [column for column in body.columns if body[column].dtype.kind not in "iufb"]
     for column in words:
         if known and str(column) in known:
-            text = next(str(cell) for cell in body[column] if not _is_number(str(cell)))
-            raise UnusableError(f"column {column!r} holds {text[:40]!r}: expected a number")
+            row = next(row for row, cell in enumerate(body[column], start=1) if not _is_number(str(cell)))
+            raise UnusableError(f"column {column!r} holds a word in row {row}: expected a number")
     if len(words) == len(body.columns):
         raise UnusableError("no column of numbers")
     symbols = [column for column in words if str(column).lower() in _SYMBOL_COLUMNS]
     if symbols:
         names = body[symbols[0]].fillna("").astype(str)
-    evidence = f"columns without numbers left out: {', '.join(map(str, words[:5]))}" if words else ""
+    evidence = f"{len(words)} columns without numbers left out" if words else ""
     return list(given), list(names), body.drop(columns=words), evidence
 
 
@@ -234,7 +234,7 @@ def _read_text(path: Path, values: str, known: Collection[str] | None, keep_give
         stored = np.ascontiguousarray(stored.T)
         measures = [name for name in columns if _MEASURE.search(name)]
         if len(columns) > 1 and len(measures) > len(columns) / 2:
-            raise UnusableError(f"several value columns ({', '.join(columns[:5])}): keep the one to be used")
+            raise UnusableError(f"several value columns ({len(measures)}): keep the one to be used")
         kept = [index for index, name in enumerate(names) if name and not _BOOKKEEPING.match(name)]
         names, stored = [names[index] for index in kept], stored[:, kept]
         given_names = [given_names[index] for index in kept]
@@ -275,4 +275,4 @@ def read_rna(
             return _read_text(path, values, None if genes is None else frozenset(genes), keep_given)
     except READ_ERRORS as error:
         raise UnusableError(f"does not read as an expression table: {reason_of(error, path)}") from error
-    raise UnusableError(f"suffix {path.suffix!r}: expected .h5ad, .csv, .tsv or .txt (.gz)")
+    raise UnusableError("another suffix: expected .h5ad, .csv, .tsv or .txt (.gz)")

@@ -68,9 +68,9 @@ def _read_text_table(path: Path, exact: bool) -> _Table:
             names += list(piece.iloc[:, 0])
             piece = piece.iloc[:, 1:]
             genes = [str(column) for column in piece.columns]
-            words = [str(column) for column in piece.columns if piece[column].dtype.kind not in "iufb"]
+            words = [n for n, kind in enumerate(piece.dtypes, start=2) if kind.kind not in "iufb"]
             if words:
-                raise UnusableError(f"column {words[0]!r} of the table holds words: expected numbers, a column a gene")
+                raise UnusableError(f"column {words[0]} of the table holds words: expected numbers, a column a gene")
             parts.append(as_read(piece) if exact else piece.to_numpy(np.float32))
     if not parts:
         raise UnusableError("a table without rows")
@@ -97,7 +97,7 @@ def _table(path: Path, _modified_ns: int, _size: int, exact: bool) -> _Table:
             return _read_text_table(path, exact)
     except READ_ERRORS as error:
         raise UnusableError(f"the RNA table does not read: {reason_of(error, path)}") from error
-    raise UnusableError(f"suffix {path.suffix!r} of the RNA table: expected .h5ad, .csv or .tsv (.gz)")
+    raise UnusableError("another suffix of the RNA table: expected .h5ad, .csv or .tsv (.gz)")
 
 
 def _open(path: Path, exact: bool = False) -> _Table:

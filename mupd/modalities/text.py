@@ -44,7 +44,7 @@ def read_text(path: Path) -> str:
         For another suffix, a file that cannot be read, NUL bytes, or what is not UTF-8.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise UnusableError(f"suffix {path.suffix!r}: expected a UTF-8 text file, {' or '.join(SUFFIXES)}")
+        raise UnusableError(f"another suffix: expected a UTF-8 text file, {' or '.join(SUFFIXES)}")
     try:
         return _decoded(path.read_bytes())
     except OSError as error:

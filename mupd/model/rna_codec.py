@@ -72,6 +72,11 @@ def panel_values(log_cp10k: NDArray[np.floating], genes: Sequence[str], panel: S
     return values
 
 
+def _check_width(values: NDArray[np.floating], width: int, of: str) -> None:
+    if np.ndim(values) != 2 or values.shape[1] != width:
+        raise ValueError(f"rna: found values of shape {np.shape(values)}; expected (observations, {width} {of})")
+
+
 class RnaCodec:
     """Encodes profiles of both kinds to `dim` whitened components and decodes them."""
 
@@ -94,11 +99,13 @@ class RnaCodec:
         Raises
         ------
         ValueError
-            If a value is not finite, or no gene is in the panel.
+            If the values are not of shape (observations, genes), one is not finite, or no gene is in
+            the panel.
         """
         panel = self.panels[kind]
-        if not np.isfinite(log_cp10k).all():
-            raise ValueError(f"rna: found {int((~np.isfinite(log_cp10k)).sum())} values that are not finite")
+        _check_width(log_cp10k, len(genes), "genes")
+        if bad := int((~np.isfinite(log_cp10k)).sum()):
+            raise ValueError(f"rna: found {bad} values that are NaN or infinite; expected numbers")
         values = panel_values(log_cp10k, genes, panel.genes)
         if np.isnan(values).all():
             raise ValueError(f"rna: found none of the model's {len(panel.genes)} {kind} genes; expected some")
@@ -129,23 +136,28 @@ class RnaCodec:
         The scores keep their relative variances (whitened ones would give count noise the weight
         of the leading programmes); the last column is 1 for bulk, 0 for spots.
         """
+        _check_width(components, self.dim, "components")
         scale = self.panels[kind].scale
         scores = components * scale / np.median(scale)
         return np.pad(scores, ((0, 0), (0, 1)), constant_values=float(kind == "bulk")).astype(np.float32)
 
     def decode(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
         """Expected panel values (observations, g), log1p counts per 10,000 of the panel, not negative."""
-        return self._values((components * self.panels[kind].scale) @ self.panels[kind].components, kind)
+        return self._values(self._standardised(components, kind), kind)
 
     def measure(self, components: NDArray[np.floating], kind: Kind, rng: np.random.Generator) -> NDArray[np.float32]:
         """Panel values as a measurement would give them: :meth:`decode` with the noise that components leave out.
 
         The noise is normal, independent between genes, and of the size seen in training.
         """
-        panel = self.panels[kind]
-        standardised = (components * panel.scale) @ panel.components
+        standardised = self._standardised(components, kind)
         noise = rng.standard_normal(standardised.shape, np.float32)
-        return self._values(standardised + noise * panel.residual, kind)
+        return self._values(standardised + noise * self.panels[kind].residual, kind)
+
+    def _standardised(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.floating]:
+        _check_width(components, self.dim, "components")
+        panel = self.panels[kind]
+        return (components * panel.scale) @ panel.components
 
     def _values(self, standardised: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
         panel = self.panels[kind]

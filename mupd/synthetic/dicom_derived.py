@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ from mupd.synthetic.statement import BANNER, PREFIX, WORD
 if TYPE_CHECKING:
     from highdicom import ContributingEquipment
     from pydicom.dataset import Dataset
+
+# It tells at INFO of every module that it copies.
+logging.getLogger("highdicom").setLevel(logging.WARNING)
 
 REPORT_CLASS = "1.2.840.10008.5.1.4.1.1.88.33"
 """SOP Class UID of Comprehensive SR Storage (PS3.4 B.5)."""

@@ -40,6 +40,7 @@ _ST_LENGTH = 1024
 _TAGS = (
     "ImageType",
     "SOPClassUID",
+    "SeriesInstanceUID",
     "SyntheticData",
     "SeriesDescription",
     "DerivationDescription",

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mupd.synthetic.dicom_image import SlidePixels
+
 LEAST_BLOCK_PX = 8
 """Side of a block: at 0.78 um/px about the size of a nucleus."""
 
@@ -31,27 +33,17 @@ def block_px(width: int, height: int) -> int:
     return side
 
 
-def _chunk(draw: NDArray[np.uint8], y: int, x: int) -> NDArray[np.uint8]:
-    """The chunk of a draw whose upper left pixel is (x, y).
-
-    A memory-mapped draw is mapped anew for it: pages once touched through one long mapping would count as this
-    process's memory for good.
-    """
-    if isinstance(draw, np.memmap) and draw.flags.c_contiguous and draw.filename is not None:
-        draw = np.memmap(draw.filename, np.uint8, "r", offset=draw.offset, shape=draw.shape)
-    return draw[y : y + _CHUNK_PX, x : x + _CHUNK_PX]
-
-
 def _block_sums(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
     rows = np.add.reduceat(values, np.arange(0, values.shape[0], side), axis=0)
     return np.add.reduceat(rows, np.arange(0, values.shape[1], side), axis=1)
 
 
-def _chunk_spread(draws: Sequence[NDArray[np.uint8]], y: int, x: int, side: int) -> NDArray[np.float64]:
-    """Spread of the chunk whose upper left pixel is (x, y)."""
+def _chunk_spread(draws: Sequence[SlidePixels], y: int, x: int, side: int) -> NDArray[np.float64]:
+    """Spread of the chunk in column `x` and row `y` of chunks."""
     total, squares = 0.0, 0.0
+    height, width = draws[0].height - y * _CHUNK_PX, draws[0].width - x * _CHUNK_PX
     for draw in draws:
-        density = _DENSITY[_chunk(draw, y, x)].mean(axis=2)
+        density = _DENSITY[draw.tile(x, y, _CHUNK_PX)[:height, :width]].mean(axis=2)
         total, squares = total + density, squares + density**2
     variance = np.maximum(squares - total**2 / len(draws), 0) / (len(draws) - 1)
     return np.sqrt(_block_sums(variance, side) / _block_sums(np.ones_like(variance), side))
@@ -85,9 +77,10 @@ def draw_spread(draws: Sequence[NDArray[np.uint8]], side: int) -> NDArray[np.flo
     if kinds != {((height, width, 3), "uint8")}:
         raise ValueError(f"draws: found {sorted(kinds)}; expected one (height, width, 3) uint8")
     spread = np.empty((-(-height // side), -(-width // side)), np.float32)
-    for y in range(0, height, _CHUNK_PX):
-        for x in range(0, width, _CHUNK_PX):
-            part = _chunk_spread(draws, y, x, side)
-            top, left = y // side, x // side
+    slides = [SlidePixels(draw) for draw in draws]
+    for y in range(-(-height // _CHUNK_PX)):
+        for x in range(-(-width // _CHUNK_PX)):
+            part = _chunk_spread(slides, y, x, side)
+            top, left = y * _CHUNK_PX // side, x * _CHUNK_PX // side
             spread[top : top + part.shape[0], left : left + part.shape[1]] = part
     return spread

@@ -23,7 +23,8 @@ def known_hashes(manifest: Path) -> dict[Path, str]:
     """{artifact: sha256} of a run.
 
     Read from the manifest (columns ``artifact`` and ``sha256``, ``further_artifacts`` and ``further_sha256``;
-    several of a row are separated by ``;``) and from the ``exported/*.json`` beside it.
+    several of a row are separated by ``;``). A manifest of an earlier version has no column of further
+    artifacts: then the ``exported/*.json`` beside it are read too, which list them.
 
     Raises
     ------
@@ -32,21 +33,31 @@ def known_hashes(manifest: Path) -> dict[Path, str]:
     """
     root = manifest.resolve().parent
     known: dict[Path, str] = {}
-    for index in sorted((root / "exported").glob("*.json")):
-        for artifact in json.loads(index.read_text(encoding="utf-8"))["artifacts"]:
-            known[(root / artifact["path"]).resolve()] = artifact["sha256"]
     with manifest.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream, delimiter="\t")
-        missing = {"artifact", "sha256"} - set(rows.fieldnames or ())
+        columns = set(rows.fieldnames or ())
+        missing = {"artifact", "sha256"} - columns
         if missing:
             raise UnusableError(f"{manifest.name}: found no column {sorted(missing)}; expected artifact and sha256")
+        if "further_artifacts" not in columns:
+            known |= _exported_hashes(root)
         for row in rows:
-            for paths_of, digests_of in (("artifact", "sha256"), ("further_artifacts", "further_sha256")):
-                paths = [part.strip() for part in (row.get(paths_of) or "").split(";") if part.strip()]
-                digests = [part.strip() for part in (row.get(digests_of) or "").split(";") if part.strip()]
+            for names, values in (("artifact", "sha256"), ("further_artifacts", "further_sha256")):
+                paths, digests = (
+                    [part.strip() for part in (row.get(column) or "").split(";") if part.strip()]
+                    for column in (names, values)
+                )
                 if len(paths) == len(digests):
                     known |= {(root / path).resolve(): digest for path, digest in zip(paths, digests, strict=True)}
     return known
+
+
+def _exported_hashes(root: Path) -> dict[Path, str]:
+    return {
+        (root / artifact["path"]).resolve(): artifact["sha256"]
+        for index in sorted((root / "exported").glob("*.json"))
+        for artifact in json.loads(index.read_text(encoding="utf-8"))["artifacts"]
+    }
 
 
 def artifact_of(path: Path, known: dict[Path, str]) -> Path | None:

@@ -38,14 +38,20 @@ def halve(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    rows = np.add(pixels[0::2], pixels[1::2], dtype=np.uint16).reshape(pixels.shape[0] // 2, -1)
-    halved = np.empty((rows.shape[0], pixels.shape[1] // 2, 3), np.uint8)
+    halved = np.empty((-(-height // 2), -(-width // 2), 3), np.uint8)
+    _halve_into(halved, pixels)
+    return halved
+
+
+def _halve_into(target: Pixels, pixels: Pixels) -> None:
+    """Fill `target`, (height, width, 3), with the means of the blocks of `pixels`, at least twice as large."""
+    height, width = target.shape[:2]
+    rows = np.add(pixels[0 : 2 * height : 2], pixels[1 : 2 * height : 2], dtype=np.uint16).reshape(height, -1)
     for channel in range(3):  # plane by plane: an inner loop over three values would be three times slower
-        sums = rows[:, channel::6] + rows[:, channel + 3 :: 6]
+        sums = rows[:, channel : 6 * width : 6] + rows[:, channel + 3 : 6 * width : 6]
         sums += 2
         sums >>= 2
-        halved[..., channel] = sums
-    return halved
+        target[..., channel] = sums
 
 
 class Tile(NamedTuple):
@@ -74,46 +80,46 @@ class Pyramid:
     samples: dict[tuple[int, int], Tile] = field(default_factory=dict)
 
 
-class _Done(NamedTuple):
-    tile: Tile
-    half: Pixels | None
-
-
 @dataclass
+class _Row:
+    """One row of tiles of a level that is put together from the level below."""
+
+    pixels: Pixels
+    missing: int
+    """Tiles of the level below whose halves are not in it yet."""
+
+
 class _Level:
-    """One level: its geometry, and the row of tiles that is being put together from the level below."""
+    """One level: its geometry, and the rows that are being put together."""
 
-    width: int
-    height: int
-    tile_px: int
-    row: Pixels | None = None
-    filled: int = 0
-
-    @property
-    def columns(self) -> int:
-        return -(-self.width // self.tile_px)
-
-    @property
-    def rows(self) -> int:
-        return -(-self.height // self.tile_px)
+    def __init__(self, width: int, height: int, tile_px: int) -> None:
+        self.width, self.height, self.tile_px = width, height, tile_px
+        self.columns, self.rows = -(-width // tile_px), -(-height // tile_px)
+        self.unfinished: dict[int, _Row] = {}
 
     def tile(self, row: Pixels, x: int) -> Pixels:
         """Tile of a row of tiles, filled up to a full one."""
         return pad_tile(row[:, x * self.tile_px : (x + 1) * self.tile_px], self.tile_px, self.tile_px)
 
-    def take(self, half: Pixels, x: int, y: int, below: _Level) -> Pixels | None:
-        """Put in the half of tile (x, y) of the level below; the row of tiles if it is complete now."""
-        if self.row is None:
-            top = (y // 2) * self.tile_px
-            self.row = np.empty((min(self.tile_px, self.height - top), self.width, 3), np.uint8)
+    def room(self, x: int, y: int, below: _Level) -> Pixels:
+        """Where the half of tile (x, y) of the level below goes."""
+        if y // 2 not in self.unfinished:
+            tall = min(self.tile_px, self.height - y // 2 * self.tile_px)
+            tiles = below.columns * min(2, below.rows - y // 2 * 2)
+            self.unfinished[y // 2] = _Row(np.empty((tall, self.width, 3), np.uint8), tiles)
         side = self.tile_px // 2
-        part = self.row[(y % 2) * side : (y % 2 + 1) * side, x * side : (x + 1) * side]
-        part[...] = half[: part.shape[0], : part.shape[1]]
-        self.filled += 1
-        if self.filled < below.columns * min(2, below.rows - y // 2 * 2):
-            return None
-        row, self.row, self.filled = self.row, None, 0
-        return row
+        whole = self.unfinished[y // 2].pixels
+        return whole[y % 2 * side : (y % 2 + 1) * side, x * side : (x + 1) * side]
+
+    def count(self, y: int) -> Pixels | None:
+        """One more tile in row `y` of the level below is halved; the row of tiles if that was the last."""
+        row = self.unfinished[y // 2]
+        row.missing -= 1
+        return self.unfinished.pop(y // 2).pixels if row.missing == 0 else None
+
+
+_BATCH = 4
+"""Tiles that a thread takes at once: handing over each alone costs a tenth of encoding it."""
 
 
 def stream_pyramid(
@@ -152,40 +158,52 @@ def stream_pyramid(
     small_level = next((k for k, size in enumerate(sizes) if max(size) <= small_px), len(sizes) - 1)
     width, height = sizes[small_level]
     result = Pyramid(np.empty((height, width, 3), np.uint8), small_level)
-    waiting: deque[tuple[int, int, int, Future[_Done]]] = deque()
+    waiting: deque[tuple[int, int, int, Future[list[Tile]]]] = deque()
 
-    def work(level: int, x: int, y: int, row: Pixels | None) -> _Done:
-        tile = pixels.tile(x, y, tile_px) if row is None else levels[level].tile(row, x)
-        return _Done(Tile(encode(tile), tile), halve(tile) if level + 1 < len(levels) else None)
+    def work(level: int, first: int, y: int, row: Pixels | None, rooms: Sequence[Pixels]) -> list[Tile]:
+        tiles = []
+        for offset, room in enumerate(rooms):
+            x = first + offset
+            tile = pixels.tile(x, y, tile_px) if row is None else levels[level].tile(row, x)
+            tiles.append(Tile(encode(tile), tile))
+            if room.size:
+                _halve_into(room, tile)
+        return tiles
 
     def finish() -> None:
-        """Take the oldest tile: write it, and start the row above it if that is complete now."""
-        level, x, y, future = waiting.popleft()
-        (tile, half), at = future.result(), levels[level]
-        sinks[level](tile.encoded)
-        frame, frames = y * at.columns + x, at.rows * at.columns
-        if frame in (0, frames // 2, frames - 1):
-            result.samples[level, frame] = tile
-        if level == small_level:
-            part = result.small[y * tile_px : (y + 1) * tile_px, x * tile_px : (x + 1) * tile_px]
-            part[...] = tile.pixels[: part.shape[0], : part.shape[1]]
-        if half is not None:
-            row = levels[level + 1].take(half, x, y, at)
+        """Take the oldest tiles: write them, and start the row above if it is complete now."""
+        level, first, y, future = waiting.popleft()
+        at = levels[level]
+        frames = at.rows * at.columns
+        for x, tile in enumerate(future.result(), first):
+            sinks[level](tile.encoded)
+            frame = y * at.columns + x
+            if frame in (0, frames // 2, frames - 1):
+                result.samples[level, frame] = tile
+            if level == small_level:
+                part = result.small[y * tile_px : (y + 1) * tile_px, x * tile_px : (x + 1) * tile_px]
+                part[...] = tile.pixels[: part.shape[0], : part.shape[1]]
+            row = levels[level + 1].count(y) if level + 1 < len(levels) else None
             if row is not None:
-                for column in range(levels[level + 1].columns):
-                    start(level + 1, column, y // 2, row)
+                start_row(level + 1, y // 2, row)
 
+    nothing: Pixels = np.empty((0, 0, 3), np.uint8)
     with ThreadPoolExecutor(workers, "tiles") as pool:
 
-        def start(level: int, x: int, y: int, row: Pixels | None = None) -> None:
-            waiting.append((level, x, y, pool.submit(work, level, x, y, row)))
+        def start_row(level: int, y: int, row: Pixels | None = None) -> None:
+            at = levels[level]
+            step = _BATCH if at.columns >= _BATCH * workers else 1
+            for first in range(0, at.columns, step):
+                columns = range(first, min(first + step, at.columns))
+                above = levels[level + 1] if level + 1 < len(levels) else None
+                rooms = [above.room(x, y, at) if above else nothing for x in columns]
+                waiting.append((level, first, y, pool.submit(work, level, first, y, row, rooms)))
+                while level == 0 and len(waiting) > 4 * workers:
+                    finish()
 
         try:
             for y in range(levels[0].rows):
-                for x in range(levels[0].columns):
-                    start(0, x, y)
-                    while len(waiting) > 4 * workers:
-                        finish()
+                start_row(0, y)
             while waiting:
                 finish()
         finally:

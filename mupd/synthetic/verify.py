@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mupd.errors import MupdError, UnusableError
+from mupd.synthetic.look import ContentState, look_at
 from mupd.synthetic.manifest_hashes import HashState, artifact_of, find_manifest, hash_state, known_hashes
-from mupd.synthetic.recognise import FILE_NAME, dicom_files, is_dicom, is_hdf5, named_synthetic, synthetic_marks
-from mupd.synthetic.statement import synthetic_id
+from mupd.synthetic.picture_marks import is_picture
+from mupd.synthetic.recognise import FILE_NAME, dicom_files, is_hdf5, named_synthetic
+from mupd.synthetic.zarr_peek import is_zarr
+
+if TYPE_CHECKING:
+    from mupd.synthetic.signature import SignatureState
 
 MEASURED, UNREADABLE, INTACT, ALTERED = 0, 1, 3, 4
 """Exit codes: no sign of synthesis; not readable; synthetic and intact; synthetic and altered or stripped."""
@@ -25,14 +30,20 @@ class Verification:
     Attributes
     ----------
     kind
-        ``dicom-wsi``, ``dicom``, ``dicom-map``, ``dicom-sr``, ``anndata``, ``mudata``, ``report-json``,
-        ``report-text``, ``other``, or ``unreadable`` (then `problem` says why).
+        ``dicom-wsi`` (a slide's folder), ``dicom``, ``dicom-map``, ``dicom-sr``, ``anndata``, ``mudata``,
+        ``report-json``, ``report-text``, ``picture``, ``other``, or ``unreadable`` (then `problem` says why).
     marks_found, marks_missing
         In words; missing ones only for something synthetic.
     draw
         The draws it holds; empty if not stated.
+    given_sha256
+        {modality: SHA-256} of the sources it was generated from.
     hash_state
         Against the manifest; ``altered`` also where the content belies the digest inside the file.
+    content
+        Against the digest inside the file alone; ``unknown`` if it holds none.
+    signature
+        Of the manifest, or of the path itself if it has one beside it; None if neither was looked at.
     """
 
     path: Path
@@ -41,175 +52,79 @@ class Verification:
     marks_found: tuple[str, ...] = ()
     marks_missing: tuple[str, ...] = ()
     model_id: str = ""
+    model_sha256: str = ""
     case: str = ""
     draw: tuple[int, ...] = ()
     given: tuple[str, ...] = ()
+    given_sha256: dict[str, str] = field(default_factory=dict)
     hash_state: HashState = "unknown"
+    content: ContentState = "unknown"
+    signature: SignatureState | None = None
+    notes: tuple[str, ...] = ()
     problem: str = ""
 
     @property
     def exit_code(self) -> int:
-        """See :data:`MEASURED` and its neighbours."""
+        """See :data:`MEASURED` and its neighbours; a signature that does not fit counts as altered."""
         if self.kind == "unreadable":
             return UNREADABLE
+        if self.signature == "invalid":
+            return ALTERED
         if not self.synthetic:
             return MEASURED
         return ALTERED if self.marks_missing or self.hash_state == "altered" else INTACT
 
 
-@dataclass(frozen=True)
-class _Look:
-    """What one file kind shows: marks found and missing, provenance, whether its own digest fits."""
+def _signature(path: Path, manifest: Path | None, public_key: Path | None) -> SignatureState | None:
+    from mupd.synthetic.signature import check_signature, signature_files
 
-    kind: str
-    found: tuple[str, ...]
-    missing: tuple[str, ...]
-    provenance: dict[str, Any]
-    belied: bool = False
+    own = path.is_file() and signature_files(path)[0].is_file()
+    signed = path if own else manifest
+    return None if signed is None else check_signature(signed, public_key)
 
 
-def _look_dicom(path: Path) -> _Look:
-    from mupd.synthetic.dicom_derived import is_derived
-    from mupd.synthetic.dicom_marks import SUPPORTING, TELLING, dicom_marks, image_type_of, provenance_of, read_header
-    from mupd.synthetic.dicom_readback import label_shows
-
-    files = dicom_files(path) if path.is_dir() else [path]
-    if len(files) == 1 and is_derived(read_header(files[0])):
-        return _look_derived(files[0])
-    found: dict[str, None] = {}
-    missing: list[str] = []
-    provenance: dict[str, Any] = {}
-    flavours: set[str] = set()
-    for file in files:
-        header = read_header(file)
-        marks = dicom_marks(header)
-        found |= dict.fromkeys(mark for mark in marks if mark in TELLING)
-        missing += [f"{file.name}: {mark}" for mark in (*TELLING, *SUPPORTING) if mark not in marks]
-        provenance = provenance or provenance_of(header)
-        flavour = (*image_type_of(header), "", "", "")[2]
-        flavours.add(flavour)
-        if flavour == "LABEL":
-            identifier = str(header.get("ContainerIdentifier") or "")
-            stated = provenance_of(header)
-            if stated:
-                identifier = synthetic_id(str(stated.get("case", "")), int(stated.get("draw", 0)))
-            if identifier.startswith("SYN-") and not label_shows(file, identifier):
-                missing.append(f"{file.name}: label pixels show the banner")
-    if path.is_dir():
-        missing += [f"a {flavour} image" for flavour in ("VOLUME", "LABEL", "THUMBNAIL") if flavour not in flavours]
-    if "draw" in provenance:
-        provenance["draws"] = [provenance["draw"]]
-    provenance["case_id"] = provenance.get("case", "")
-    return _Look("dicom-wsi" if path.is_dir() else "dicom", tuple(found), tuple(missing), provenance)
+@lru_cache(maxsize=4)
+def _known(manifest: Path, _modified_ns: int) -> dict[Path, str]:
+    """A manifest is read once for all the paths of a call."""
+    return known_hashes(manifest)
 
 
-def _look_derived(path: Path) -> _Look:
-    """A structured report or a parametric map."""
-    from mupd.synthetic.dicom_derived import look_at_derived
-
-    look = look_at_derived(path)
-    provenance = look.provenance | {"case_id": look.provenance.get("case", "")}
-    return _Look(look.kind, look.found, look.missing, provenance, look.altered)
-
-
-def _look_hdf5(path: Path) -> _Look:
-    from mupd.synthetic.anndata_marks import ANNDATA_MARKS, UNS
-    from mupd.synthetic.hdf5_peek import hdf5_marks
-
-    found, provenance = hdf5_marks(path)
-    if path.suffix.lower() == ".h5mu":
-        # Measured and imputed rows share a cohort file, so no mark need hold for all of it.
-        return _Look("mudata", tuple(found), (), provenance)
-    missing = tuple(mark for mark in ANNDATA_MARKS if mark not in found)
-    belied = False
-    if UNS in found and "values_sha256" in provenance:
-        belied = not _values_fit(path, str(provenance["values_sha256"]))
-    return _Look("anndata", tuple(found), missing if found else (), provenance, belied)
-
-
-def _values_fit(path: Path, digest: str) -> bool:
-    import anndata
-
-    from mupd.synthetic.anndata_marks import values_digest
-
-    try:
-        return values_digest(anndata.read_h5ad(path)) == digest
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UnusableError(f"{path.name}: found .h5ad that cannot be read ({error}); expected AnnData") from error
-
-
-def _look_json(path: Path) -> _Look:
-    from mupd.synthetic.text_marks import JSON_MARKS, json_marks, report_intact
-
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UnusableError(f"{path.name}: found {error}; expected JSON") from error
-    found = json_marks(report)
-    missing = tuple(mark for mark in JSON_MARKS if mark not in found)
-    said = report.get("mupd") if isinstance(report, dict) else None
-    provenance = dict(said) if isinstance(said, dict) else {}
-    provenance["case_id"] = report.get("case_id", "") if isinstance(report, dict) else ""
-    belied = bool(found) and not report_intact(report)
-    return _Look("report-json", tuple(found), missing, provenance, belied)
-
-
-def _look_text(path: Path) -> _Look:
-    from mupd.synthetic.text_marks import TXT_MARKS, text_intact, text_marks, text_provenance
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UnusableError(f"{path.name}: found {error}; expected UTF-8 text") from error
-    found = text_marks(text)
-    missing = tuple(mark for mark in TXT_MARKS if mark not in found)
-    provenance = text_provenance(text) if found else {}
-    return _Look("report-text", tuple(found), missing, provenance, bool(found) and not text_intact(text))
-
-
-def _look(path: Path) -> _Look:
-    if path.is_dir():
-        if not dicom_files(path):
-            raise UnusableError(f"{path.name}: found a folder without DICOM files; expected an artifact")
-        return _look_dicom(path)
-    if is_dicom(path):
-        return _look_dicom(path)
-    if is_hdf5(path):
-        return _look_hdf5(path)
-    suffix = path.suffix.lower()
-    if suffix in (".dcm", ".h5ad", ".h5mu"):
-        raise UnusableError(f"{path.name}: found other bytes; expected what {suffix} promises")
-    if suffix == ".json":
-        return _look_json(path)
-    if suffix == ".txt":
-        return _look_text(path)
-    return _Look("other", tuple(mark for mark in synthetic_marks(path) if mark != FILE_NAME), (), {})
-
-
-def verify_path(path: Path, manifest: Path | None = None) -> Verification:
-    """Verify one file, or the folder of one DICOM slide; never raises for what it finds there.
+def verify_path(path: Path, manifest: Path | None = None, public_key: Path | None = None) -> Verification:
+    """Verify one file, a zarr store, or the folder of one DICOM slide; never raises for what it finds there.
 
     Parameters
     ----------
     path
         What to look at.
     manifest
-        The run's manifest.tsv; looked for in the folders above `path` if not given.
+        The run's manifest.tsv; looked for beside `path` and in the folders above it if not given.
+    public_key
+        The key (PEM) that the manifest should be signed with.
+
+    Raises
+    ------
+    InputFaults
+        If `public_key` cannot be used.
     """
+    from mupd.synthetic.signature import read_public_key
+
+    if public_key is not None:
+        read_public_key(public_key)
     try:
         if not path.exists():
             raise UnusableError(f"{path}: found nothing; expected a file or a folder")
         manifest = manifest or find_manifest(path)
-        known = known_hashes(manifest) if manifest else {}
+        known = _known(manifest, manifest.stat().st_mtime_ns) if manifest else {}
         listed = artifact_of(path, known)
         state = hash_state(path, known) if known else "unknown"
-        look = _look(path)
+        signature = _signature(path, manifest, public_key)
+        look = look_at(path)
     except (MupdError, OSError, KeyError, json.JSONDecodeError) as error:
         return Verification(path, "unreadable", False, problem=str(error))
     named = named_synthetic(path)
     synthetic = bool(look.found) or named or listed is not None or state == "intact"
     missing = list(look.missing)
-    if not named:
+    if look.named and not named:
         missing.append(FILE_NAME)
     said = look.provenance
     return Verification(
@@ -219,60 +134,74 @@ def verify_path(path: Path, manifest: Path | None = None) -> Verification:
         marks_found=(*([FILE_NAME] if named else []), *look.found),
         marks_missing=tuple(missing) if synthetic else (),
         model_id=str(said.get("model_id", "")),
+        model_sha256=str(said.get("model_sha256", "")),
         case=str(said.get("case_id", "")),
         draw=tuple(int(draw) for draw in said.get("draws", ())),
         given=tuple(str(modality) for modality in said.get("given", ())),
-        hash_state="altered" if synthetic and look.belied else state,
+        given_sha256={str(name): str(digest) for name, digest in dict(said.get("given_sha256", {})).items()},
+        hash_state="altered" if synthetic and look.content == "altered" else state,
+        content=look.content,
+        signature=signature,
+        notes=look.notes,
     )
 
 
 def exit_code(verifications: Iterable[Verification]) -> int:
-    """One exit code for several paths: unreadable before altered before intact before measured."""
+    """The exit code for several paths is that of the gravest.
+
+    In this order: unreadable (1: what is there is not known), altered or stripped (4), synthetic and
+    intact (3), measured (0).
+    """
     codes = {verification.exit_code for verification in verifications}
     return next((code for code in (UNREADABLE, ALTERED, INTACT) if code in codes), MEASURED)
 
 
-_ARTIFACT_FILE = re.compile(r"(?i)\.(dcm|h5ad|h5mu|json|txt)$")
+_TEXTS = (".json", ".txt", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+
+def _is_one_slide(files: list[Path]) -> bool:
+    """Whether the DICOM files of a folder are one slide: at most one series of them holds its levels."""
+    from mupd.synthetic.dicom_derived import is_derived
+    from mupd.synthetic.dicom_marks import read_header
+
+    series = set()
+    for file in files:
+        try:
+            header = read_header(file)
+        except UnusableError:
+            return False  # it has to be named
+        if is_derived(header) and len(files) > 1:
+            return False
+        if "VOLUME" in (header.get("ImageType") or []):
+            series.add(str(header.get("SeriesInstanceUID")))
+    return len(series) <= 1
+
+
+def _is_candidate(file: Path) -> bool:
+    """Whether a file is of a kind that artifacts, or pictures of them, have."""
+    if file.name.lower().endswith(_TEXTS) or file.suffix.lower() in (".dcm", ".h5ad", ".h5mu"):
+        return True
+    return is_hdf5(file) or is_picture(file)
 
 
 def paths_to_verify(path: Path) -> list[Path]:
-    """`path` itself, or, for a folder that is not one slide, the slides and artifact files below it."""
-    if not path.is_dir() or dicom_files(path):
+    """What is to be verified of `path`: itself, or what lies below a folder.
+
+    A zarr store and the folder of one slide count as one; the other files and folders beside a slide's
+    are looked through too. A folder with nothing to verify in it is returned itself, and turns out unreadable.
+    """
+    return _below(path) or [path]
+
+
+def _below(path: Path) -> list[Path]:
+    if not path.is_dir() or is_zarr(path):
         return [path]
-    found: list[Path] = []
+    dicom = dicom_files(path)
+    found: list[Path] = ([path] if _is_one_slide(dicom) else dicom) if dicom else []
     for child in sorted(path.iterdir()):
         if child.is_dir():
-            found += paths_to_verify(child)
-        elif _ARTIFACT_FILE.search(child.name):
+            if not child.name.startswith("."):
+                found += _below(child)
+        elif child not in dicom and child.is_file() and _is_candidate(child):
             found.append(child)
     return found
-
-
-def _lines(found: Verification) -> list[str]:
-    if found.kind == "unreadable":
-        return [f"{found.path}: unreadable", f"  {found.problem}"]
-    if not found.synthetic:
-        return [f"{found.path}: no sign of synthesis ({found.kind})"]
-    words = {"intact": "unaltered since the run", "altered": "ALTERED since the run"}
-    state = words.get(found.hash_state, "no manifest knows its hash")
-    lines = [f"{found.path}: SYNTHETIC ({found.kind}), {state}"]
-    facts = {
-        "case": found.case,
-        "generated from": "+".join(found.given),
-        "model": found.model_id,
-        "draw": ", ".join(str(draw) for draw in found.draw),
-    }
-    lines += [f"  {name}: {value}" for name, value in facts.items() if value]
-    lines += [f"  mark: {mark}" for mark in found.marks_found]
-    return lines + [f"  MISSING MARK: {mark}" for mark in found.marks_missing]
-
-
-def render(verifications: Iterable[Verification], as_json: bool = False) -> None:
-    """Print the findings to standard output, in words or as a JSON list."""
-    found = list(verifications)
-    if as_json:
-        values = [asdict(item) | {"path": str(item.path), "exit_code": item.exit_code} for item in found]
-        print(json.dumps(values, indent=2, ensure_ascii=False))
-        return
-    for item in found:
-        print("\n".join(_lines(item)))

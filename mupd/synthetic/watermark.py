@@ -27,8 +27,14 @@ Of an unmarked picture the phases of the key make the surface Gaussian whatever 
 the 4 million places that one call of :func:`detect` looks at, one passes by chance in 1e-5 of calls.
 """
 
-SCALES = (1.0, 1 / 2, 2 / 3, 1 / 4, 3 / 4, 1 / 3, 2.0)
-"""Sizes relative to level 0 at which :func:`detect` looks."""
+_GRID = 256
+_PERIODS = {1.0: _GRID, 1 / 2: _GRID, 2 / 3: _GRID, 1 / 4: 128, 3 / 4: _GRID, 1 / 3: 192, 2.0: _GRID}
+SCALES = tuple(_PERIODS)
+"""Sizes relative to level 0 at which :func:`detect` looks.
+
+A picture is brought to a period of 256 px before: the ring lies well below the Nyquist frequency of that
+grid. Small pictures are brought to less, so that little is enlarged.
+"""
 
 _KEY = b"mupd watermark 1"
 # Cycles a period: below 24 tissue itself is strong, above 90 a copy of half the size has lost them to JPEG.
@@ -41,10 +47,7 @@ _SHARE, _LEAST, _MOST = 0.10, 0.9, 2.2
 # Mean luminance of a cell between which the mark fades out: glass stays as it is.
 _TISSUE_LUMA, _GLASS_LUMA = 228, 242
 
-_GRID = 256
-"""Side of the detector's grid: the ring lies well below its Nyquist frequency of 128 cycles a period."""
-
-_MOST_GRIDS = 4
+_MOST_SIDE_PX = 1024
 _LEAST_TEXTURE = 2.0
 _LEAST_SIDE_PX = 48
 
@@ -158,7 +161,7 @@ def _templates() -> NDArray[np.complex64]:
     """Half spectra of the pattern on the detector's grid in its eight orientations, (8, 256, 129)."""
     full, half = _spectrum(), np.zeros((_GRID, _GRID // 2 + 1), np.complex128)
     half[: _GRID // 2, :-1] = full[: _GRID // 2, : _GRID // 2]
-    half[_GRID // 2 + 1 :, :-1] = full[-_GRID // 2 + 1 :, : _GRID // 2]
+    half[-_GRID // 2 + 1 :, :-1] = full[-_GRID // 2 + 1 :, : _GRID // 2]
     wave = np.fft.irfft2(half, (_GRID, _GRID)) * _GRID
     turned = [np.rot90(side, turns) for side in (wave, wave.T) for turns in range(4)]
     templates = np.conj(np.fft.rfft2(np.stack(turned) / _GRID)).astype(np.complex64)
@@ -176,40 +179,47 @@ def _smooth(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return sums * np.float32(1 / 64)
 
 
-def _on_grid(luma: NDArray[np.float32]) -> NDArray[np.complex64] | None:
-    """Phases of a picture at half the size of level 0, folded to one period: (256, 129); None if it is empty."""
+def _phases(luma: NDArray[np.float32], period: int) -> NDArray[np.complex64] | None:
+    """Phases of a picture folded to one period of `period` px: half spectrum (256, 129); None if it is empty."""
     from scipy import fft
 
     detail = luma - _smooth(luma)
     detail /= np.maximum(np.sqrt(_smooth(np.square(detail))), _LEAST_TEXTURE)
-    folded = np.zeros((_GRID, _GRID), np.float32)
-    for top in range(0, luma.shape[0], _GRID):
-        for left in range(0, luma.shape[1], _GRID):
-            part = detail[top : top + _GRID, left : left + _GRID]
+    folded = np.zeros((period, period), np.float32)
+    for top in range(0, luma.shape[0], period):
+        for left in range(0, luma.shape[1], period):
+            part = detail[top : top + period, left : left + period]
             folded[: part.shape[0], : part.shape[1]] += part
     values = fft.rfft2(folded)
     magnitudes = np.abs(values)
     if magnitudes.max() < 1e-3:
         return None
-    return np.asarray(values / (magnitudes + np.float32(1e-6)), np.complex64)
+    values /= magnitudes + np.float32(1e-6)
+    return values if period == _GRID else _finer(values, _GRID)
+
+
+def _finer(spectrum: NDArray[np.complex64], side: int) -> NDArray[np.complex64]:
+    """The half spectrum of a square surface as that of the same surface on a finer grid, `side` points a row."""
+    half = spectrum.shape[0] // 2
+    finer = np.zeros((side, side // 2 + 1), np.complex64)
+    finer[:half, :half] = spectrum[:half, :half]
+    finer[-half + 1 :, :half] = spectrum[half + 1 :, :half]
+    return finer
 
 
 def _peak(product: NDArray[np.complex64]) -> float:
     """Highest place of a correlation surface in its standard deviations, between grid points too."""
     from scipy import fft
 
-    finer = np.zeros((2 * _GRID, _GRID + 1), np.complex64)
-    finer[: _GRID // 2, : _GRID // 2] = product[: _GRID // 2, :-1]
-    finer[-_GRID // 2 + 1 :, : _GRID // 2] = product[_GRID // 2 + 1 :, :-1]
-    surface = fft.irfft2(finer)
+    surface = fft.irfft2(_finer(product, 2 * _GRID))
     return float(surface.max() / surface.std())
 
 
-def _score(luma: NDArray[np.float32], most_cycles: float) -> float:
-    """Score of a picture at half the size of level 0, from frequencies up to `most_cycles` a period."""
+def _score(luma: NDArray[np.float32], period: int, most_cycles: float) -> float:
+    """Score of a picture of which `period` px are one period, from frequencies up to `most_cycles` a period."""
     from scipy import fft
 
-    phases = _on_grid(luma)
+    phases = _phases(luma, period)
     if phases is None:
         return 0.0
     if most_cycles < _RING[1]:
@@ -227,8 +237,8 @@ def detect(image: NDArray[np.uint8]) -> Detection:
     Parameters
     ----------
     image
-        (height, width, 3) uint8 RGB; a tile of 512 px does, more pixels find weaker marks. Of a scale
-        at which it covers more than four periods, its middle is looked at.
+        (height, width, 3) uint8 RGB; a tile of 512 px does, more pixels find weaker marks. Of a large
+        picture the middle is looked at: four by four periods or more.
 
     Raises
     ------
@@ -241,9 +251,9 @@ def detect(image: NDArray[np.uint8]) -> Detection:
         raise ValueError(f"image: found {image.shape} {image.dtype}; expected (height, width, 3) uint8")
     grey = Image.fromarray(np.ascontiguousarray(image)).convert("L")
     best = Detection(0.0, False, 1.0)
-    for scale in SCALES:
-        factor = _GRID / PERIOD_PX / scale
-        most = round(_MOST_GRIDS * _GRID / factor)
+    for scale, period in _PERIODS.items():
+        factor = period / PERIOD_PX / scale
+        most = round(_MOST_SIDE_PX / factor)
         width, height = (min(side, most) for side in grey.size)
         left, top = (grey.size[0] - width) // 2, (grey.size[1] - height) // 2
         size = (round(width * factor), round(height * factor))
@@ -253,7 +263,7 @@ def detect(image: NDArray[np.uint8]) -> Detection:
         # Pillow's filters widen with the shrinkage: no aliasing.
         luma = np.asarray(grey.resize(size, Image.Resampling.BICUBIC, box=box), np.float32)
         # A small copy holds nothing beyond its Nyquist frequency.
-        score = _score(luma, scale * PERIOD_PX / 2)
+        score = _score(luma, period, min(scale * PERIOD_PX, period) / 2)
         if score > best.score:
             best = Detection(score, score >= THRESHOLD, scale)
     return best

@@ -1,0 +1,1 @@
+"""What pathway scores cost and what they add."""
