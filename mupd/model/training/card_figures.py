@@ -52,11 +52,12 @@ def _baseline(row: Mapping[str, Any], begins: str) -> float | None:
 
 def _he_limits(metrics: Metrics) -> list[str]:
     found = []
-    distance = metrics.get("RNA to H&E: Frechet distance")
+    distance = metrics.get("RNA to H&E: kernel distance x 1000")
     if distance and (floor := _baseline(distance, "real")) is not None and distance["interval_95"][0] > floor:
+        alone = _baseline(distance, "autoencoder alone") or 0.0
         found.append(
-            "Generated windows can be told from real ones: their Frechet distance is "
-            f"{_number(distance['value'])}, that between real windows {_number(floor)}."
+            f"Generated windows can be told from real ones: their kernel distance is {_number(distance['value'])}, "
+            f"that between real windows of one section {_number(floor)}; the autoencoder alone makes {_number(alone)}."
         )
     for name in ("haematoxylin density", "nuclear count"):
         row = metrics.get(f"RNA to H&E: {name}")
