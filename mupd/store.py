@@ -129,8 +129,8 @@ _HASH_ROWS = 1024
 def content_sha256(folder: Path, target: Modality) -> str:
     """Hash of a draw's values as they lie in its folder; what :attr:`DrawMeta.content_sha256` holds.
 
-    he: C-order bytes of the pixels; rna: the genes as JSON, then C-order bytes of the values (float32) and, where
-    there are, of ``expected`` (float32) and ``xy_px`` (float64); text: the record as JSON with sorted keys
+    he: C-order bytes of the pixels; rna: C-order bytes of the values (float32) and, where there are, of
+    ``expected`` (float32) and ``xy_px`` (float64), then the genes as JSON; text: the record as JSON with sorted keys
     (``json.dumps`` defaults otherwise).
 
     Raises
@@ -146,13 +146,13 @@ def content_sha256(folder: Path, target: Modality) -> str:
         digest.update(json.dumps(record, sort_keys=True).encode())
         return digest.hexdigest()
     names = ["pixels.npy"] if target == "he" else ["values.npy", "expected.npy", "xy_px.npy"]
-    if target == "rna":
-        genes = json.loads((folder / "genes.json").read_text(encoding="utf-8"))
-        digest.update(json.dumps(genes).encode())
     for name in names:
         if name in ("expected.npy", "xy_px.npy") and not (folder / name).exists():
             continue
         array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
         for start in range(0, len(array), _HASH_ROWS):
             digest.update(np.ascontiguousarray(array[start : start + _HASH_ROWS]).tobytes())
+    if target == "rna":
+        genes = json.loads((folder / "genes.json").read_text(encoding="utf-8"))
+        digest.update(json.dumps(genes).encode())
     return digest.hexdigest()
