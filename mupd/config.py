@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
-from typing import Any, Literal, Literal
+from typing import Any, Literal
 
 import yaml
 from jsonschema import Draft202012Validator, TypeChecker

@@ -91,7 +91,7 @@ def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None
     pipeline.generate_he(
         given,
         (side_px, side_px),
-        lambda y, x, pixels: None,
+        lambda *_: None,
         seed=0,
         steps=steps,
         guidance={"rna": GUIDANCE},

@@ -33,8 +33,8 @@ from mupd.intake import status_rows
 from mupd.intake.entries import inventory_of
 from mupd.modalities.he import check_he
 from mupd.model.pipeline import Given, MuPDPipeline
-from mupd.model.rna_codec import Kind
 from mupd.model.regions import NATIVE_MPP
+from mupd.model.rna_codec import Kind
 from mupd.progress import track
 from mupd.sheet import SheetCase
 from mupd.synthetic.png_marks import png_info
