@@ -79,13 +79,13 @@ class RnaDraw:
     values: NDArray[np.float32]
 
 
-def _load(kind: Any, folder: Path) -> Any:
+def _load(kind: Any, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """Load one network; safetensors only, and every tensor has to be there."""
     weights = folder / "diffusion_pytorch_model.safetensors"
     if not weights.exists():
         raise ModelError(f"{folder}: found no {weights.name}; expected weights as safetensors (pickles are refused)")
     try:
-        model, info = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
+        model, info = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError, TypeError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
     if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
@@ -168,8 +168,8 @@ class MuPDPipeline:
     @cached_property
     def transformer(self) -> MuPDTransformer:
         """The trunk."""
-        model = _load(MuPDTransformer, self.folder / "transformer")
-        model = model.to(self.device, torch.bfloat16 if self.device.startswith("cuda") else torch.float32)
+        dtype = torch.bfloat16 if self.device.startswith("cuda") else torch.float32
+        model = _load(MuPDTransformer, self.folder / "transformer", dtype).to(self.device)
         if self.compile_trunk:
             model.compile()
         return model
