@@ -54,13 +54,23 @@ class Slide:
 
 
 @dataclass(frozen=True)
+class Guidance:
+    """Scale of classifier-free guidance of H&E by each condition; 1 = as trained."""
+
+    text: float
+    rna: float
+
+
+@dataclass(frozen=True)
 class Sampler:
-    """How samples are drawn: Euler steps, guidance scale, windows per batch, device."""
+    """How samples are drawn: solver and its steps, guidance scales, windows per batch, device, compilation."""
 
     steps: int
-    guidance: float
+    solver: Literal["euler", "heun"]
+    guidance: Guidance
     batch_size: int
     device: Literal["auto", "cpu", "cuda"]
+    compile: bool
 
 
 @dataclass(frozen=True)
@@ -175,13 +185,14 @@ def schema_faults(value: Any, schema: dict[str, Any], where: str) -> list[Fault]
     return faults
 
 
-def _with_defaults(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def with_defaults(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """`value` with the schema's default where a key is not given, in nested mappings too."""
     filled = dict(value)
     for name, part in schema.get("properties", {}).items():
         if name not in filled and "default" in part:
             filled[name] = copy.deepcopy(part["default"])
         if isinstance(filled.get(name), dict):
-            filled[name] = _with_defaults(filled[name], part)
+            filled[name] = with_defaults(filled[name], part)
     return filled
 
 
@@ -203,7 +214,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
     schema = load_schema("config")
     if faults := schema_faults(values, schema, source):
         raise InputFaults(f"configuration {source}", faults)
-    full = _with_defaults(values, schema)
+    full = with_defaults(values, schema)
     intake = full["intake"] | {"allow_synthetic": tuple(full["intake"]["allow_synthetic"])}
     return Config(
         cases=full["cases"],
@@ -214,7 +225,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         shards=full["shards"],
         draws=Draws(**full["draws"]),
         slide=Slide(**full["slide"]),
-        sampler=Sampler(**full["sampler"]),
+        sampler=Sampler(**(full["sampler"] | {"guidance": Guidance(**full["sampler"]["guidance"])})),
         intake=IntakeLimits(**intake),
         check=CheckLimits(**full["check"]),
         report=ReportSettings(**full["report"]),

@@ -6,9 +6,10 @@ beside it and survives, so a killed shard goes on at the draw it had reached.
 A draw's folder ``generated/store/KK/KEY/`` holds ``meta.json`` (:class:`DrawMeta`) and
 
 - he: ``pixels.npy``, (height, width, 3) uint8;
-- rna: ``values.npy``, (observations, genes) float32, log1p of counts per 10,000;
-  ``genes.json``, the gene symbols; for several observations ``xy_px.npy``, (observations, 2)
-  float64, x and y of each tile's centre in pixels of the source slide's level 0;
+- rna: ``values.npy``, (observations, genes) float32, log1p of counts per 10,000, with the noise that a
+  measurement would have; ``expected.npy``, the same without that noise; ``genes.json``, the gene symbols; for
+  several observations ``xy_px.npy``, (observations, 2) float64, x and y of each tile's centre in pixels of the
+  source slide's level 0;
 - text: ``record.json``, {field: {"value": str | null, "abstained": bool, "probabilities": {value: float}}};
   the value is null exactly where the draw abstains (draws of version 0.1 have no ``abstained`` and always a value).
 """
@@ -128,8 +129,9 @@ _HASH_ROWS = 1024
 def content_sha256(folder: Path, target: Modality) -> str:
     """Hash of a draw's values as they lie in its folder; what :attr:`DrawMeta.content_sha256` holds.
 
-    he: C-order bytes of the pixels; rna: C-order bytes of the values (float32), then, where there is one, of
-    ``xy_px`` (float64); text: the record as JSON with sorted keys (``json.dumps`` defaults otherwise).
+    he: C-order bytes of the pixels; rna: C-order bytes of the values (float32) and, where there are, of
+    ``expected`` (float32) and ``xy_px`` (float64), then the genes as JSON; text: the record as JSON with sorted keys
+    (``json.dumps`` defaults otherwise).
 
     Raises
     ------
@@ -143,11 +145,14 @@ def content_sha256(folder: Path, target: Modality) -> str:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         digest.update(json.dumps(record, sort_keys=True).encode())
         return digest.hexdigest()
-    names = ["pixels.npy"] if target == "he" else ["values.npy", "xy_px.npy"]
+    names = ["pixels.npy"] if target == "he" else ["values.npy", "expected.npy", "xy_px.npy"]
     for name in names:
-        if name == "xy_px.npy" and not (folder / name).exists():
+        if name in ("expected.npy", "xy_px.npy") and not (folder / name).exists():
             continue
         array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
         for start in range(0, len(array), _HASH_ROWS):
             digest.update(np.ascontiguousarray(array[start : start + _HASH_ROWS]).tobytes())
+    if target == "rna":
+        genes = json.loads((folder / "genes.json").read_text(encoding="utf-8"))
+        digest.update(json.dumps(genes).encode())
     return digest.hexdigest()

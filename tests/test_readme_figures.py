@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-METRICS = json.loads((REPOSITORY / "resources/models/mupd-seed/metrics.json").read_text(encoding="utf-8"))
+METRICS = json.loads((REPOSITORY / "resources/models/mupd-mini/metrics.json").read_text(encoding="utf-8"))
 
 ROWS = {
     "RNA to H&E: haematoxylin density": ("| RNA to H&E |", ""),

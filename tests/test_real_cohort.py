@@ -37,7 +37,7 @@ from mupd.model.training.sources import read_her2st_counts
 from tests.tiny_model import make_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-MODEL = REPOSITORY / "resources" / "models" / "mupd-seed"
+MODEL = REPOSITORY / "resources" / "models" / "mupd-mini"
 TRAINED = ("B4", "C2", "C3", "C4")
 
 
@@ -318,7 +318,7 @@ def test_absent_data_exits_non_zero(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_small_form_runs(tmp_path: Path, shared_data: Path) -> None:
     if not (MODEL / "model_index.json").exists():
-        pytest.skip("MODEL ABSENT: resources/models/mupd-seed is not there; the small real cohort needs it")
+        pytest.skip("MODEL ABSENT: resources/models/mupd-mini is not there; the small real cohort needs it")
     command = [sys.executable, "-m", "benchmarks.real_cohort", "--small", "--data", str(shared_data)]
     command += ["--out", str(tmp_path / "out"), "--model", str(MODEL), "--cores", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from mupd.files import write_json
 from mupd.modalities.records import FIELDS
 from mupd.model.encoders import TEXT_DIM, TILE_DIM, TileEncoder
+from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import RecordCodec
 from mupd.model.rna_codec import Panel, RnaCodec
 from mupd.model.transformer import MuPDTransformer
@@ -101,6 +103,14 @@ _BULK_ONLY = [
 ]
 SPOT_GENES = tuple(sorted(_SHARED + _SPOT_ONLY))
 BULK_GENES = tuple(sorted(_SHARED + _BULK_ONLY))
+GENE_SETS = {
+    "EPITHELIUM": ("KRT8", "KRT18", "EPCAM", "KRT19", "CDH1"),
+    "STROMA": ("COL1A1", "COL3A1", "FN1", "SPARC", "VIM"),
+    "IMMUNE": ("CD3E", "CD74", "HLA-DRA", "B2M", "IGKC"),
+    "PROLIFERATION": ("MKI67", "MYC", "TP53", "CCND1", "EEF1A1"),
+}
+STREAMS = {"text": TEXT_DIM, "pathways": len(GENE_SETS), "rna": RNA_DIM + 1, "he": TILE_COMPONENTS}
+SPLITS = {"text": 2, "pathways": 1, "rna": 3, "he": 1}
 
 
 def panel_of(genes: tuple[str, ...], dim: int, rng: np.random.Generator) -> Panel:
@@ -110,7 +120,8 @@ def panel_of(genes: tuple[str, ...], dim: int, rng: np.random.Generator) -> Pane
     sd = rng.uniform(0.2, 0.5, len(genes)).astype(np.float32)
     axes, _ = np.linalg.qr(rng.standard_normal((len(genes), dim)))
     scale = np.linspace(2.0, 0.7, dim).astype(np.float32)
-    return Panel(genes, mean, sd, np.ascontiguousarray(axes.T, np.float32), scale)
+    residual = rng.uniform(0.1, 0.5, len(genes)).astype(np.float32)
+    return Panel(genes, mean, sd, np.ascontiguousarray(axes.T, np.float32), scale, residual)
 
 
 def tiny_codec(dim: int = RNA_DIM) -> RnaCodec:
@@ -128,19 +139,23 @@ def randomise(module: torch.nn.Module, seed: int, level: float = 0.1) -> None:
                 parameter.copy_(level * torch.randn(parameter.shape, generator=generator))
 
 
-def tiny_transformer(target: str, seed: int = 0, **changes: int) -> MuPDTransformer:
-    """A transformer of width 32 and depth 1 that depends on all it is given."""
+@cache
+def tiny_scorer() -> PathwayScorer:
+    """Scores of four small gene sets, standardised on random profiles."""
+    rng = np.random.default_rng(11)
+    genes = {"spot": SPOT_GENES, "bulk": BULK_GENES}
+    profiles = {kind: np.log1p(rng.negative_binomial(2, 0.02, (40, len(names)))) for kind, names in genes.items()}
+    return PathwayScorer.fit(GENE_SETS, profiles, genes)  # type: ignore[arg-type]
+
+
+def tiny_transformer(seed: int = 0, **changes: Any) -> MuPDTransformer:
+    """A trunk of width 32 and depth 2 that depends on all it is given."""
     torch.manual_seed(seed)
-    size = {"width": 32, "depth": 1, "heads": 4, "stem_width": 8, "stem_blocks": 1} | changes
-    if target == "he":
-        streams, splits = {"rna": RNA_DIM + 1, "text": TEXT_DIM}, {"rna": 2, "text": 1}
-        model = MuPDTransformer("he", streams, splits, channels=LATENT_CHANNELS, **size)
-    elif target == "rna":
-        streams = {"he": TILE_COMPONENTS, "text": TEXT_DIM}
-        model = MuPDTransformer("rna", streams, channels=RNA_DIM, vector_tokens=4, **size)
-    else:
-        streams = {"he": TILE_COMPONENTS, "rna": RNA_DIM + 1}
-        model = MuPDTransformer("text", streams, channels=RecordCodec(FIELDS).dim, vector_tokens=len(FIELDS), **size)
+    records = RecordCodec(FIELDS)
+    size = {"width": 32, "depth": 2, "heads": 4, "stem_width": 8, "stem_blocks": 1}
+    targets = {"he_channels": LATENT_CHANNELS, "rna_dim": RNA_DIM, "rna_tokens": 4}
+    targets |= {"text_dim": records.dim, "text_tokens": len(FIELDS)}
+    model = MuPDTransformer(STREAMS, SPLITS, **(size | targets | changes))
     randomise(model, seed + 1)
     return model.eval()
 
@@ -175,9 +190,9 @@ def make_tiny_model(folder: Path) -> Path:
     """Write the model folder, the same bytes each time; returns `folder`."""
     codec = tiny_codec()
     tiny_vae().save_pretrained(folder / "vae")
-    for target in ("he", "rna", "text"):
-        tiny_transformer(target).save_pretrained(folder / f"transformer_{target}")
+    tiny_transformer().save_pretrained(folder / "transformer")
     codec.save_pretrained(folder / "rna_codec")
+    tiny_scorer().save_pretrained(folder / "pathways")
     tiny_tile_encoder().save_pretrained(folder / "tile_encoder")
     RecordCodec(FIELDS).save_pretrained(folder)
     write_json(folder / "model_index.json", {"name": NAME})

@@ -21,7 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of her2st/, tcga/, he_tiles/")
     parser.add_argument("--out", type=Path, help="default: results/real_cohort, small form: results/real_cohort_small")
-    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-seed"), help="model folder")
+    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"), help="model folder")
     parser.add_argument("--small", action="store_true", help="4 cases, small slides, few steps: a test of the plumbing")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="cores for Snakemake")
     parser.add_argument("--slide-px", type=int, help="side of the generated slides; default 1536, small form 256")

@@ -21,8 +21,8 @@ from mupd.modalities.records import FIELDS, render_record
 from mupd.modalities.tissue import stain_density
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import RnaCodec, panel_values
-from mupd.model.sampling import HE_WINDOW_PX
 from mupd.model.training.labels import HER2ST_RECORD, tcga_records, tile_record
 from mupd.model.training.prepare import (
     TCGA_COHORTS,

@@ -21,8 +21,8 @@ from mupd.modalities.slides import open_slide
 from mupd.modalities.tiles import read_window, tissue_tiles
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import panel_values
-from mupd.model.sampling import HE_WINDOW_PX
 from mupd.model.training.prepare import log_cp10k, read_tcga
 from mupd.model.training.sources import HER2ST_MPP, read_her2st_counts, read_her2st_section
 

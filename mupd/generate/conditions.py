@@ -13,7 +13,7 @@ from mupd.inventory import CaseInventory, Entry
 from mupd.modalities.profiles import RnaProfile, to_log_cp10k
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import Given, MuPDPipeline
-from mupd.model.sampling import NATIVE_MPP
+from mupd.model.regions import NATIVE_MPP
 
 MOST_TILES = 32
 """Tiles in the bag that stands for a slide."""
@@ -113,12 +113,13 @@ class CaseConditions:
     def for_he(self) -> tuple[Given, list[str]]:
         """Conditions of an H&E target, and notes on their limits."""
         notes: list[str] = []
-        rna = xy_px = text = None
+        rna = pathways = xy_px = text = None
         if "rna" in self.case.given:
             profile = self.profile()
             codec = self.pipeline.rna_codec
             notes += self.rna_notes()
             values = to_log_cp10k(profile)
+            pathways, _ = self.pipeline.pathway_scorer.score(values, profile.genes, profile.kind)
             if profile.kind == "bulk":
                 components = codec.bulk_as_spot(values, profile.genes)
                 notes.append(NOTE_BULK)
@@ -135,7 +136,7 @@ class CaseConditions:
             text = self.text()
             if rna is None:
                 notes.append(NOTE_TEXT_ONLY)
-        return Given(rna=rna, rna_xy_px=xy_px, text=text), notes
+        return Given(rna=rna, pathways=pathways, rna_xy_px=xy_px, text=text), notes
 
     def _placed(self, xy_px: np.ndarray, mpp: float) -> np.ndarray:
         """Spots in pixels (at 0.78 um/px) of a slide centred on the spots' median."""
@@ -154,11 +155,13 @@ class CaseConditions:
 
     def for_text(self) -> Given:
         """Conditions of a text target."""
-        tiles = rna = None
+        tiles = rna = pathways = None
         if "he" in self.case.given:
             tiles, _ = self.tiles()
         if "rna" in self.case.given:
             profile = self.profile()
-            components = self.pipeline.rna_codec.encode(to_log_cp10k(profile), profile.genes, profile.kind)
+            values = to_log_cp10k(profile)
+            components = self.pipeline.rna_codec.encode(values, profile.genes, profile.kind)
+            pathways, _ = self.pipeline.pathway_scorer.score(values, profile.genes, profile.kind)
             rna = self.pipeline.rna_codec.condition(components, profile.kind)
-        return Given(tiles=tiles, rna=rna)
+        return Given(tiles=tiles, rna=rna, pathways=pathways)

@@ -20,13 +20,15 @@ from mupd.generate.conditions import CaseConditions
 from mupd.inventory import Task
 from mupd.modalities.records import undetermined
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.sampling import DOWNSAMPLE, NATIVE_MPP
+from mupd.model.regions import NATIVE_MPP
+from mupd.model.solvers import evaluations
+from mupd.model.vae import DOWNSAMPLE
 from mupd.progress import track
 from mupd.store import Draw, DrawMeta, content_sha256, draw_key, read_draw_meta, store_folder
 
 log = logging.getLogger(__name__)
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised when the same inputs would give other values: older draws are then not reused."""
 
 _STRIP_PX = 256
@@ -36,12 +38,13 @@ _FILE_SETTINGS = ("codec", "jpeg_quality", "watermark")
 
 def settings_of(task: Task, config: Config) -> dict[str, Any]:
     """The settings that a draw of this target depends on."""
-    settings: dict[str, Any] = {"steps": config.sampler.steps}
+    settings: dict[str, Any] = {"steps": config.sampler.steps, "solver": config.sampler.solver}
     if task.target == "text":
         settings["abstain_below"] = config.check.abstain_below
     if task.target == "he":
         slide = {name: value for name, value in asdict(config.slide).items() if name not in _FILE_SETTINGS}
-        settings |= {"guidance": config.sampler.guidance, "batch_size": config.sampler.batch_size, "slide": slide}
+        guidance = asdict(config.sampler.guidance)
+        settings |= {"guidance": guidance, "batch_size": config.sampler.batch_size, "slide": slide}
     return settings
 
 
@@ -52,6 +55,7 @@ def identity_of(task: Task, draw: int, conditions: CaseConditions, config: Confi
         "generator": GENERATOR_VERSION,
         "model": conditions.pipeline.sha256,
         "device": conditions.pipeline.device,
+        "compiled": conditions.pipeline.compile_trunk,
         "case_id": task.case_id,
         "target": task.target,
         "given": {m: entries[m].source_sha256 for m in task.given},
@@ -132,15 +136,17 @@ def _he(folder: Path, task: Task, draw: int, conditions: CaseConditions, config:
     def write(y: int, x: int, pixels: NDArray[np.uint8]) -> None:
         native[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
 
-    bar = iter(track(range(config.sampler.steps), f"{task.case_id} {task.name} draw {draw}"))
+    total = evaluations(config.sampler.solver, config.sampler.steps)
+    bar = iter(track(range(total), f"{task.case_id} {task.name} draw {draw}"))
     conditions.pipeline.generate_he(
         given,
         (width, height),
         write,
         seed=task.seeds[draw],
         steps=config.sampler.steps,
-        guidance=config.sampler.guidance,
+        guidance=asdict(config.sampler.guidance),
         batch_size=config.sampler.batch_size,
+        solver=config.sampler.solver,
         on_step=lambda: next(bar, None),
     )
     for _ in bar:  # lets the bar close
@@ -176,9 +182,11 @@ def _resample(source: NDArray[np.uint8], target_path: Path, shape: tuple[int, in
 def _rna(folder: Path, task: Task, draw: int, conditions: CaseConditions, config: Config) -> list[str]:
     given, centres = conditions.for_rna()
     pipeline: MuPDPipeline = conditions.pipeline
-    # Without guidance: it would narrow the draws, whose spread is to show how unsure the model is.
-    values = pipeline.generate_rna(given, seed=task.seeds[draw], steps=config.sampler.steps, guidance=1.0)
-    np.save(folder / "values.npy", values, allow_pickle=False)
+    drawn = pipeline.generate_rna(
+        given, seed=task.seeds[draw], steps=config.sampler.steps, solver=config.sampler.solver
+    )
+    np.save(folder / "values.npy", drawn.values, allow_pickle=False)
+    np.save(folder / "expected.npy", drawn.expected, allow_pickle=False)
     write_json(folder / "genes.json", list(pipeline.rna_codec.panels[pipeline.rna_kind(given)].genes))
     if centres is not None:
         np.save(folder / "xy_px.npy", centres, allow_pickle=False)

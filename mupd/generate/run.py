@@ -104,7 +104,8 @@ def run_shard(config: Config, shard: int) -> Path:
         If the model cannot be loaded.
     """
     cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
-    pipeline = MuPDPipeline.from_pretrained(config.model, choose_device(config.sampler.device))
+    device = choose_device(config.sampler.device)
+    pipeline = MuPDPipeline.from_pretrained(config.model, device, compile_trunk=config.sampler.compile)
     results: list[TaskResult] = []
     for case in track(cases, f"generate {shard_name(shard)}"):
         results.extend(run_case(case, config, pipeline))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,26 +17,25 @@ from torch import Tensor
 
 from mupd.errors import ModelError
 from mupd.files import sha256_file
+from mupd.model.attention import Conditions, Context
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
+from mupd.model.guidance import Velocity, guided
+from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import Probabilities, RecordCodec
+from mupd.model.regions import NATIVE_MPP, WINDOW, decode_region, denoise_region, he_extra
 from mupd.model.rna_codec import Kind, RnaCodec
-from mupd.model.sampling import (
-    DOWNSAMPLE,
-    NATIVE_MPP,
-    WINDOW,
-    Velocity,
-    decode_region,
-    denoise_region,
-    euler,
-    guided,
-    he_extra,
-    sampling_times,
-)
-from mupd.model.transformer import Conditions, MuPDTransformer
-from mupd.model.vae import MuPDVAE
+from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
+from mupd.model.solvers import Solver
+from mupd.model.transformer import MuPDTransformer
+from mupd.model.vae import DOWNSAMPLE, Autoencoder, AutoencoderKLAdapter, autoencoder_class
 
-_PARTS = ("vae", "transformer_he", "transformer_rna", "transformer_text", "rna_codec", "tile_encoder")
+_PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
+MICRO_BATCH = 32
+"""Profiles denoised together; the last batch is filled up, so that a profile does not depend on how many there are."""
+
+_MOST_SPOTS = 4096
+"""Profiles whose keys and values are kept for a region; with more, they are projected batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Given:
         (n, tile features) of a bag of H&E tiles.
     rna
         (n, components + 1), one row for bulk or one a spot, as :meth:`RnaCodec.condition` gives.
+    pathways
+        (n, gene sets) scores of the same profiles.
     rna_xy_px
         (n, 2) x and y of each spot in pixels of the slide to be made; None = one profile for all.
     text
@@ -58,22 +58,34 @@ class Given:
 
     tiles: NDArray[np.float32] | None = None
     rna: NDArray[np.float32] | None = None
+    pathways: NDArray[np.float32] | None = None
     rna_xy_px: NDArray[np.float64] | None = None
     text: NDArray[np.float32] | None = None
 
 
-Network = TypeVar("Network", MuPDVAE, MuPDTransformer)
+@dataclass(frozen=True)
+class RnaDraw:
+    """One draw of RNA, each (n, genes of the panel) float32, log1p counts per 10,000 over the panel.
+
+    Attributes
+    ----------
+    expected
+        What the model draws, without the noise of a measurement.
+    values
+        The same with that noise.
+    """
+
+    expected: NDArray[np.float32]
+    values: NDArray[np.float32]
 
 
-def _load(kind: type[Network], folder: Path, device: str) -> Network:
+def _load(kind: Any, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """Load one network; safetensors only, and every tensor has to be there."""
     weights = folder / "diffusion_pytorch_model.safetensors"
     if not weights.exists():
         raise ModelError(f"{folder}: found no {weights.name}; expected weights as safetensors (pickles are refused)")
     try:
-        # With output_loading_info diffusers returns a pair, which its annotation does not say.
-        loaded: Any = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-        model, info = loaded
+        model, info = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError, TypeError) as error:
         raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
     if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
@@ -81,7 +93,7 @@ def _load(kind: type[Network], folder: Path, device: str) -> Network:
             f"{folder}: config and tensors disagree: missing {info['missing_keys'][:3]}, "
             f"unexpected {info['unexpected_keys'][:3]}, of another shape {info['mismatched_keys'][:3]}"
         )
-    return model.eval().to(device)
+    return model.eval()
 
 
 def model_sha256(folder: Path) -> str:
@@ -99,13 +111,20 @@ class MuPDPipeline:
     """The parts of a model folder and the three directions of generation.
 
     Use :meth:`from_pretrained`; parts are loaded when first used.
+
+    Parameters
+    ----------
+    device
+        ``cpu`` or ``cuda``; on CUDA the trunk works in bfloat16.
+    compile_trunk
+        Compile the trunk with ``torch.compile``: pays for long runs, and needs a C++ compiler on the CPU.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self.folder, self.device = folder, device
+    def __init__(self, folder: Path, device: str = "cpu", *, compile_trunk: bool = False) -> None:
+        self.folder, self.device, self.compile_trunk = folder, device, compile_trunk
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "cpu") -> MuPDPipeline:
+    def from_pretrained(cls, folder: str | Path, device: str = "cpu", *, compile_trunk: bool = False) -> MuPDPipeline:
         """Open a model folder.
 
         Raises
@@ -120,7 +139,7 @@ class MuPDPipeline:
             raise ModelError(f"model {folder}: found no config.json in {listed}; expected a MuPD model folder")
         if not (folder / "model_index.json").exists():
             raise ModelError(f"model {folder}: found no model_index.json; expected one with the model's name")
-        return cls(folder, device)
+        return cls(folder, device, compile_trunk=compile_trunk)
 
     @cached_property
     def model_id(self) -> str:
@@ -136,24 +155,34 @@ class MuPDPipeline:
         return model_sha256(self.folder)
 
     @cached_property
-    def vae(self) -> MuPDVAE:
-        """The H&E autoencoder."""
-        return _load(MuPDVAE, self.folder / "vae", self.device)
-
-    def transformer(self, target: str) -> MuPDTransformer:
-        """The transformer of a target, loaded once."""
-        if target not in self._transformers:
-            self._transformers[target] = _load(MuPDTransformer, self.folder / f"transformer_{target}", self.device)
-        return self._transformers[target]
+    def vae(self) -> Autoencoder:
+        """The H&E autoencoder: MuPDVAE, or a diffusers AutoencoderKL."""
+        folder = self.folder / "vae"
+        try:
+            kind = autoencoder_class(folder)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder}: {str(error).splitlines()[0]}") from error
+        model = _load(kind, folder).to(self.device)
+        return model if kind.__name__ == "MuPDVAE" else AutoencoderKLAdapter(model)
 
     @cached_property
-    def _transformers(self) -> dict[str, MuPDTransformer]:
-        return {}
+    def transformer(self) -> MuPDTransformer:
+        """The trunk."""
+        dtype = torch.bfloat16 if self.device.startswith("cuda") else torch.float32
+        model = _load(MuPDTransformer, self.folder / "transformer", dtype).to(self.device)
+        if self.compile_trunk:
+            model.compile()
+        return model
 
     @cached_property
     def record_codec(self) -> RecordCodec:
         """Fields and values of the model's records."""
         return RecordCodec.from_pretrained(self.folder)
+
+    @cached_property
+    def pathway_scorer(self) -> PathwayScorer:
+        """Scores of the model's gene sets."""
+        return PathwayScorer.from_pretrained(self.folder / "pathways")
 
     @cached_property
     def rna_codec(self) -> RnaCodec:
@@ -170,10 +199,17 @@ class MuPDPipeline:
         """Encoder of texts."""
         return TextEncoder()
 
-    def _stream(self, rows: NDArray[np.float32], batch: int) -> tuple[Tensor, Tensor]:
-        tokens = torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device)
+    def _stream(self, rows: NDArray[np.float32], batch: int = 1) -> tuple[Tensor, Tensor]:
+        """Rows as the tokens of each sample of a batch, and their mask."""
+        tokens = torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device, self.transformer.dtype)
         return tokens.expand(batch, *tokens.shape), torch.ones(batch, len(rows), dtype=torch.bool, device=self.device)
 
+    def _rows(self, rows: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+        """Each row as the one token of a sample."""
+        tokens = torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device, self.transformer.dtype)
+        return tokens[:, None], torch.ones(len(rows), 1, dtype=torch.bool, device=self.device)
+
+    @torch.no_grad()
     def generate_he(
         self,
         given: Given,
@@ -182,8 +218,9 @@ class MuPDPipeline:
         *,
         seed: int,
         steps: int,
-        guidance: float,
+        guidance: Mapping[str, float],
         batch_size: int,
+        solver: Solver = "euler",
         on_step: Callable[[], object] | None = None,
     ) -> None:
         """Generate a slide region at 0.78 um/px and hand it over tile by tile.
@@ -194,6 +231,8 @@ class MuPDPipeline:
             Width and height; multiples of 8.
         write
             Called with y, x and uint8 pixels (h, w, 3) of each decoded tile.
+        guidance
+            Scale of each of ``rna`` (pathways with it) and ``text``; 1 where not named.
 
         Raises
         ------
@@ -204,92 +243,168 @@ class MuPDPipeline:
             raise ValueError("given: found neither rna nor text; expected at least one")
         if size_px[0] % DOWNSAMPLE or size_px[1] % DOWNSAMPLE:
             raise ValueError(f"size_px: found {size_px}; expected multiples of {DOWNSAMPLE}")
-        model = self.transformer("he")
+        model = self.transformer
         width, height = (side // DOWNSAMPLE for side in size_px)
-        generator = torch.Generator().manual_seed(seed)
         # A region smaller than the window is cut from a whole window.
-        shape = (self.vae.config["latent_channels"], max(height, WINDOW), max(width, WINDOW))
-        noise = torch.randn(shape, generator=generator).to(self.device)
+        shape = (self.vae.latent_channels, max(height, WINDOW), max(width, WINDOW))
+        noise = seeded_noise(shape, seed, self.device)
         # The scale is known where the RNA comes from the trained platform; text alone was trained
         # on tiles whose scale is not stated.
-        extra = he_extra(NATIVE_MPP if given.rna is not None else None).to(self.device)
+        extra = he_extra(NATIVE_MPP if given.rna is not None else None).to(self.device).expand(batch_size, 2)
+        scales = _with_pathways(guidance)
+        context_of = _WindowContexts(self, given, (shape[2], shape[1]))
 
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
-            conditions: Conditions = {}
-            if given.rna is not None:
-                rows = self._rna_of_windows(given, corners)
-                tokens = torch.from_numpy(rows)[:, None].to(self.device)
-                conditions["rna"] = (tokens, torch.ones(len(rows), 1, dtype=torch.bool, device=self.device))
-            if given.text is not None:
-                conditions["text"] = self._stream(given.text, len(corners))
-            return guided(model, conditions, extra.expand(len(corners), 2), guidance)
+            return guided(model, "he", context_of(corners), extra, scales)
 
-        with torch.no_grad():
-            latents = denoise_region(velocity_of, noise, steps, batch_size, on_step)
+        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step)
         decode_region(self.vae, latents[:, :height, :width], write)
-
-    @staticmethod
-    def _rna_of_windows(given: Given, corners: NDArray[np.int64]) -> NDArray[np.float32]:
-        """For each window (corner y, x in latents) the profile of the nearest spot, or the one profile."""
-        assert given.rna is not None
-        if given.rna_xy_px is None:
-            return np.repeat(given.rna.mean(0, keepdims=True), len(corners), axis=0)
-        centres = (corners[:, ::-1] + WINDOW / 2) * DOWNSAMPLE
-        distance = ((centres[:, None] - given.rna_xy_px[None]) ** 2).sum(-1)
-        return given.rna[distance.argmin(1)]
 
     def rna_kind(self, given: Given) -> Kind:
         """Kind of profile that is generated: spots where there is H&E to place them on, else bulk."""
         return "bulk" if given.tiles is None else "spot"
 
     @torch.no_grad()
-    def generate_rna(self, given: Given, *, seed: int, steps: int, guidance: float) -> NDArray[np.float32]:
+    def generate_rna(
+        self,
+        given: Given,
+        *,
+        seed: int,
+        steps: int,
+        guidance: Mapping[str, float] | None = None,
+        solver: Solver = "euler",
+    ) -> RnaDraw:
         """One draw of RNA: a profile for each tile, or a single bulk profile from text alone.
 
-        Returns
-        -------
-        (n, genes of the kind's panel) float32, log1p counts per 10,000 over the panel.
+        Without guidance unless asked for: it would narrow the draws, whose spread is to show how
+        unsure the model is.
+
+        Raises
+        ------
+        ValueError
+            If neither tiles nor text are given.
         """
         if given.tiles is None and given.text is None:
             raise ValueError("given: found neither H&E tiles nor text; expected at least one")
         kind = self.rna_kind(given)
         n = 1 if given.tiles is None else len(given.tiles)
-        conditions: Conditions = {}
-        if given.tiles is not None:
-            tiles = torch.from_numpy(given.tiles)[:, None].to(self.device)
-            conditions["he"] = (tiles, torch.ones(n, 1, dtype=torch.bool, device=self.device))
-        if given.text is not None:
-            conditions["text"] = self._stream(given.text, n)
-        extra = torch.tensor([float(kind == "bulk"), 0.0], device=self.device).expand(n, 2)
-        noise = torch.randn((n, self.rna_codec.dim), generator=torch.Generator().manual_seed(seed)).to(self.device)
-        found = euler(guided(self.transformer("rna"), conditions, extra, guidance), noise, steps)
-        return self.rna_codec.decode(found.cpu().numpy(), kind)
+        model, dim = self.transformer, self.rna_codec.dim
+        noise = np.stack([_row_noise(seed, row, dim) for row in range(n)])
+        extra = torch.tensor([float(kind == "bulk"), 0.0], device=self.device).expand(MICRO_BATCH, 2)
+        found = []
+        for start in range(0, n, MICRO_BATCH):
+            rows = np.minimum(np.arange(start, start + MICRO_BATCH), n - 1)
+            conditions: Conditions = {}
+            if given.tiles is not None:
+                conditions["he"] = self._rows(given.tiles[rows])
+            if given.text is not None:
+                conditions["text"] = self._stream(given.text, MICRO_BATCH)
+            context = model.context(conditions, MICRO_BATCH)
+            x = torch.from_numpy(noise[rows]).to(self.device)
+            part = sample_vectors(model, context, extra, x, steps=steps, scales=guidance or {}, solver=solver)
+            found.append(part[: n - start].cpu().numpy())
+        components = np.concatenate(found)
+        # Row by row: a matrix product's last bits depend on how many rows it has.
+        rows = [components[row : row + 1] for row in range(n)]
+        expected = [self.rna_codec.decode(row, kind) for row in rows]
+        values = [self.rna_codec.measure(row, kind, _row_rng(seed, number)) for number, row in enumerate(rows)]
+        return RnaDraw(np.concatenate(expected), np.concatenate(values))
 
     @torch.no_grad()
     def generate_record(self, given: Given, *, seed: int, steps: int) -> tuple[dict[str, str], Probabilities]:
         """One draw of the synoptic record: a value for each field, and each field's probabilities.
 
-        The network predicts the clean record; its prediction at t = 0 is the distribution of each
-        field given the conditions, and integrating to t = 1 draws all fields jointly.
+        Raises
+        ------
+        ValueError
+            If neither tiles nor RNA are given.
         """
         conditions: Conditions = {}
         if given.tiles is not None:
-            conditions["he"] = self._stream(given.tiles, 1)
+            conditions["he"] = self._stream(given.tiles)
         if given.rna is not None:
-            conditions["rna"] = self._stream(given.rna.mean(0, keepdims=True), 1)
+            conditions["rna"] = self._stream(given.rna.mean(0, keepdims=True))
+        if given.pathways is not None:
+            conditions["pathways"] = self._stream(given.pathways.mean(0, keepdims=True))
         if not conditions:
             raise ValueError("given: found neither H&E tiles nor rna; expected at least one")
-        model = self.transformer("text")
-        extra = torch.zeros(1, 2, device=self.device)
-        x = torch.randn((1, self.record_codec.dim), generator=torch.Generator().manual_seed(seed)).to(self.device)
-        marginal: Tensor | None = None
-        times = sampling_times(steps)
-        for now, after in pairwise(times):
-            logits = model(x, torch.full((1,), now, device=self.device), conditions, extra)
-            clean = self.record_codec.log_probabilities(logits).exp()
-            marginal = clean[0] if marginal is None else marginal
-            x = x + (after - now) / (1 - now) * (clean.flatten(1) - x)
-        assert marginal is not None
-        final = self.record_codec.named_probabilities(x.unflatten(1, marginal.shape)[0])
+        codec = self.record_codec
+        drawn, marginal = sample_record(
+            self.transformer,
+            codec,
+            self.transformer.context(conditions, 1),
+            seeded_noise((1, codec.dim), seed, self.device),
+            steps=steps,
+        )
+        final = codec.named_probabilities(drawn[0])
         values = {field: max(row, key=lambda value: row[value]) for field, row in final.items()}
-        return values, self.record_codec.named_probabilities(marginal)
+        return values, codec.named_probabilities(marginal[0])
+
+
+def _with_pathways(guidance: Mapping[str, float]) -> dict[str, float]:
+    """Scales of the streams: pathway scores are guided as the profile they were taken from."""
+    return {"pathways": guidance.get("rna", 1.0)} | dict(guidance)
+
+
+def _row_rng(seed: int, row: int) -> np.random.Generator:
+    """Of the measurement noise of one profile, whatever others there are."""
+    return np.random.default_rng((seed, row, 1))
+
+
+def _row_noise(seed: int, row: int, dim: int) -> NDArray[np.float32]:
+    """Noise of one profile, whatever others there are."""
+    return np.random.default_rng((seed, row)).standard_normal(dim, np.float32)
+
+
+class _WindowContexts:
+    """Contexts of windows of a region: keys and values of each profile are projected once, then looked up.
+
+    A window is conditioned by the profile of the spot nearest to its centre, or by the one profile.
+    """
+
+    def __init__(self, pipeline: MuPDPipeline, given: Given, size: tuple[int, int]) -> None:
+        self.pipeline, self.given = pipeline, given
+        self.used = self._nearest_anywhere(size)
+        self.kept: Context | None = None
+        if len(self.used) <= _MOST_SPOTS:
+            self.kept = self._context(self.used)
+
+    def __call__(self, corners: NDArray[np.int64]) -> Context:
+        """Context of windows by their corners (n, 2) y, x in latents."""
+        nearest = self._nearest(corners)
+        if self.kept is None:
+            return self._context(nearest)
+        index = torch.from_numpy(np.searchsorted(self.used, nearest)).to(self.pipeline.device)
+        return self.kept.take(index)
+
+    def _context(self, rows: NDArray[np.int64]) -> Context:
+        given, pipeline = self.given, self.pipeline
+        conditions: Conditions = {}
+        for name, vectors in (("rna", given.rna), ("pathways", given.pathways)):
+            if vectors is not None:
+                whole = vectors if given.rna_xy_px is not None else vectors.mean(0, keepdims=True)
+                conditions[name] = pipeline._rows(whole[rows])
+        if given.text is not None:
+            conditions["text"] = pipeline._stream(given.text, len(rows))
+        return pipeline.transformer.context(conditions, len(rows))
+
+    def _nearest(self, corners: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.given.rna_xy_px is None:
+            return np.zeros(len(corners), np.int64)
+        return self._tree.query((corners[:, ::-1] + WINDOW / 2) * DOWNSAMPLE)[1]
+
+    @cached_property
+    def _tree(self) -> Any:
+        from scipy.spatial import KDTree
+
+        return KDTree(self.given.rna_xy_px)
+
+    def _nearest_anywhere(self, size: tuple[int, int]) -> NDArray[np.int64]:
+        """Rows that are nearest to some window of the region, ascending."""
+        if self.given.rna_xy_px is None:
+            return np.zeros(1, np.int64)
+        found: set[int] = set()
+        xs = np.arange(size[0] - WINDOW + 1)
+        for y in range(size[1] - WINDOW + 1):
+            found.update(self._nearest(np.stack([np.full_like(xs, y), xs], 1)).tolist())
+        return np.array(sorted(found), np.int64)

@@ -35,6 +35,9 @@ class Panel:
         (g,), of log1p counts per 10,000 of the panel's genes over the training profiles.
     components, scale
         (k, g) principal axes of the standardised values, and (k,) standard deviations along them.
+    residual
+        (g,) standard deviation of what the components leave of the standardised values: count noise
+        for the most part.
     """
 
     genes: tuple[str, ...]
@@ -42,6 +45,10 @@ class Panel:
     sd: NDArray[np.float32]
     components: NDArray[np.float32]
     scale: NDArray[np.float32]
+    residual: NDArray[np.float32]
+
+
+_TENSORS = ("mean", "sd", "components", "scale", "residual")
 
 
 def panel_values(log_cp10k: NDArray[np.floating], genes: Sequence[str], panel: Sequence[str]) -> NDArray[np.float32]:
@@ -135,10 +142,25 @@ class RnaCodec:
         return np.pad(scores, ((0, 0), (0, 1)), constant_values=float(kind == "bulk")).astype(np.float32)
 
     def decode(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
-        """Panel values (observations, g), log1p counts per 10,000 of the panel, not negative."""
+        """Expected panel values (observations, g), log1p counts per 10,000 of the panel, not negative."""
+        return self._values(self._standardised(components, kind), kind)
+
+    def measure(self, components: NDArray[np.floating], kind: Kind, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Panel values as a measurement would give them: :meth:`decode` with the noise that components leave out.
+
+        The noise is normal, independent between genes, and of the size seen in training.
+        """
+        standardised = self._standardised(components, kind)
+        noise = rng.standard_normal(standardised.shape, np.float32)
+        return self._values(standardised + noise * self.panels[kind].residual, kind)
+
+    def _standardised(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.floating]:
         _check_width(components, self.dim, "components")
         panel = self.panels[kind]
-        standardised = (components * panel.scale) @ panel.components
+        return (components * panel.scale) @ panel.components
+
+    def _values(self, standardised: NDArray[np.floating], kind: Kind) -> NDArray[np.float32]:
+        panel = self.panels[kind]
         return np.clip(standardised * panel.sd + panel.mean, 0, None).astype(np.float32)
 
     def save_pretrained(self, folder: Path) -> None:
@@ -146,7 +168,7 @@ class RnaCodec:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
         for kind, panel in self.panels.items():
-            for name in ("mean", "sd", "components", "scale"):
+            for name in _TENSORS:
                 tensors[f"{kind}.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(panel, name)))
         save_file(tensors, folder / "codec.safetensors")
         write_json(folder / "config.json", {kind: list(panel.genes) for kind, panel in self.panels.items()})
@@ -168,11 +190,10 @@ class RnaCodec:
         shapes: dict[str, tuple[int, ...]] = {}
         for kind in KINDS:
             count = len(genes[kind])
-            shapes |= {f"{kind}.mean": (count,), f"{kind}.sd": (count,)}
+            shapes |= {f"{kind}.{name}": (count,) for name in ("mean", "sd", "residual")}
             shapes |= {f"{kind}.components": (dim, count), f"{kind}.scale": (dim,)}
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(path, shapes).items()}
-        names = ("mean", "sd", "components", "scale")
-        return cls({kind: Panel(genes[kind], *(tensors[f"{kind}.{name}"] for name in names)) for kind in KINDS})
+        return cls({kind: Panel(genes[kind], *(tensors[f"{kind}.{name}"] for name in _TENSORS)) for kind in KINDS})
 
 
 def _components_of(path: Path) -> int:
@@ -189,11 +210,14 @@ def fit_panel(values: NDArray[np.float32], genes: Sequence[str], dim: int) -> Pa
     from sklearn.decomposition import PCA
 
     mean, sd = values.mean(0), np.maximum(values.std(0), _LEAST_SD)
-    pca = PCA(dim, random_state=0).fit((values - mean) / sd)
+    standardised = (values - mean) / sd
+    pca = PCA(dim, random_state=0).fit(standardised)
+    left = standardised - pca.inverse_transform(pca.transform(standardised))
     return Panel(
         tuple(genes),
         mean.astype(np.float32),
         sd.astype(np.float32),
         pca.components_.astype(np.float32),
         np.sqrt(pca.explained_variance_).astype(np.float32),
+        left.std(0).astype(np.float32),
     )

@@ -1,258 +1,195 @@
-"""MuPDTransformer: velocity of one target modality, conditioned on any subset of the others.
+"""MuPDTransformer: one trunk for H&E, RNA and the record, each conditioned on any of the others.
 
 A scalable interpolant transformer (SiT, arXiv:2401.08740) with the decoupled cross-attention of
 MuPD (arXiv:2604.03635): every condition is a stream with its own key and value projections, and an
-absent stream contributes exactly nothing.
+absent stream is skipped, so that it costs and changes nothing.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d, timestep_embedding, zeroed
+from mupd.model.attention import Block, Conditions, ConditionStream, Context, StreamContext
+from mupd.model.layers import timestep_embedding, zeroed
+from mupd.model.stems import LatentStem, VectorStem
 
-Conditions = dict[str, tuple[Tensor, Tensor]]
-"""Stream name to (tokens (batch, n, dim), mask (batch, n) bool; a row without True = absent)."""
-
-
-class ConditionStream(nn.Module):
-    """Turns raw condition vectors into tokens of the transformer's width.
-
-    Each vector becomes `split` tokens, so that a single profile can be read in parts.
-    """
-
-    def __init__(self, dim: int, width: int, split: int) -> None:
-        super().__init__()
-        self.split = split
-        self.norm = nn.LayerNorm(dim)
-        self.project = nn.Linear(dim, width * split)
-        self.position = nn.Parameter(torch.randn(split, width) * 0.02)
-        self.pool = nn.Sequential(nn.Linear(dim, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens (batch, n * split, width), their mask, and a pooled vector (batch, width)."""
-        batch, n, _ = vectors.shape
-        tokens = self.project(self.norm(vectors)).reshape(batch, n, self.split, -1) + self.position
-        weight = mask.to(vectors.dtype)[:, :, None]
-        mean = (vectors * weight).sum(1) / weight.sum(1).clamp(min=1)
-        pooled = self.pool(mean) * mask.any(1).to(vectors.dtype)[:, None]
-        return tokens.flatten(1, 2), mask.repeat_interleave(self.split, dim=1), pooled
-
-
-class Attention(nn.Module):
-    """Multi-head attention with RMS-normalised queries and keys."""
-
-    def __init__(self, width: int, heads: int, *, cross: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.query_norm = nn.RMSNorm(width // heads)
-        self.key_norm = nn.RMSNorm(width // heads)
-        self.gate = nn.Parameter(torch.ones(1)) if cross else None
-
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`x` (batch, n, width) attends to `context` (batch, m, width) where `mask` (batch, m)."""
-        batch, n, width = x.shape
-        query = self.query(x).reshape(batch, n, self.heads, -1).transpose(1, 2)
-        key, value = (
-            part.reshape(batch, context.shape[1], self.heads, -1).transpose(1, 2)
-            for part in self.key_value(context).chunk(2, dim=-1)
-        )
-        attend = None if mask is None else mask[:, None, None, :]
-        found = F.scaled_dot_product_attention(self.query_norm(query), self.key_norm(key), value, attn_mask=attend)
-        found = self.out(found.transpose(1, 2).reshape(batch, n, width))
-        return found if self.gate is None else self.gate * found
-
-
-class Block(nn.Module):
-    """Self-attention, one cross-attention a stream, feed-forward; modulated by adaLN-zero."""
-
-    def __init__(self, width: int, heads: int, streams: tuple[str, ...], dropout: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
-        self.norm_cross = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, cross=False)
-        self.cross = nn.ModuleDict({name: Attention(width, heads, cross=True) for name in streams})
-        self.feed = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Dropout(dropout), nn.Linear(4 * width, width)
-        )
-        # The modulation table is shared by all blocks; each adds a learned offset of its own.
-        self.offset = nn.Parameter(torch.zeros(6 * width))
-
-    def forward(self, x: Tensor, modulation: Tensor, context: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-        """`context` holds for each stream its tokens, a mask without empty rows, and who has it."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offset)[:, None].chunk(6, dim=-1)
-        h = self.norm1(x) * (1 + scale1) + shift1
-        x = x + gate1 * self.attention(h, h)
-        if context:
-            h = self.norm_cross(x)
-            for name, (tokens, mask, present) in context.items():
-                x = x + present[:, None, None] * self.cross[name](h, tokens, mask)
-        h = self.norm2(x) * (1 + scale2) + shift2
-        return x + gate2 * self.feed(h)
-
-
-class LatentStem(nn.Module):
-    """Convolutions at the latents' own size around the transformer, which works at half of it.
-
-    The convolutions see over patch borders: a bare patch embedding of 2 leaves a lattice.
-    """
-
-    def __init__(self, channels: int, stem: int, width: int, blocks: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, stem, 3, padding=1)
-        self.down_blocks = nn.ModuleList([ResBlock(stem, width) for _ in range(blocks)])
-        self.down = nn.Conv2d(stem, width, 2, stride=2)
-        self.up = nn.Conv2d(width, 4 * stem, 1)
-        self.join = nn.Conv2d(2 * stem, stem, 3, padding=1)
-        self.up_blocks = nn.ModuleList([ResBlock(stem, width) for _ in range(blocks)])
-        self.last_norm = ChannelNorm(stem)
-        self.last = zeroed(nn.Conv2d(stem, channels, 3, padding=1))
-
-    def tokens(self, x: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Tokens (batch, n, width), the features to skip over the transformer, and the grid."""
-        skip = self.first(x)
-        for block in self.down_blocks:
-            skip = block(skip, vector)
-        small = self.down(skip)
-        return small.flatten(2).transpose(1, 2), skip, (small.shape[2], small.shape[3])
-
-    def velocity(self, tokens: Tensor, skip: Tensor, grid: tuple[int, int], vector: Tensor) -> Tensor:
-        """Velocity of the latents, (batch, channels, height, width)."""
-        small = tokens.transpose(1, 2).unflatten(2, grid)
-        x = self.join(torch.cat([F.pixel_shuffle(self.up(small), 2), skip], dim=1))
-        for block in self.up_blocks:
-            x = block(x, vector)
-        return self.last(F.silu(self.last_norm(x)))
-
-
-class VectorStem(nn.Module):
-    """A vector cut into equal tokens, and back; for RNA latents and record fields."""
-
-    def __init__(self, dim: int, tokens: int, width: int) -> None:
-        super().__init__()
-        if dim % tokens:
-            raise ValueError(f"dim: found {dim}; expected a multiple of {tokens} tokens")
-        self.count = tokens
-        self.first = nn.Linear(dim // tokens, width)
-        self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
-        self.last_norm = nn.LayerNorm(width)
-        self.last = zeroed(nn.Linear(width, dim // tokens))
-
-    def tokens(self, x: Tensor) -> Tensor:
-        """(batch, dim) to (batch, tokens, width)."""
-        return self.first(x.unflatten(1, (self.count, -1))) + self.position
-
-    def values(self, tokens: Tensor) -> Tensor:
-        """(batch, tokens, width) to (batch, dim)."""
-        return self.last(self.last_norm(tokens)).flatten(1)
+Target = Literal["he", "rna", "text"]
+TARGETS: tuple[Target, ...] = ("he", "rna", "text")
+EXTRA_DIM = 2
+"""Length of the plain numbers beside the streams: for H&E the scale and whether it is known, for RNA
+whether the profile is bulk."""
 
 
 class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Velocity field of one target under a linear interpolant from noise (t = 0) to data (t = 1).
+    """Velocity field under a linear interpolant from noise (t = 0) to data (t = 1), one trunk for all targets.
 
     Parameters
     ----------
-    target
-        ``he`` (latents of MuPDVAE), ``rna`` (whitened components) or ``text`` (record fields, one
-        token a field; here the network predicts logits of the clean record instead of a velocity).
     streams
-        Dimension of the vectors of each condition it can read.
+        Length of the vectors of each condition it can read.
     splits
         Tokens made of each vector of a stream; 1 where not named.
-    channels
-        Latent channels for ``he``, length of the vector for ``rna`` and ``text``.
-    extra_dim
-        Length of a vector of plain numbers beside the streams (magnification, kind of profile).
+    he_channels
+        Latent channels of H&E.
+    rna_dim, rna_tokens
+        Components of an RNA profile, and tokens they are cut into.
+    text_dim, text_tokens
+        Length of the record's vector and its fields; for it the trunk predicts logits of the clean
+        record instead of a velocity.
+    width, depth, heads
+        Of the trunk; presets are in :mod:`mupd.model.presets`.
+    stem_width, stem_blocks
+        Of the convolutions around the trunk for H&E; `stem_blocks` 0 is DiT's patch embedding.
+    own_modulation
+        A modulation table a block (SiT, DiT) instead of one for all.
     """
+
+    _supports_gradient_checkpointing = False
 
     @register_to_config
     def __init__(
         self,
-        target: Literal["he", "rna", "text"],
         streams: dict[str, int],
         splits: dict[str, int] | None = None,
-        channels: int = 8,
-        vector_tokens: int = 8,
-        extra_dim: int = 2,
-        width: int = 256,
-        depth: int = 6,
+        he_channels: int = 8,
+        rna_dim: int = 64,
+        rna_tokens: int = 8,
+        text_dim: int = 52,
+        text_tokens: int = 4,
+        width: int = 192,
+        depth: int = 4,
         heads: int = 4,
-        stem_width: int = 128,
+        stem_width: int = 96,
         stem_blocks: int = 2,
-        dropout: float = 0.0,
+        own_modulation: bool = False,
     ) -> None:
         super().__init__()
         self.stream = nn.ModuleDict(
             {name: ConditionStream(dim, width, (splits or {}).get(name, 1)) for name, dim in streams.items()}
         )
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.extra = nn.Sequential(nn.Linear(extra_dim, width), nn.SiLU(), nn.Linear(width, width))
-        self.modulation = nn.Sequential(nn.SiLU(), zeroed(nn.Linear(width, 6 * width)))
-        self.stem: LatentStem | VectorStem
-        if target == "he":
-            self.stem = LatentStem(channels, stem_width, width, stem_blocks)
-        else:
-            self.stem = VectorStem(channels, vector_tokens, width)
-        self.blocks = nn.ModuleList([Block(width, heads, tuple(streams), dropout) for _ in range(depth)])
+        self.extra = nn.ModuleDict(
+            {name: nn.Sequential(nn.Linear(EXTRA_DIM, width), nn.SiLU(), nn.Linear(width, width)) for name in TARGETS}
+        )
+        self.activation = nn.SiLU()
+        self.modulation = nn.Identity() if own_modulation else zeroed(nn.Linear(width, 6 * width))
+        self.stem_he = LatentStem(he_channels, stem_width, width, stem_blocks)
+        self.stem_rna = VectorStem(rna_dim, rna_tokens, width)
+        self.stem_text = VectorStem(text_dim, text_tokens, width)
+        self.blocks = nn.ModuleList([Block(width, heads, tuple(streams), own_modulation) for _ in range(depth)])
 
-    def forward(self, x: Tensor, t: Tensor, conditions: Conditions, extra: Tensor) -> Tensor:
-        """Velocity (or logits for text) at `x` and time `t`.
+    def context(self, conditions: Conditions, batch: int) -> Context:
+        """Project conditions once, for as many calls of :meth:`forward` as a sample needs.
 
         Parameters
         ----------
-        x
-            (batch, channels, height, width) with even sides for ``he``, else (batch, channels).
-        t
-            (batch,), in [0, 1].
         conditions
             Any subset of the streams; a stream left out, or masked for a sample, changes nothing.
-        extra
-            (batch, extra_dim).
+        batch
+            Samples in the batch.
 
         Raises
         ------
         ValueError
-            If a condition is unknown or of the wrong width.
+            If a condition is unknown, of the wrong shape, or not finite.
         """
-        width: int = self.config["width"]
-        vector = self.time(timestep_embedding(t, width)) + self.extra(extra)
-        context: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-        for name, (tokens, mask) in conditions.items():
-            self._expect(name, tokens)
+        streams = {}
+        for name, (vectors, mask) in conditions.items():
+            self._expect(name, vectors, mask, batch)
             present = mask.any(1)
             if not bool(present.any()):
                 continue
-            tokens, mask, pooled = self.stream[name](tokens, mask)
-            vector = vector + pooled
-            # A row without any True would make softmax undefined; its result is multiplied by 0.
-            context[name] = (tokens, mask | ~present[:, None], present.to(tokens.dtype))
-        modulation = self.modulation(vector)
-        if isinstance(self.stem, LatentStem):
-            tokens, skip, grid = self.stem.tokens(x, vector)
-            tokens = tokens + sincos_positions_2d(*grid, width).to(tokens)
-        else:
-            tokens = self.stem.tokens(x)
-        for block in self.blocks:
-            tokens = block(tokens, modulation, context)
-        if isinstance(self.stem, LatentStem):
-            return self.stem.velocity(tokens, skip, grid, vector)
-        return self.stem.values(tokens)
+            rows = None if bool(present.all()) else present.nonzero()[:, 0]
+            if rows is not None:
+                vectors, mask = vectors[rows], mask[rows]
+            tokens, token_mask, pooled = self.stream[name](vectors, mask)
+            pairs = [block.cross[name].project(tokens) for block in self.blocks]
+            streams[name] = StreamContext(
+                rows,
+                tuple(key for key, _ in pairs),
+                tuple(value for _, value in pairs),
+                None if bool(mask.all()) else token_mask,
+                pooled,
+            )
+        return Context(batch, streams)
 
-    def _expect(self, name: str, tokens: Tensor) -> None:
-        known: dict[str, int] = self.config["streams"]
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        target: Target,
+        context: Context,
+        extra: Tensor,
+        *,
+        dropout: float = 0.0,
+        features_of: int | None = None,
+    ) -> Any:
+        """Velocity (for text: logits) at `x` and time `t`.
+
+        Parameters
+        ----------
+        x
+            (batch, he_channels, height, width) with even sides for ``he``, else (batch, dim).
+        t
+            (batch,), in [0, 1].
+        context
+            From :meth:`context`.
+        extra
+            (batch, 2).
+        dropout
+            In the feed-forward layers, while training.
+        features_of
+            Also return the tokens (batch, n, width) behind this block and their grid, for feature alignment.
+
+        Raises
+        ------
+        ValueError
+            If the target is unknown, or the batches of `x` and `context` differ.
+        """
+        if target not in TARGETS:
+            raise ValueError(f"target: found {target!r}; expected one of {', '.join(TARGETS)}")
+        if context.batch != len(x):
+            raise ValueError(f"context: found a batch of {context.batch}; expected {len(x)}, as x has")
+        vector = self.time(timestep_embedding(t, self.config["width"]).to(x.dtype)) + self.extra[target](extra)
+        for stream in context.streams.values():
+            vector = vector + stream.pooled if stream.rows is None else vector.index_add(0, stream.rows, stream.pooled)
+        modulation = self.modulation(self.activation(vector))
+        skip, grid = x, (0, 0)
+        if target == "he":
+            tokens, skip, grid = self.stem_he.tokens(x, vector)
+        else:
+            tokens = self._vector_stem(target).tokens(x)
+        features = None
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, modulation, context, index, dropout)
+            if index == features_of:
+                features = tokens
+        if target == "he":
+            found = self.stem_he.velocity(tokens, skip, grid, vector)
+        else:
+            found = self._vector_stem(target).values(tokens)
+        return found if features_of is None else (found, features, grid)
+
+    def _vector_stem(self, target: Target) -> VectorStem:
+        return self.stem_rna if target == "rna" else self.stem_text
+
+    def _expect(self, name: str, vectors: Tensor, mask: Tensor, batch: int) -> None:
+        known: Mapping[str, int] = self.config["streams"]
         if name not in known:
             raise ValueError(f"conditions: found stream {name!r}; expected one of {sorted(known)}")
-        if tokens.ndim != 3 or tokens.shape[-1] != known[name]:
+        if vectors.ndim != 3 or vectors.shape[0] != batch or vectors.shape[-1] != known[name]:
             raise ValueError(
-                f"conditions[{name!r}]: found shape {tuple(tokens.shape)}; expected (batch, n, {known[name]})"
+                f"conditions[{name!r}]: found shape {tuple(vectors.shape)}; expected ({batch}, n, {known[name]})"
             )
+        if mask.shape != vectors.shape[:2]:
+            raise ValueError(
+                f"conditions[{name!r}]: found a mask of {tuple(mask.shape)}; expected {tuple(vectors.shape[:2])}"
+            )
+        if not bool(torch.isfinite(vectors[mask]).all()):
+            raise ValueError(f"conditions[{name!r}]: found values that are not finite; expected numbers")

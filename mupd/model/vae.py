@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, Protocol
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -12,6 +15,30 @@ from mupd.model.layers import ChannelNorm, ResBlock
 
 DOWNSAMPLE = 8
 _UNSHUFFLE = 4
+
+
+class Autoencoder(Protocol):
+    """What the pipeline and training need of an autoencoder: :class:`MuPDVAE`, or a diffusers AutoencoderKL."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(batch, 3, h, w) in [-1, 1] to (batch, latent_channels, h / 8, w / 8) of about unit variance."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents to images in [-1, 1], not clipped."""
+        ...
+
+
+def _expect_images(images: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images: found shape {tuple(images.shape)}; expected (batch, 3, h, w)")
+    if images.shape[2] % DOWNSAMPLE or images.shape[3] % DOWNSAMPLE:
+        raise ValueError(f"images: found {images.shape[2]} x {images.shape[3]} px; expected multiples of {DOWNSAMPLE}")
 
 
 class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -72,6 +99,11 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.PixelShuffle(2),
         )
 
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent."""
+        return int(self.config["latent_channels"])
+
     def encode(self, images: Tensor) -> Tensor:
         """Latents of images.
 
@@ -90,12 +122,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         ValueError
             If the shape is not as above.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise ValueError(f"images: found shape {tuple(images.shape)}; expected (batch, 3, h, w)")
-        if images.shape[2] % DOWNSAMPLE or images.shape[3] % DOWNSAMPLE:
-            raise ValueError(
-                f"images: found {images.shape[2]} x {images.shape[3]} px; expected multiples of {DOWNSAMPLE}"
-            )
+        _expect_images(images)
         return self.standardise(self.encoder(images))
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -116,6 +143,60 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         latents = self.encode(images)
         level = torch.rand(len(images), 1, 1, 1, device=images.device) * self.config["latent_noise"]
         return self.decode(latents + level * torch.randn_like(latents)), latents
+
+
+class AutoencoderKLAdapter:
+    """A diffusers ``AutoencoderKL`` in the place of :class:`MuPDVAE`.
+
+    Its mean latents are scaled and shifted as its configuration says (``scaling_factor``,
+    ``shift_factor``). Its decoder has norms and attention over the whole picture: tiles of a large
+    region, which are decoded with a halo, may differ slightly at their borders.
+
+    Raises
+    ------
+    ValueError
+        If it does not reduce each side 8 times.
+    """
+
+    def __init__(self, model: Any) -> None:
+        factor = 2 ** (len(model.config.block_out_channels) - 1)
+        if factor != DOWNSAMPLE:
+            raise ValueError(f"AutoencoderKL: found a reduction of {factor}; expected {DOWNSAMPLE}")
+        self.model = model
+        self.scale = float(model.config.scaling_factor)
+        self.shift = float(getattr(model.config, "shift_factor", None) or 0.0)
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent."""
+        return int(self.model.config.latent_channels)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Mean latents, scaled; see :meth:`MuPDVAE.encode`."""
+        _expect_images(images)
+        return (self.model.encode(images).latent_dist.mean - self.shift) * self.scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Images; see :meth:`MuPDVAE.decode`."""
+        return self.model.decode(latents / self.scale + self.shift).sample
+
+
+def autoencoder_class(folder: Path) -> Any:
+    """The class that a ``vae`` folder's config.json names: MuPDVAE or diffusers' AutoencoderKL.
+
+    Raises
+    ------
+    ValueError
+        If it names another.
+    """
+    name = MuPDVAE.load_config(folder).get("_class_name")
+    if name == "MuPDVAE":
+        return MuPDVAE
+    if name == "AutoencoderKL":
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+        return AutoencoderKL
+    raise ValueError(f"config.json [_class_name]: found {name!r}; expected MuPDVAE or AutoencoderKL")
 
 
 def reconstruction_loss(found: Tensor, wanted: Tensor, scales: int = 3) -> Tensor:

@@ -33,8 +33,8 @@ from mupd.intake import status_rows
 from mupd.intake.entries import inventory_of
 from mupd.modalities.he import check_he
 from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.regions import NATIVE_MPP
 from mupd.model.rna_codec import Kind
-from mupd.model.sampling import NATIVE_MPP
 from mupd.progress import track
 from mupd.sheet import SheetCase
 from mupd.synthetic.png_marks import png_info
@@ -42,7 +42,7 @@ from mupd.synthetic.statement import BANNER, PREFIX
 
 SIDE_PX = 512
 STEPS = 30
-GUIDANCE = 1.5
+GUIDANCE = {"text": 1.5, "rna": 1.5}
 BATCH_SIZE = 16
 BULK_DEPTH = 2_000_000
 SPOT_DEPTH = 8_000
@@ -79,8 +79,8 @@ def bulk_counts(pipeline: MuPDPipeline, text: str, seed: int) -> NDArray[np.int6
     rng = np.random.default_rng(seed)
     codec = pipeline.rna_codec
     genes = list(codec.panels["bulk"].genes)
-    drawn = pipeline.generate_rna(Given(text=pipeline.text_encoder(text)), seed=seed, steps=STEPS, guidance=1.0)
-    components = codec.encode(drawn, genes, "bulk")
+    drawn = pipeline.generate_rna(Given(text=pipeline.text_encoder(text)), seed=seed, steps=STEPS)
+    components = codec.encode(drawn.expected, genes, "bulk")
     perturbed = components + 0.25 * rng.standard_normal(components.shape)
     return counts_of(codec.decode(perturbed, "bulk"), BULK_DEPTH, rng)[0]
 

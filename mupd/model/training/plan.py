@@ -9,28 +9,45 @@ from typing import Any
 
 import yaml
 
-from mupd.config import load_schema, schema_faults
+from mupd.config import load_schema, schema_faults, with_defaults
 from mupd.errors import Fault, InputFaults
+from mupd.model.pathway_scores import PathwayScorer
+from mupd.model.presets import preset
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.training.loop import LoopSettings
 from mupd.model.training.prepare import RawFeatures, Spots, read_spots
 from mupd.model.training.sources import HELD_OUT_SECTION
+from mupd.model.training.train_trunk import TargetSettings
+from mupd.model.transformer import TARGETS, Target
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A validated training configuration and what several parts share."""
+    """A validated training configuration and what several parts share.
+
+    Attributes
+    ----------
+    gene_sets
+        GMT file of the pathways whose scores are conditions.
+    start
+        Folder of a transformer whose weights the trunk starts from, where names and shapes agree.
+    history
+        What the model card says of the training beside its settings.
+    """
 
     name: str
     her2st: Path
     tcga: Path
     tiles: Path
+    gene_sets: Path
     work: Path
     out: Path
     sections: tuple[str, ...]
     rna_components: int
     tile_components: int
     threads: int
+    start: Path | None
+    history: str
     parts: dict[str, dict[str, Any]]
 
     def settings(self, part: str) -> LoopSettings:
@@ -39,20 +56,26 @@ class Plan:
         given = {key: value for key, value in self.parts[part].items() if key in known}
         return LoopSettings(**({"steps": 1000} | given))
 
-    def network(self, part: str) -> dict[str, Any]:
-        """Size of a part's transformer, where given."""
-        return {
-            key: self.parts[part][key] for key in ("width", "depth", "dropout", "stem_width") if key in self.parts[part]
-        }
+    def network(self) -> dict[str, Any]:
+        """Size of the trunk: its preset, and what is given beside it."""
+        trunk = self.parts["trunk"]
+        given = {key: trunk[key] for key in ("width", "depth", "heads", "stem_width") if key in trunk}
+        return preset(trunk["preset"]) | given
 
-    def batch_size(self, part: str, default: int) -> int:
-        """Samples a step."""
-        return int(self.parts[part].get("batch_size", default))
+    def targets(self) -> dict[Target, TargetSettings]:
+        """How each target takes part in the training of the trunk."""
+        given = self.parts["trunk"]["targets"]
+        return {target: TargetSettings(**given[target]) for target in TARGETS if target in given}
 
     @cached_property
     def codec(self) -> RnaCodec:
         """The RNA codec that the part ``codecs`` has written."""
         return RnaCodec.from_pretrained(self.out / "rna_codec")
+
+    @cached_property
+    def scorer(self) -> PathwayScorer:
+        """The pathway scorer that the part ``codecs`` has written."""
+        return PathwayScorer.from_pretrained(self.out / "pathways")
 
     @cached_property
     def raw(self) -> RawFeatures:
@@ -61,7 +84,7 @@ class Plan:
 
     def spots(self, names: tuple[str, ...]) -> list[Spots]:
         """Sections with pictures, spots and RNA."""
-        return [read_spots(self.her2st, name, self.codec) for name in names]
+        return [read_spots(self.her2st, name, self.codec, self.scorer) for name in names]
 
 
 def _data_faults(values: Any, where: str) -> list[Fault]:
@@ -107,17 +130,20 @@ def load_plan(path: Path) -> Plan:
     faults = schema_faults(values, schema, str(path)) + _data_faults(values, str(path))
     if faults:
         raise InputFaults(f"training configuration {path}", faults)
-    filled = {key: part["default"] for key, part in schema["properties"].items() if "default" in part} | values
+    filled = with_defaults(values, schema)
     return Plan(
         name=filled["name"],
         her2st=Path(filled["data"]["her2st"]),
         tcga=Path(filled["data"]["tcga"]),
         tiles=Path(filled["data"]["tiles"]),
+        gene_sets=Path(filled["gene_sets"]),
         work=Path(filled["work"]),
         out=Path(filled["out"]),
         sections=tuple(filled["sections"]),
         rna_components=filled["rna_components"],
         tile_components=filled["tile_components"],
         threads=filled["threads"],
-        parts={part: filled[part] for part in ("vae", "he", "rna", "text")},
+        start=None if filled["start"] is None else Path(filled["start"]),
+        history=filled["history"],
+        parts={part: filled[part] for part in ("vae", "trunk")},
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,38 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.files import atomic_path
+from mupd.modalities.gene_sets import read_gmt
 from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder
+from mupd.model.pathway_scores import PathwayScorer, universe
 from mupd.model.rna_codec import RnaCodec, fit_panel, panel_values
 from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, read_her2st_section
 from mupd.progress import track
 
 TCGA_COHORTS = ("blca", "coadread", "stad")
 _SPOT_GENES = 1_000
+_SCORED_GENES, _SCORED_SPOTS = 2_000, 3_000
+
+
+Split = Literal["train", "validation", "held_out"]
+
+
+def split_of(case_id: str) -> Split:
+    """Where a TCGA patient or a group of H&E tiles belongs, by a hash of its name.
+
+    A tenth is held out and never trained on, another validates: on it records are calibrated.
+    """
+    bucket = int.from_bytes(hashlib.sha256(f"held-out\0{case_id}".encode()).digest()[:4], "big") % 10
+    return "held_out" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
 def is_held_out(case_id: str) -> bool:
-    """Whether a TCGA patient belongs to the fixed tenth that is never trained on."""
-    return int.from_bytes(hashlib.sha256(f"held-out\0{case_id}".encode()).digest()[:4], "big") % 10 == 0
+    """Whether a patient or group belongs to the fixed tenth that is never trained on."""
+    return split_of(case_id) == "held_out"
+
+
+def is_validation(case_id: str) -> bool:
+    """Whether a patient or group belongs to the fixed tenth that the trunk is not trained on but calibrated by."""
+    return split_of(case_id) == "validation"
 
 
 def log_cp10k(counts: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -41,21 +62,63 @@ def read_tcga(folder: Path, cohort: str) -> pd.DataFrame:
     return (np.exp2(table) - 0.001).clip(lower=0)
 
 
-def fit_rna_codec(her2st: Path, tcga: Path, dim: int) -> RnaCodec:
-    """Panels of spots (all HER2ST sections but the held-out one) and of bulk tumours (TCGA)."""
+@dataclass(frozen=True)
+class TrainingProfiles:
+    """Profiles that codecs are fitted to, none of them held out.
+
+    Attributes
+    ----------
+    spots
+        log1p CP10k of each section, (spots, genes).
+    spot_genes
+        The genes that all sections have.
+    bulk
+        (patients, bulk genes) log1p CP10k.
+    """
+
+    spots: list[NDArray[np.float32]]
+    spot_genes: list[str]
+    bulk: NDArray[np.float32]
+    bulk_genes: list[str]
+
+
+def training_profiles(her2st: Path, tcga: Path) -> TrainingProfiles:
+    """All HER2ST sections but the held-out one, and the TCGA patients that are not held out."""
     names = sorted(path.name.split(".")[0] for path in (her2st / "counts").glob("*.tsv.gz"))
-    names = [name for name in names if name != HELD_OUT_SECTION]
-    sections = [read_her2st_counts(her2st, name)[1] for name in track(names, "spots")]
+    sections = [read_her2st_counts(her2st, name)[1] for name in track(names, "spots") if name != HELD_OUT_SECTION]
     shared = sorted(set.intersection(*(set(section.columns) for section in sections)))
-    level = sum(log_cp10k(section[shared].to_numpy(np.float32)).mean(0) for section in sections)
-    genes = [shared[i] for i in sorted(np.argsort(-level)[:_SPOT_GENES])]
-    spots = np.concatenate([panel_values(log_cp10k(s.to_numpy(np.float32)), list(s.columns), genes) for s in sections])
-    spots = spots[np.isfinite(spots).all(1) & (spots.sum(1) > 0)]
-    tables = [read_tcga(tcga, cohort) for cohort in TCGA_COHORTS]
-    bulk = pd.concat(tables)
+    bulk = pd.concat([read_tcga(tcga, cohort) for cohort in TCGA_COHORTS])
     bulk = bulk[[not is_held_out(case) for case in bulk.index]]
-    values = panel_values(log_cp10k(bulk.to_numpy(np.float32)), list(bulk.columns), list(bulk.columns))
-    return RnaCodec({"spot": fit_panel(spots, genes, dim), "bulk": fit_panel(values, list(bulk.columns), dim)})
+    return TrainingProfiles(
+        [log_cp10k(section[shared].to_numpy(np.float32)) for section in sections],
+        shared,
+        log_cp10k(bulk.to_numpy(np.float32)),
+        list(bulk.columns),
+    )
+
+
+def fit_rna_codec(profiles: TrainingProfiles, dim: int) -> RnaCodec:
+    """Panels of spots (the genes of highest mean) and of bulk tumours (all their genes)."""
+    level = sum(section.mean(0) for section in profiles.spots)
+    genes = [profiles.spot_genes[i] for i in sorted(np.argsort(-level)[:_SPOT_GENES])]
+    spots = np.concatenate([panel_values(section, profiles.spot_genes, genes) for section in profiles.spots])
+    spots = spots[np.isfinite(spots).all(1) & (spots.sum(1) > 0)]
+    values = panel_values(profiles.bulk, profiles.bulk_genes, profiles.bulk_genes)
+    return RnaCodec({"spot": fit_panel(spots, genes, dim), "bulk": fit_panel(values, profiles.bulk_genes, dim)})
+
+
+def fit_pathways(gene_sets: Path, profiles: TrainingProfiles) -> PathwayScorer:
+    """Scorer of a GMT file's gene sets, standardised on a sample of the training profiles of each kind."""
+    sets = read_gmt(gene_sets)
+    level = sum(section.mean(0) for section in profiles.spots)
+    genes = universe(sets, profiles.spot_genes, level, _SCORED_GENES)
+    columns = [profiles.spot_genes.index(gene) for gene in genes]
+    spots = np.concatenate([section[:, columns] for section in profiles.spots])
+    spots = spots[spots.any(1)]
+    chosen = np.random.default_rng(0).choice(len(spots), min(_SCORED_SPOTS, len(spots)), replace=False)
+    return PathwayScorer.fit(
+        sets, {"spot": spots[chosen], "bulk": profiles.bulk}, {"spot": genes, "bulk": profiles.bulk_genes}
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +132,9 @@ class Spots:
     components
         (n, dim) whitened RNA components.
     conditions
-        (n, dim + 1) the same as the transformers read them.
+        (n, dim + 1) the same as the trunk reads them.
+    pathways
+        (n, gene sets) standardised scores.
     """
 
     name: str
@@ -77,18 +142,27 @@ class Spots:
     xy_px: NDArray[np.float64]
     components: NDArray[np.float32]
     conditions: NDArray[np.float32]
+    pathways: NDArray[np.float32]
 
 
-def read_spots(her2st: Path, name: str, codec: RnaCodec) -> Spots:
-    """Picture, positions and RNA components of a section; spots too near the border left out."""
+def read_spots(her2st: Path, name: str, codec: RnaCodec, scorer: PathwayScorer) -> Spots:
+    """Picture, positions and RNA of a section; spots too near the border left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the section has no picture.
+    """
     section = read_her2st_section(her2st, name)
     if section.image is None:
         raise FileNotFoundError(f"{her2st / 'images' / (name + '.jpg')}: this section has no picture")
     height, width = section.image.shape[:2]
     inside = (section.xy_px > 140).all(1) & (section.xy_px < np.array([width - 140, height - 140])).all(1)
     values = log_cp10k(section.counts.to_numpy(np.float32)[inside])
-    components = codec.encode(values, list(section.counts.columns), "spot")
-    return Spots(name, section.image, section.xy_px[inside], components, codec.condition(components, "spot"))
+    genes = list(section.counts.columns)
+    components = codec.encode(values, genes, "spot")
+    scores, _ = scorer.score(values, genes, "spot")
+    return Spots(name, section.image, section.xy_px[inside], components, codec.condition(components, "spot"), scores)
 
 
 def spot_tiles(spots: Spots) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mupd.files import write_json
+from mupd.files import atomic_path, write_json
 from mupd.model.training.loop import LoopSettings, train
+from mupd.model.training.prepare import split_of
+from mupd.model.training.processes import batch_rng, device, is_main, wait
 from mupd.model.training.sources import read_her2st_section, read_tiles, tissue_windows
 from mupd.model.vae import MuPDVAE, reconstruction_loss
 
@@ -33,6 +36,7 @@ class CropSampler:
         self.tiles: list[NDArray[np.uint8]] = []
         if tiles is not None:
             table = read_tiles(tiles)
+            table = table[[split_of(str(group)) == "train" for group in table["group"]]]
             self.tiles = [np.asarray(Image.open(path).convert("RGB")) for path in table["path"]]
         self.tile_share = tile_share if self.tiles else 0.0
 
@@ -63,8 +67,7 @@ def train_vae(
     """Train `model` and save its averaged weights to `out` (diffusers layout)."""
 
     def loss_of_step(step: int, _generator: torch.Generator) -> Tensor:
-        rng = np.random.default_rng((settings.seed, step))
-        images = sampler.batch(batch_size, rng)
+        images = sampler.batch(batch_size, batch_rng(settings.seed, step)).to(model.device)
         found, latents = model(images)
         loss = reconstruction_loss(found, images)
         if step % 2:
@@ -77,8 +80,52 @@ def train_vae(
     ema = train(model, loss_of_step, settings, folder, lambda step, ema: _preview(model, ema, sampler, folder, step))
     model.load_state_dict(ema)
     model.eval()
-    model.save_pretrained(out)
-    write_json(out / "training.json", {"steps": settings.steps, "batch_size": batch_size})
+    if is_main():
+        model.save_pretrained(out)
+        write_json(out / "training.json", {"steps": settings.steps, "batch_size": batch_size})
+    wait()
+
+
+def finish_decoder(
+    model: MuPDVAE,
+    sampler: CropSampler,
+    settings: LoopSettings,
+    folder: Path,
+    out: Path,
+    batch_size: int,
+    *,
+    steps: int,
+    noise: float,
+) -> None:
+    """Refine the decoder for latents that are less noisy than in training, and save the model to `out`.
+
+    The encoder stays as it is, and with it the latents: a trunk that was trained on them, or is
+    being trained, need not know.
+
+    Parameters
+    ----------
+    noise
+        Largest standard deviation of the noise on the latents.
+    """
+    model.load_state_dict(MuPDVAE.from_pretrained(out).state_dict())
+    model.to(device()).eval()  # type: ignore[arg-type]
+    model.encoder.requires_grad_(False)
+    own = replace(settings, steps=steps, warmup_steps=min(20, steps), learning_rate=settings.learning_rate / 2)
+
+    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
+        images = sampler.batch(batch_size, batch_rng(settings.seed, 1, step)).to(model.device)
+        with torch.no_grad():
+            latents = model.encode(images)
+        level = torch.rand(len(images), 1, 1, 1, generator=generator) * noise
+        noisy = latents + (level * torch.randn(latents.shape, generator=generator)).to(latents)
+        found = model.decode(noisy)
+        return reconstruction_loss(found, images) + 2 * F.mse_loss(found, images)
+
+    ema = train(model.decoder, loss_of_step, own, folder)
+    model.decoder.load_state_dict(ema)
+    if is_main():
+        model.save_pretrained(out)
+    wait()
 
 
 @torch.no_grad()
@@ -87,15 +134,15 @@ def _preview(model: MuPDVAE, ema: dict[str, Tensor], sampler: CropSampler, folde
     own = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(ema)
     model.eval()
-    images = sampler.batch(8, np.random.default_rng(7))
+    images = sampler.batch(8, np.random.default_rng(7)).to(model.device)
     latents = model.encode(images)
-    noisy = latents + model.config["latent_noise"] * torch.randn(
-        latents.shape, generator=torch.Generator().manual_seed(0)
-    )
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
+    noisy = latents + model.config["latent_noise"] * noise
     rows = torch.cat([images, model.decode(latents), model.decode(noisy)])
     mse = F.mse_loss(((rows[8:16] + 1) / 2).clamp(0, 1), (images + 1) / 2).item()
     grid = rows.reshape(3, 8, 3, CROP_PX, CROP_PX).permute(0, 3, 1, 4, 2).reshape(3 * CROP_PX, 8 * CROP_PX, 3)
-    array = ((grid + 1) * 127.5).clamp(0, 255).byte().numpy()
-    Image.fromarray(array).save(folder / "preview.png")
+    array = ((grid + 1) * 127.5).clamp(0, 255).byte().cpu().numpy()
+    with atomic_path(folder / "preview.png") as temporary:
+        Image.fromarray(array).save(temporary, format="PNG")
     write_json(folder / "preview.json", {"step": step, "psnr_db": round(-10 * np.log10(mse), 2)})
     model.load_state_dict(own)

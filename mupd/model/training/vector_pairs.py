@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.modalities.records import render_record
-from mupd.model.encoders import TextEncoder, TileEncoder
-from mupd.model.record_codec import RecordCodec
+from mupd.model.encoders import TileEncoder
+from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec
-from mupd.model.training.labels import tcga_records, tile_record
+from mupd.model.training.labels import spot_tissue, tcga_records, tile_record
 from mupd.model.training.prepare import (
     TCGA_COHORTS,
     RawFeatures,
+    Split,
     Spots,
-    is_held_out,
     log_cp10k,
     read_tcga,
+    split_of,
 )
-from mupd.model.training.sources import read_tiles
+from mupd.model.training.sources import read_her2st_counts, read_tiles
 from mupd.progress import track
 
 
@@ -36,15 +38,27 @@ class SpotSet:
     features: list[NDArray[np.float32]]
     components: NDArray[np.float32]
     conditions: NDArray[np.float32]
+    pathways: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelledSpots:
+    """Spots of one section with a pathologist's label: conditions (n, dim + 1), pathways (n, sets), tissue."""
+
+    name: str
+    conditions: NDArray[np.float32]
+    pathways: NDArray[np.float32]
+    tissue: list[str]
 
 
 @dataclass(frozen=True)
 class Patient:
-    """One TCGA patient: components (dim,), condition (dim + 1,), record, embeddings of each of its texts."""
+    """One TCGA patient: components (dim,), condition (dim + 1,), pathways (sets,), record, embeddings of its texts."""
 
     case_id: str
     components: NDArray[np.float32]
     condition: NDArray[np.float32]
+    pathways: NDArray[np.float32]
     record: dict[str, str]
     texts: list[NDArray[np.float32]]
 
@@ -61,17 +75,35 @@ class TileClass:
 def spot_sets(sections: list[Spots], raw: RawFeatures, encoder: TileEncoder) -> list[SpotSet]:
     """Sections with the features of the tiles around their spots."""
     return [
-        SpotSet(s.name, [encoder.project(rows) for rows in raw.spots(s)], s.components, s.conditions) for s in sections
+        SpotSet(s.name, [encoder.project(rows) for rows in raw.spots(s)], s.components, s.conditions, s.pathways)
+        for s in sections
     ]
 
 
-def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, *, held_out: bool) -> list[TileClass]:
-    """Features of tiles of other organs, by class and group: a fixed tenth of the groups, or all others."""
+def labelled_spots(her2st: Path, codec: RnaCodec, scorer: PathwayScorer) -> list[LabelledSpots]:
+    """RNA of the spots that a pathologist has labelled, by section; sections without counts left out."""
+    found = []
+    for path in sorted((her2st / "labels").glob("*_labeled_coordinates.tsv")):
+        name = path.name.split("_")[0]
+        if not (her2st / "counts" / f"{name}.tsv.gz").exists():
+            continue
+        tissue = spot_tissue(her2st, name)
+        counts = read_her2st_counts(her2st, name)[1]
+        counts = counts.loc[[spot for spot in counts.index if spot in tissue]]
+        values, genes = log_cp10k(counts.to_numpy(np.float32)), list(counts.columns)
+        conditions = codec.condition(codec.encode(values, genes, "spot"), "spot")
+        scores, _ = scorer.score(values, genes, "spot")
+        found.append(LabelledSpots(name, conditions, scores, [tissue[spot] for spot in counts.index]))
+    return found
+
+
+def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, split: Split) -> list[TileClass]:
+    """Features of tiles of other organs, by class and group, of the groups of one split."""
     table = read_tiles(folder)
     features = encoder.project(raw.organs(table))
     classes = []
     for (group, organ, diagnosis), rows in table.groupby(["group", "organ", "diagnosis"]):
-        if is_held_out(str(group)) == held_out:
+        if split_of(str(group)) == split:
             record = tile_record(str(organ), str(diagnosis))
             classes.append(TileClass(str(group), features[rows.index.to_numpy()], record))
     return classes
@@ -85,23 +117,31 @@ def read_reports(folder: Path, cohort: str) -> dict[str, str]:
 
 
 def patients(
-    folder: Path, codec: RnaCodec, encoder: TextEncoder, *, held_out: bool, reports: bool = True
+    folder: Path,
+    codec: RnaCodec,
+    scorer: PathwayScorer,
+    encoder: Callable[[str], NDArray[np.float32]],
+    split: Split,
+    *,
+    reports: bool = True,
 ) -> list[Patient]:
-    """TCGA patients with RNA and a record; those held out, or all the others."""
+    """TCGA patients of one split with RNA and a record."""
     found = []
     for cohort in TCGA_COHORTS:
         table = read_tcga(folder, cohort)
         records = tcga_records(folder, cohort)
         texts = read_reports(folder, cohort) if reports else {}
-        cases = [case for case in table.index if case in records and is_held_out(case) == held_out]
-        components = codec.encode(log_cp10k(table.loc[cases].to_numpy(np.float32)), list(table.columns), "bulk")
+        cases = [case for case in table.index if case in records and split_of(case) == split]
+        values = log_cp10k(table.loc[cases].to_numpy(np.float32))
+        components = codec.encode(values, list(table.columns), "bulk")
+        scores, _ = scorer.score(values, list(table.columns), "bulk")
         conditions = codec.condition(components, "bulk")
         for row, case in enumerate(track(cases, f"texts of {cohort}")):
             forms = [render_record(records[case])]
             if case in texts and texts[case].split():
                 forms.append(texts[case])
             embedded = [encoder(form) for form in forms]
-            found.append(Patient(case, components[row], conditions[row], records[case], embedded))
+            found.append(Patient(case, components[row], conditions[row], scores[row], records[case], embedded))
     return found
 
 
@@ -120,9 +160,3 @@ def padded(rows: list[NDArray[np.float32] | None], dim: int) -> tuple[Tensor, Te
             tokens[index, : len(row)] = torch.from_numpy(row)
             mask[index, : len(row)] = True
     return tokens, mask
-
-
-def record_targets(records: list[dict[str, str]], codec: RecordCodec) -> tuple[Tensor, Tensor]:
-    """One-hot blocks (batch, fields, block) and known fields (batch, fields)."""
-    pairs = [codec.encode(record) for record in records]
-    return torch.stack([values for values, _ in pairs]), torch.stack([known for _, known in pairs])

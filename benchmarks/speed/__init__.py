@@ -1,0 +1,1 @@
+"""Pace of the sampler against a plain loop over the same trunk."""

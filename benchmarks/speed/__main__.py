@@ -1,0 +1,129 @@
+"""``python -m benchmarks.speed``: ratios of our sampler to a plain loop, taken in turns in one run."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.speed.plain import plain_loop
+from mupd.model.attention import Conditions
+from mupd.model.encoders import TEXT_DIM
+from mupd.model.guidance import guided
+from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.regions import NATIVE_MPP, WINDOW, he_extra
+from mupd.model.sampling import seeded_noise
+from mupd.model.solvers import integrate
+
+GUIDANCE = 1.5
+TEXT_CHUNKS = 8
+"""Chunks of a report of about a thousand words."""
+
+
+def made_up_conditions(pipeline: MuPDPipeline, batch: int) -> Conditions:
+    """Conditions of the sizes of a spot with its report; their values do not matter to the pace."""
+    generator = torch.Generator().manual_seed(0)
+    model = pipeline.transformer
+    sizes = {"rna": 1, "pathways": 1, "text": TEXT_CHUNKS}
+    conditions: Conditions = {}
+    for name, tokens in sizes.items():
+        dim = TEXT_DIM if name == "text" else model.config["streams"][name]
+        vectors = torch.randn((batch, tokens, dim), generator=generator).to(pipeline.device, model.dtype)
+        conditions[name] = (vectors, torch.ones(batch, tokens, dtype=torch.bool, device=pipeline.device))
+    return conditions
+
+
+def seconds(work: Callable[[], Tensor], device: str) -> float:
+    """Wall time of one call."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int) -> None:
+    """Print the ratio of the two loops for one batch size, and how far their outputs are apart."""
+    model, device = pipeline.transformer, pipeline.device
+    conditions = made_up_conditions(pipeline, batch)
+    extra = he_extra(NATIVE_MPP).to(device, model.dtype).expand(batch, 2)
+    noise = seeded_noise((batch, pipeline.vae.latent_channels, WINDOW, WINDOW), 0, device)
+    scales = dict.fromkeys(conditions, GUIDANCE)
+
+    def ours() -> Tensor:
+        with torch.no_grad():
+            context = model.context(conditions, batch)
+        return integrate(guided(model, "he", context, extra, scales), noise, steps)
+
+    def plain() -> Tensor:
+        return plain_loop(model, conditions, extra, noise.to(model.dtype), steps, GUIDANCE).float()
+
+    apart = (ours() - plain()).abs().max().item()
+    times: dict[str, list[float]] = {"plain": [], "ours": []}
+    for _ in range(rounds):
+        times["plain"].append(seconds(plain, device))
+        times["ours"].append(seconds(ours, device))
+    ratio = statistics.median(p / o for p, o in zip(times["plain"], times["ours"], strict=True))
+    print(
+        f"| {batch} | {steps} | {statistics.median(times['plain']):.2f} | {statistics.median(times['ours']):.2f} "
+        f"| {ratio:.2f} | {apart:.1e} |"
+    )
+
+
+def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None:
+    """Print seconds per megapixel of a region, decoding included, and the peak memory of the process."""
+    rng = np.random.default_rng(0)
+    dims = pipeline.transformer.config["streams"]
+    given = Given(
+        rna=rng.standard_normal((1, dims["rna"]), np.float32),
+        pathways=rng.standard_normal((1, dims["pathways"]), np.float32),
+    )
+    started = time.perf_counter()
+    pipeline.generate_he(
+        given,
+        (side_px, side_px),
+        lambda *_: None,
+        seed=0,
+        steps=steps,
+        guidance={"rna": GUIDANCE},
+        batch_size=batch,
+    )
+    elapsed = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"| {side_px} | {steps} | {elapsed:.1f} | {elapsed / (side_px**2 / 1e6):.1f} | {peak:.0f} |")
+
+
+def main() -> None:
+    """Parse the command line and print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--regions", type=int, nargs="*", default=[512, 1024], metavar="PX")
+    parser.add_argument("--compile", action="store_true", help="compile the trunk for our loop and for the plain one")
+    options = parser.parse_args()
+    pipeline = MuPDPipeline.from_pretrained(options.model, options.device, compile_trunk=options.compile)
+    print(f"{pipeline.model_id} on {options.device}, {torch.get_num_threads()} threads, {pipeline.transformer.dtype}\n")
+    print("| windows | steps | plain loop, s | ours, s | plain / ours | largest difference of latents |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for batch in options.batches:
+        compare(pipeline, batch, options.steps, options.rounds)
+    print("\n| region, px a side | steps | s | s per megapixel | peak memory of the process, MB |")
+    print("| --- | --- | --- | --- | --- |")
+    for side in options.regions:
+        region(pipeline, side, options.steps, 16)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""H&E of any size: overlapping windows denoised together in latent space, decoded tile by tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mupd.model.guidance import Velocity
+from mupd.model.solvers import Solver, scheduler_of
+from mupd.model.vae import DOWNSAMPLE, Autoencoder
+
+HE_WINDOW_PX = 128
+WINDOW = HE_WINDOW_PX // DOWNSAMPLE
+"""Side of the trunk's window in latents."""
+
+NATIVE_MPP = 0.78
+"""Micrometres per pixel at which H&E was trained."""
+
+STRIDE = WINDOW - 4
+"""Step of the grid of windows: neighbours share 4 latents, over which they are faded into each other."""
+
+DECODE_SIDE = 64
+"""Side of a decoded tile in latents."""
+
+DECODE_HALO = 16
+"""Latents around a decoded tile: over the decoder's reach, so that tiles fit without seams."""
+
+
+def he_extra(mpp: float | None) -> Tensor:
+    """The extra vector (2,) of H&E: log2 of mpp over the native, and whether it is known."""
+    return torch.zeros(2) if mpp is None else torch.tensor([math.log2(mpp / NATIVE_MPP), 1.0])
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """(batch, 3, h, w) in [-1, 1] to (batch, h, w, 3) uint8."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def window_starts(length: int, offset: int) -> list[int]:
+    """Starts of the windows that cover one side, the grid moved back by `offset` latents.
+
+    Every window lies inside: at the ends it is pushed inward and overlaps its neighbour.
+    """
+    starts = range(-(offset % STRIDE), length - WINDOW + STRIDE, STRIDE)
+    return sorted({min(max(start, 0), length - WINDOW) for start in starts})
+
+
+def window_weight() -> Tensor:
+    """Weight (WINDOW, WINDOW) of a window's places: 1 inside, falling off over the shared latents."""
+    shared = WINDOW - STRIDE
+    ramp = (torch.arange(WINDOW) + 1).clamp(max=shared + 1) / (shared + 1)
+    side = torch.minimum(ramp, ramp.flip(0))
+    return side[:, None] * side[None]
+
+
+@torch.no_grad()
+def denoise_region(
+    velocity_of: Callable[[NDArray[np.int64]], Velocity],
+    noise: Tensor,
+    steps: int,
+    batch_size: int,
+    solver: Solver = "euler",
+    on_step: Callable[[], object] | None = None,
+) -> Tensor:
+    """Integrate a region larger than the window, all windows together.
+
+    At each evaluation windows cover the region, and their grid moves from one to the next, so that
+    every place is at a border in few of them. Where windows overlap, their velocities are faded
+    into each other, so that what is denoised apart grows together without a seam. Batches have a
+    fixed size (the last is filled up), so that a window's velocity is bit-identical whatever other
+    windows there are. Memory beyond a few copies of the latents does not grow with the region.
+
+    Parameters
+    ----------
+    velocity_of
+        Given window corners (batch_size, 2) as y, x in latents of the region, returns the velocity
+        of a batch of these windows.
+    noise
+        (channels, height, width) latents at t = 0; neither side under WINDOW.
+
+    Returns
+    -------
+    Tensor
+        (channels, height, width) latents at t = 1.
+
+    Raises
+    ------
+    ValueError
+        If the region is smaller than a window.
+    """
+    height, width = noise.shape[1:]
+    if min(height, width) < WINDOW:
+        raise ValueError(f"noise: found {height} x {width} latents; expected at least {WINDOW} x {WINDOW}")
+    x = noise
+    weight = window_weight().to(noise)
+    scheduler = scheduler_of(solver, steps)
+    for step, timestep in enumerate(scheduler.timesteps):
+        # 7 and 5 share no factor with the stride: all offsets are visited before one comes again.
+        ys, xs = window_starts(height, 7 * step), window_starts(width, 5 * step)
+        corners = np.array([(top, left) for top in ys for left in xs], np.int64)
+        change, covered = torch.zeros_like(x), torch.zeros_like(x[:1])
+        t = torch.full((batch_size,), 1.0 - float(timestep) / 1000, dtype=x.dtype, device=x.device)
+        for start in range(0, len(corners), batch_size):
+            chosen = corners[start : start + batch_size]
+            filled = np.concatenate([chosen, np.repeat(chosen[-1:], batch_size - len(chosen), axis=0)])
+            windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
+            for (top, left), velocity in zip(chosen, velocity_of(filled)(windows, t), strict=False):
+                change[:, top : top + WINDOW, left : left + WINDOW] += weight * velocity
+                covered[:, top : top + WINDOW, left : left + WINDOW] += weight
+        x = scheduler.step(-change / covered, timestep, x, return_dict=False)[0]
+        if on_step is not None:
+            on_step()
+    return x
+
+
+@torch.no_grad()
+def decode_region(vae: Autoencoder, latents: Tensor, write: Callable[[int, int, NDArray[np.uint8]], None]) -> None:
+    """Decode latents (channels, h, w) tile by tile; `write(y, x, pixels)` gets each tile in pixels.
+
+    The decoder's norms read one pixel each, so a tile with a halo comes out as in a whole decode.
+    """
+    _, height, width = latents.shape
+    for y in range(0, height, DECODE_SIDE):
+        for x in range(0, width, DECODE_SIDE):
+            top, left = max(0, y - DECODE_HALO), max(0, x - DECODE_HALO)
+            part = latents[:, top : y + DECODE_SIDE + DECODE_HALO, left : x + DECODE_SIDE + DECODE_HALO]
+            pixels = to_uint8(vae.decode(part[None]))[0]
+            y0, x0 = (y - top) * DOWNSAMPLE, (x - left) * DOWNSAMPLE
+            tall, wide = min(DECODE_SIDE, height - y) * DOWNSAMPLE, min(DECODE_SIDE, width - x) * DOWNSAMPLE
+            write(y * DOWNSAMPLE, x * DOWNSAMPLE, pixels[y0 : y0 + tall, x0 : x0 + wide])

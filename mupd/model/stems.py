@@ -1,0 +1,76 @@
+"""Embeddings and heads of each target: what turns its samples into tokens of the trunk, and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d, zeroed
+
+
+class LatentStem(nn.Module):
+    """H&E latents: convolutions at the latents' own size around the trunk, which works at half of it.
+
+    The convolutions see over patch borders: a bare patch embedding of 2 leaves a lattice. With
+    `blocks` 0 it is that bare patch embedding (DiT), for trunks that are large enough.
+    """
+
+    def __init__(self, channels: int, stem: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, stem, 3, padding=1)
+        self.down_blocks = nn.ModuleList([ResBlock(stem, width) for _ in range(blocks)])
+        self.down = nn.Conv2d(stem, width, 2, stride=2)
+        self.up = nn.Conv2d(width, 4 * stem, 1)
+        self.join = nn.Conv2d(2 * stem, stem, 3, padding=1)
+        self.up_blocks = nn.ModuleList([ResBlock(stem, width) for _ in range(blocks)])
+        self.last_norm = ChannelNorm(stem)
+        self.last = zeroed(nn.Conv2d(stem, channels, 3, padding=1))
+
+    def tokens(self, x: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Tokens (batch, n, width), the features to skip over the trunk, and the grid (rows, columns).
+
+        Raises
+        ------
+        ValueError
+            If a side of `x` (batch, channels, height, width) is odd.
+        """
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise ValueError(f"x: found {x.shape[2]} x {x.shape[3]} latents; expected even sides")
+        skip = self.first(x)
+        for block in self.down_blocks:
+            skip = block(skip, vector)
+        small = self.down(skip)
+        grid = small.shape[2], small.shape[3]
+        tokens = small.flatten(2).transpose(1, 2)
+        return tokens + sincos_positions_2d(*grid, tokens.shape[-1]).to(tokens), skip, grid
+
+    def velocity(self, tokens: Tensor, skip: Tensor, grid: tuple[int, int], vector: Tensor) -> Tensor:
+        """Velocity of the latents, (batch, channels, height, width)."""
+        small = tokens.transpose(1, 2).unflatten(2, grid)
+        x = self.join(torch.cat([F.pixel_shuffle(self.up(small), 2), skip], dim=1))
+        for block in self.up_blocks:
+            x = block(x, vector)
+        return self.last(F.silu(self.last_norm(x)))
+
+
+class VectorStem(nn.Module):
+    """A vector cut into equal tokens, and back; for RNA components and record fields."""
+
+    def __init__(self, dim: int, tokens: int, width: int) -> None:
+        super().__init__()
+        if dim % tokens:
+            raise ValueError(f"dim: found {dim}; expected a multiple of {tokens} tokens")
+        self.count = tokens
+        self.first = nn.Linear(dim // tokens, width)
+        self.position = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        self.last_norm = nn.LayerNorm(width)
+        self.last = zeroed(nn.Linear(width, dim // tokens))
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """(batch, dim) to (batch, tokens, width)."""
+        return self.first(x.unflatten(1, (self.count, -1))) + self.position
+
+    def values(self, tokens: Tensor) -> Tensor:
+        """(batch, tokens, width) to (batch, dim)."""
+        return self.last(self.last_norm(tokens)).flatten(1)
