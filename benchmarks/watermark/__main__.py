@@ -25,6 +25,9 @@ from mupd.synthetic.watermark import THRESHOLD
 
 _SEED = 20261124
 _BEGIN, _END = "<!-- watermark figures: begin -->", "<!-- watermark figures: end -->"
+_EVERY = 3
+"""Of the small real pictures every third is marked: ten treatments of each take time."""
+
 _SECTION_TILES, _SLIDE_TILES = 400, 60
 """Unmarked tiles that a large picture gives in one turn; a small one gives one."""
 
@@ -133,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not slides:
             raise MupdError(f"{options.runs}: found no generated slides; expected a finished run (--runs)")
         if options.part in ("marked", "all"):
-            _marked(chain(slides, real(options.data)), options.tiles, marked_log)
+            _marked(chain(slides, real(options.data, every=_EVERY)), options.tiles, marked_log)
         if options.part in ("unmarked", "all"):
             _unmarked(options.data, options.turns, unmarked_log)
         marked, unmarked = (list(chain(*_done(log).values())) for log in (marked_log, unmarked_log))

@@ -54,8 +54,8 @@ def generated(runs: Path) -> Iterator[Picture]:
         yield Picture(GENERATED, path.parent.name, np.load(path, allow_pickle=False))
 
 
-def real(data: Path, least_px: int = TILE_PX) -> Iterator[Picture]:
-    """Real H&E of at least `least_px` on both sides."""
+def real(data: Path, least_px: int = TILE_PX, every: int = 1) -> Iterator[Picture]:
+    """Real H&E of at least `least_px` on both sides; of the small pictures only one in `every`."""
     for path in sorted((data / "her2st" / "images").iterdir()):
         yield Picture(SECTIONS, path.name, _read(path))
     slide = data / "slides" / "CMU-1-Small-Region.svs"
@@ -63,14 +63,14 @@ def real(data: Path, least_px: int = TILE_PX) -> Iterator[Picture]:
         yield Picture(SLIDE, slide.name, reader.read(0, 0, *reader.size_px))
     with (data / "he_tiles" / "tiles.csv").open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if min(int(row["width"]), int(row["height"])) >= least_px]
-    for row in rows:
+    for row in rows[::every]:
         yield Picture(TILES, row["file"], _read(data / "he_tiles" / row["file"]))
-    for path in sorted((data / "tcga" / "he").iterdir()):
+    for path in sorted((data / "tcga" / "he").iterdir())[::every]:
         pixels = _read(path)
         if min(pixels.shape[:2]) >= least_px:
             yield Picture(TILES, path.name, pixels)
     if least_px <= 256:
-        for path in sorted((data / "he_mif" / "he").iterdir()):
+        for path in sorted((data / "he_mif" / "he").iterdir())[::every]:
             yield Picture(PAIRS, path.name, _read(path))
 
 

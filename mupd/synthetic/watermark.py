@@ -100,9 +100,13 @@ def _gain(block: NDArray[np.uint8]) -> NDArray[np.int16]:
     # Texture is measured on a copy of half the size: a quarter of the work, and the ring is still in it.
     luma = np.asarray(Image.fromarray(block).convert("L").reduce(2), np.float32)
     half = _CELL_PX // 2
-    cells = luma.reshape(luma.shape[0] // half, half, luma.shape[1] // half, half)
-    mean = cells.mean(axis=(1, 3))
-    texture = np.sqrt(np.square(cells - mean[:, None, :, None]).mean(axis=(1, 3)))
+    # Sums of whole numbers: exact in float32, and three times faster than deviations from the mean.
+    sums, squares = (
+        values.reshape(luma.shape[0] // half, half, luma.shape[1] // half, half).sum(axis=1).sum(axis=2)
+        for values in (luma, np.square(luma))
+    )
+    mean = sums / half**2
+    texture = np.sqrt(np.maximum(squares / half**2 - np.square(mean), 0))
     tissue = np.clip((_GLASS_LUMA - mean) / (_GLASS_LUMA - _TISSUE_LUMA), 0, 1)
     gain = np.rint(np.clip(_SHARE * texture, _LEAST, _MOST) * tissue * _GAIN_UNIT).astype(np.uint8)
     size = (block.shape[1], block.shape[0])
