@@ -221,7 +221,9 @@ def record_fields(cases: Sequence[CohortCase], values: Sequence[CaseValues]) -> 
         for record in value.text.draws.values():
             for name, part in record.items():
                 stated.setdefault(name, []).append(part.get("value"))
-        for name, share in value.text.agreement().items():
+        # The check stage counts draws that leave a field undetermined alike as agreeing.
+        checked = case.parts["text"].accepted[0].checks.get("agreement", {}).get("value")
+        for name, share in checked.items() if isinstance(checked, dict) else ():
             agreed.setdefault(name, []).append(share)
     return [
         {
