@@ -289,17 +289,19 @@ class MuPDPipeline:
         kind = self.rna_kind(given)
         n = 1 if given.tiles is None else len(given.tiles)
         model, dim = self.transformer, self.rna_codec.dim
+        # From text alone there is one profile, always by itself.
+        batch = MICRO_BATCH if given.tiles is not None else 1
         noise = np.stack([_row_noise(seed, row, dim) for row in range(n)])
-        extra = torch.tensor([float(kind == "bulk"), 0.0], device=self.device).expand(MICRO_BATCH, 2)
+        extra = torch.tensor([float(kind == "bulk"), 0.0], device=self.device).expand(batch, 2)
         found = []
-        for start in range(0, n, MICRO_BATCH):
-            rows = np.minimum(np.arange(start, start + MICRO_BATCH), n - 1)
+        for start in range(0, n, batch):
+            rows = np.minimum(np.arange(start, start + batch), n - 1)
             conditions: Conditions = {}
             if given.tiles is not None:
                 conditions["he"] = self._rows(given.tiles[rows])
             if given.text is not None:
-                conditions["text"] = self._stream(given.text, MICRO_BATCH)
-            context = model.context(conditions, MICRO_BATCH)
+                conditions["text"] = self._stream(given.text, batch)
+            context = model.context(conditions, batch)
             x = torch.from_numpy(noise[rows]).to(self.device)
             part = sample_vectors(model, context, extra, x, steps=steps, scales=guidance or {}, solver=solver)
             found.append(part[: n - start].cpu().numpy())
