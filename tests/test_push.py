@@ -20,6 +20,7 @@ from mupd.cli import app
 from mupd.config import Config, parse_config
 from mupd.errors import InputFaults, MupdError
 from mupd.files import sha256_path
+from mupd.ids import artifact_name
 from mupd.push import push, stow
 from mupd.push.stow import PASSWORD_ENV, TOKEN_ENV, USER_ENV
 from mupd.synthetic.dicom_wsi import write_wsi
@@ -139,6 +140,17 @@ def test_only_the_named_case_is_sent(run: Config, server: Server) -> None:
     assert all(outcome.path.startswith("artifacts/CASE-02/") for outcome in account.outcomes)
     with pytest.raises(InputFaults, match="CASE-09"):
         push(run, server.url, ["CASE-09"])
+
+
+def test_a_case_is_found_by_its_id_in_the_sheet(run: Config, server: Server, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    shutil.copytree(run.out, out)
+    name = artifact_name("Case / 2")
+    (out / "artifacts/CASE-02").rename(out / "artifacts" / name)
+    manifest = out / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("CASE-02", name))
+    config = parse_config({"cases": "cases.tsv", "outdir": str(out)}, "test")
+    assert {outcome.path.split("/")[1] for outcome in push(config, server.url, ["Case / 2"]).outcomes} == {name}
 
 
 def test_a_busy_server_is_tried_again(run: Config, server: Server) -> None:

@@ -9,6 +9,7 @@ import pydicom
 
 from mupd.config import Config
 from mupd.errors import Fault, InputFaults, MupdError
+from mupd.ids import artifact_name
 from mupd.progress import track
 from mupd.push.account import Account, Outcome
 from mupd.push.stow import DicomwebStore, InstanceFile, credentials
@@ -19,7 +20,7 @@ _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def case_folders(config: Config, cases: Sequence[str]) -> list[Path]:
-    """The artifact folders of the named cases, or of all.
+    """The artifact folders of the named cases (by their id in the sheet or by their name in files), or of all.
 
     Raises
     ------
@@ -32,10 +33,11 @@ def case_folders(config: Config, cases: Sequence[str]) -> list[Path]:
     if not (config.out / MANIFEST).is_file():
         raise MupdError(f"{config.out / MANIFEST}: not there; run the workflow, or `mupd cohort`, first")
     there = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
-    faults = [Fault("--case", case, f"a case with artifacts in {root}") for case in cases if case not in there]
+    names = {case: case if case in there else artifact_name(case) for case in cases}
+    faults = [Fault("--case", case, f"a case with artifacts in {root}") for case in cases if names[case] not in there]
     if faults:
         raise InputFaults("command line", faults)
-    found = [there[case] for case in dict.fromkeys(cases)] if cases else list(there.values())
+    found = [there[name] for name in dict.fromkeys(names.values())] if cases else list(there.values())
     if not found:
         raise MupdError(f"{root}: found no artifacts; nothing to push")
     return found
