@@ -221,9 +221,11 @@ def test_the_crate_names_no_path_of_the_user(finished: Config) -> None:
     root = finished.out.parent
     for word in (str(root), root.name, "lab.pem", "inputs/", ".png", "cases.tsv"):
         assert word not in text, word
-    for key in ("cases", "model", "outdir", "tables.rna", "sign.key", "report.title"):
-        assert key not in dict(plain_settings(finished))
-    assert dict(plain_settings(finished))["draws.rna"] == finished.draws.rna
+    settings = dict(plain_settings(finished))
+    for key in ("cases", "model", "outdir", "tables.rna", "sign.key", "report.title", "intake.allow_synthetic"):
+        assert key not in settings
+    assert (settings["draws.rna"], settings["on_case_error"]) == (finished.draws.rna, "continue")
+    assert all(f"#value-{key}" in graph_of(finished) for key in settings)
 
 
 def test_an_action_for_each_stage_of_each_shard(finished: Config) -> None:

@@ -15,7 +15,7 @@ from mupd import __version__
 from mupd.cohort.crate_actions import add_actions
 from mupd.cohort.crate_entities import GENERATED, Crate, RunFacts
 from mupd.cohort.gather import Artifact, CohortCase, Part
-from mupd.config import Config
+from mupd.config import Config, load_schema
 from mupd.files import sha256_file, write_json
 from mupd.ids import MODALITIES
 
@@ -34,23 +34,23 @@ _LICENSE = (
     "made from them. Synthetic data are not for diagnosis."
 )
 _WORDS = {"he": "H&E slide", "rna": "RNA profile", "text": "clinical text"}
-# Places and names that the user chose, which may name a patient, a person or an institute.
-_PRIVATE_KEYS = ("cases", "tables", "outdir", "model", "sign", "intake.allow_synthetic", "report.title")
 
 
 def plain_settings(config: Config) -> Iterator[tuple[str, bool | int | float | str]]:
-    """Keys of the configuration with their values, without what names a place, a person or an institute."""
+    """Keys of the configuration with their values: numbers, switches, and words that the schema lists.
 
-    def walk(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    Any other text may name a place, a person or an institute: files, the model's folder, the report's title.
+    """
+
+    def walk(values: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
         for name, value in values.items():
-            if (key := prefix + name) in _PRIVATE_KEYS:
-                continue
+            part = schema["properties"][name]
             if isinstance(value, dict):
-                yield from walk(value, f"{key}.")
-            else:
-                yield key, value
+                yield from walk(value, part, f"{prefix}{name}.")
+            elif isinstance(value, bool | int | float) or "enum" in part:
+                yield prefix + name, value
 
-    yield from walk(config.to_dict())
+    yield from walk(config.to_dict(), load_schema("config"))
 
 
 def _describe_root(crate: Crate, cases: Sequence[CohortCase], facts: RunFacts) -> None:
