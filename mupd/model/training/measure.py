@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mupd.errors import Fault, InputFaults
-from mupd.files import write_json
+from mupd.files import write_text
 from mupd.model.facts import read_json_file
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.card import write_card
@@ -69,7 +70,8 @@ def measure(plan: Plan, pipeline: MuPDPipeline, only: Sequence[str] = (), effort
     for part in only or MEASURES:
         print(f"measuring: {part}", flush=True)
         metrics |= {name: row | {"model": model} for name, row in MEASURES[part](bench).items()}
-        write_json(plan.out / METRICS_FILE, metrics)
+        # Not with sorted keys: the first baseline is the main one.
+        write_text(plan.out / METRICS_FILE, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     return metrics
 
 
