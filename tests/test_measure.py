@@ -190,7 +190,7 @@ def test_counts_are_near_those_of_pathologists(shared_data: Path) -> None:
 def test_a_seam_is_seen() -> None:
     rng = np.random.default_rng(0)
     plain = rng.integers(100, 130, (512, 512, 3)).astype(np.uint8)
-    value, (low, high) = seam_measure(plain, 3)
+    value, (low, high), _ = seam_measure(plain, 3)
     assert low < 1.0 < high
     assert value == pytest.approx(1.0, abs=0.02)
     seamed = plain.copy()

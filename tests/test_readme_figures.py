@@ -11,8 +11,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 METRICS = json.loads((REPOSITORY / "resources/models/mupd-mini/metrics.json").read_text(encoding="utf-8"))
 
 ROWS = {
-    "RNA to H&E: haematoxylin density": ("| RNA to H&E |", ""),
-    "H&E to RNA: per gene": ("| H&E to RNA |", ""),
+    "RNA to H&E: haematoxylin density": ("| RNA to H&E |", "haematoxylin"),
+    "RNA to H&E: nuclear count": ("| RNA to H&E |", "nuclei"),
+    "H&E to RNA: per gene": ("| H&E to RNA |", "per gene"),
+    "H&E to RNA: coverage of the 90 % interval": ("| H&E to RNA |", "interval"),
     "RNA to text: organ": ("| RNA to text |", "organ"),
     "RNA to text: grade": ("| RNA to text |", "grade"),
     "RNA to text: t_category": ("| RNA to text |", "T category"),
