@@ -348,7 +348,7 @@ def test_stop_raises_after_the_index_is_written(config: Config) -> None:
 
 def test_draws_that_do_not_fit_each_other_fail(config: Config) -> None:
     lay_out(config, shift=1)
-    (config.out / "generated/store/C-rna-1-0/genes.json").write_text(json.dumps(["X", "Y", "Z"]))
+    rename_genes(config, "C", 1, ["X", "Y", "Z"])
     reasons = {item["case_id"]: item["reason"] for item in read(config)["failed"]}
     assert reasons["C"].startswith("draw 1 [genes.json]")
     assert reasons["B"].startswith("draw 2 [xy_px.npy]")
@@ -371,6 +371,18 @@ def with_expected(config: Config, case_id: str, draws: tuple[int, ...]) -> dict[
         folder = config.out / f"generated/store/{case_id}-rna-{draw}-0"
         made[draw] = np.load(folder / "values.npy") / 2
         np.save(folder / "expected.npy", made[draw])
+    state_hashes_anew(config)
+    return made
+
+
+def rename_genes(config: Config, case_id: str, draw: int, genes: list[str]) -> None:
+    """Give a draw other genes, as generation and check would have left it."""
+    (config.out / f"generated/store/{case_id}-rna-{draw}-0/genes.json").write_text(json.dumps(genes))
+    state_hashes_anew(config)
+
+
+def state_hashes_anew(config: Config) -> None:
+    """Let the index and the checks state the hashes of the draws as they lie there now."""
     path = config.out / "generated" / "shard-0000.json"
     results, checked = read_index(path), pd.read_parquet(config.out / "checked" / "shard-0000.parquet")
     again = []
@@ -383,7 +395,6 @@ def with_expected(config: Config, case_id: str, draws: tuple[int, ...]) -> dict[
         again.append(replace(result, draws=tuple(done)))
     write_index(path, again)
     checked.to_parquet(config.out / "checked" / "shard-0000.parquet")
-    return made
 
 
 def test_the_mean_is_of_what_draws_expect(config: Config) -> None:

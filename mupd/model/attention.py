@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -208,6 +209,10 @@ class Block(nn.Module):
             self.table = nn.Linear(width, 6 * width)
             nn.init.zeros_(self.table.weight)
             nn.init.zeros_(self.table.bias)
+
+    def stream_of(self, name: str) -> CrossAttention:
+        """The cross-attention of a stream."""
+        return cast(CrossAttention, self.cross[name])
 
     def forward(self, x: Tensor, modulation: Tensor, context: Context, index: int, dropout: float) -> Tensor:
         """`x` (batch, n, width); `modulation` (batch, 6 * width), or (batch, width) for an own table."""

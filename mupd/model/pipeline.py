@@ -307,9 +307,9 @@ class MuPDPipeline:
             found.append(part[: n - start].cpu().numpy())
         components = np.concatenate(found)
         # Row by row: a matrix product's last bits depend on how many rows it has.
-        rows = [components[row : row + 1] for row in range(n)]
-        expected = [self.rna_codec.decode(row, kind) for row in rows]
-        values = [self.rna_codec.measure(row, kind, _row_rng(seed, number)) for number, row in enumerate(rows)]
+        single = [components[row : row + 1] for row in range(n)]
+        expected = [self.rna_codec.decode(row, kind) for row in single]
+        values = [self.rna_codec.measure(row, kind, _row_rng(seed, number)) for number, row in enumerate(single)]
         return RnaDraw(np.concatenate(expected), np.concatenate(values))
 
     @torch.no_grad()

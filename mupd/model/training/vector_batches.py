@@ -141,7 +141,7 @@ class RecordBatches:
         tiles = noisy(bag(features, 16, rng), FEATURE_NOISE, rng) if which < 0.7 else None
         if which <= 0.4:
             return HER2ST_RECORD, tiles, None, None
-        rows = bag(np.arange(len(spots.conditions)), 64, rng)
+        rows = bag(np.arange(len(spots.conditions), dtype=np.float32), 64, rng).astype(np.int64)
         rna = noisy_profile(spots.conditions[rows].mean(0, keepdims=True), rng)
         return HER2ST_RECORD, tiles, rna, noisy(spots.pathways[rows].mean(0, keepdims=True), SCORE_NOISE, rng)
 
