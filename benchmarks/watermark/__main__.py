@@ -76,9 +76,10 @@ def _measured(
 
 def _marked(pictures: Iterable[Picture], tiles: int, log: Path) -> None:
     def score(picture: Picture, rng: np.random.Generator) -> Iterator[Score]:
-        most = {GENERATED: 12, SECTIONS: tiles, SLIDE: tiles}.get(picture.group, 1)
+        made = picture.group.startswith(GENERATED)
+        most = 12 if made else {SECTIONS: tiles, SLIDE: tiles}.get(picture.group, 1)
         yield from marked_tiles(picture, most, rng)
-        if picture.group in (GENERATED, SECTIONS):
+        if made or picture.group == SECTIONS:
             yield from level_tiles(picture, most // 2, rng)
 
     _measured(log, 0, pictures, score)
