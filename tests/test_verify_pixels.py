@@ -17,6 +17,7 @@ from synthetic_fixtures import meta_of
 from test_synthetic_verify import edit_dicom
 
 from mupd.config import Config
+from mupd.export.he import _there
 from mupd.intake.entries import examine
 from mupd.modalities.slides import open_slide
 from mupd.sheet import SheetCase
@@ -86,6 +87,8 @@ def test_edited_pixels_show_without_a_manifest(slide: Path, tmp_path: Path, name
     assert found.marks_missing == ()
     assert found.notes == (f"{name}: the frames do not have the digest that the header states",)
     assert (found.hash_state, found.content, found.exit_code) == ("altered", "altered", 4)
+    assert _there(slide, "k")
+    assert not _there(folder, "k"), "export would keep an edited slide"
 
 
 def test_the_digest_is_of_the_frames_and_not_of_the_container(slide: Path, tmp_path: Path) -> None:

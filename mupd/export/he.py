@@ -18,7 +18,7 @@ def slide_folder(case_folder: Path, draw: int) -> Path:
 
 
 def _there(folder: Path, key: str) -> bool:
-    """Whether the slide of this key stands there with every mark."""
+    """Whether the slide of this key stands there with every mark and the frames that were written."""
     from mupd.synthetic.dicom_marks import provenance_of, read_header
     from mupd.synthetic.dicom_readback import level_file
     from mupd.synthetic.verify import verify_path
@@ -32,7 +32,7 @@ def _there(folder: Path, key: str) -> bool:
     except UnusableError:
         return False
     verification = verify_path(folder)
-    return verification.kind == "dicom-wsi" and not verification.marks_missing
+    return verification.kind == "dicom-wsi" and not verification.marks_missing and verification.content == "intact"
 
 
 def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Artifact]:
