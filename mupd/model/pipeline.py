@@ -305,9 +305,9 @@ class MuPDPipeline:
             found.append(part[: n - start].cpu().numpy())
         components = np.concatenate(found)
         # Row by row: a matrix product's last bits depend on how many rows it has.
-        rows = [components[row : row + 1] for row in range(n)]
-        expected = [self.rna_codec.decode(row, kind) for row in rows]
-        values = [self.rna_codec.measure(row, kind, _row_rng(seed, number)) for number, row in enumerate(rows)]
+        profiles = [components[row : row + 1] for row in range(n)]
+        expected = [self.rna_codec.decode(own, kind) for own in profiles]
+        values = [self.rna_codec.measure(own, kind, _row_rng(seed, row)) for row, own in enumerate(profiles)]
         return RnaDraw(np.concatenate(expected), np.concatenate(values))
 
     @torch.no_grad()
