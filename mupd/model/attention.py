@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -208,6 +209,10 @@ class Block(nn.Module):
             self.table = nn.Linear(width, 6 * width)
             nn.init.zeros_(self.table.weight)
             nn.init.zeros_(self.table.bias)
+
+    def project(self, stream: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a stream's tokens, see :meth:`CrossAttention.project`."""
+        return cast(CrossAttention, self.cross[stream]).project(tokens)
 
     def forward(self, x: Tensor, modulation: Tensor, context: Context, index: int, dropout: float) -> Tensor:
         """`x` (batch, n, width); `modulation` (batch, 6 * width), or (batch, width) for an own table."""

@@ -8,7 +8,7 @@ absent stream is skipped, so that it costs and changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -109,7 +109,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if rows is not None:
                 vectors, mask = vectors[rows], mask[rows]
             tokens, token_mask, pooled = self.stream[name](vectors, mask)
-            pairs = [block.cross[name].project(tokens) for block in self.blocks]
+            pairs = [cast(Block, block).project(name, tokens) for block in self.blocks]
             streams[name] = StreamContext(
                 rows,
                 tuple(key for key, _ in pairs),
