@@ -15,6 +15,7 @@ if "cases" not in config:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/stages.smk"
+include: "workflow/rules/train.smk"
 
 
 onstart:

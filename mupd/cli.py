@@ -196,7 +196,7 @@ def push(
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-mini.yaml.")],
-    part: Annotated[str, typer.Option(help="codecs, vae, he, rna, text, metrics, or all in this order.")] = "all",
+    part: Annotated[str, typer.Option(help="codecs, vae, trunk, calibrate, metrics, or all in this order.")] = "all",
 ) -> None:
     """Train the parts of a model on paired data. Resumes from its last checkpoint."""
     from mupd.model.training.run import run_training

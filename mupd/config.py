@@ -128,6 +128,7 @@ class Config:
     report: ReportSettings
     sign: Signing
     on_case_error: Literal["continue", "stop"]
+    train: str | None
 
     @property
     def out(self) -> Path:
@@ -231,6 +232,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         report=ReportSettings(**full["report"]),
         sign=Signing(**full["sign"]),
         on_case_error=full["on_case_error"],
+        train=full["train"],
     )
 
 

@@ -21,9 +21,10 @@ from mupd.model.encoders import TILE_PX
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.training.calibrate import calibrate
 from mupd.model.training.card_figures import figure_table, measured_limits
+from mupd.model.training.copies import best_matches
 from mupd.model.training.measure import MEASURES, measure, read_metrics, write_measured_card
 from mupd.model.training.measure_bench import Bench, Effort, top_columns, workflow_guidance
-from mupd.model.training.measure_features import JudgeEncoder, nearest, orientations
+from mupd.model.training.measure_features import JudgeEncoder
 from mupd.model.training.measure_he import psnr_db
 from mupd.model.training.measure_records import calibrated, of_groups, places
 from mupd.model.training.measure_regions import border_lines, densest_corner, lattice_measure, seam_measure
@@ -227,21 +228,28 @@ def test_the_densest_place() -> None:
 # --- features and simpler predictors
 
 
-def test_a_turned_copy_is_found() -> None:
+@pytest.mark.parametrize(("turn", "mirrored"), [(0, False), (1, False), (3, True)])
+def test_a_copy_is_found_wherever_it_is(turn: int, mirrored: bool) -> None:
     rng = np.random.default_rng(0)
-    rows = rng.standard_normal((10, 4)).astype(np.float32)
-    queries = rng.standard_normal((8, 2, 4)).astype(np.float32) + 5
-    queries[3, 0], queries[6, 1] = rows[7], rows[2]
-    distance, which = nearest(queries, rows)
-    assert which.tolist() == [7, 2]
-    assert distance == pytest.approx([0.0, 0.0], abs=1e-3)
+    coarse = rng.integers(60, 250, (40, 50, 1)).astype(np.float64)
+    picture = np.repeat(np.repeat(coarse, 16, 0), 16, 1).repeat(3, 2).astype(np.uint8)
+    picture[:200, :200] = 255
+    corners = [(240, 320), (400, 96)]
+    windows = np.stack([picture[y : y + 128, x : x + 128] for y, x in corners])
+    windows = np.rot90(windows[:, :, ::-1] if mirrored else windows, turn, (1, 2))
+    noise = rng.normal(0, 10, windows.shape)
+    copies = best_matches(np.clip(windows * 0.8 + noise, 0, 255).astype(np.uint8), picture, "a picture")
+    assert copies.corner.tolist() == [list(corner) for corner in corners]
+    assert copies.distance.max() < 0.2
+    others = best_matches(rng.integers(60, 250, (2, 16, 16, 3)).repeat(8, 1).repeat(8, 2).astype(np.uint8), picture, "")
+    assert others.distance.min() > 0.8
 
 
-def test_windows_have_eight_orientations() -> None:
-    windows = np.random.default_rng(0).integers(0, 255, (2, 6, 6, 3)).astype(np.uint8)
-    turned = orientations(windows)
-    assert len({part.tobytes() for part in turned}) == 8
-    assert all(sorted(part.ravel()) == sorted(windows.ravel()) for part in turned)
+def test_glass_is_no_match() -> None:
+    glass = np.full((256, 256, 3), 250, np.uint8)
+    window = np.random.default_rng(0).integers(0, 255, (1, 128, 128, 3)).astype(np.uint8)
+    assert best_matches(window, glass, "").distance.tolist() == pytest.approx([np.sqrt(2)])
+    assert best_matches(glass[None, :128, :128], glass, "").distance.tolist() == pytest.approx([np.sqrt(2)])
 
 
 def test_features_do_not_depend_on_the_batch() -> None:

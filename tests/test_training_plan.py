@@ -17,6 +17,7 @@ from mupd.model.training.plan import load_plan
 from mupd.model.training.run import run_training
 from mupd.model.training.train_trunk import TargetSettings
 
+SPLITS = {"text": 2, "pathways": 4, "rna": 8}
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -42,14 +43,14 @@ def test_a_plan_has_defaults(tmp_path: Path) -> None:
     assert plan.parts["vae"]["batch_size"] == 3
     assert plan.sections == ("B4", "C2", "C3", "C4")
     assert plan.start is None
-    assert plan.network() == preset("mini")
+    assert plan.network() == preset("mini") | {"splits": SPLITS}
     assert {name: target.every for name, target in plan.targets().items()} == {"he": 1, "rna": 2, "text": 8}
 
 
 def test_a_plan_says_what_is_trained_and_how_large(tmp_path: Path) -> None:
     trunk = {"preset": "B", "depth": 3, "targets": {"rna": {"batch_size": 5, "weight": 2.0}}}
     plan = load_plan(write_plan(tmp_path, trunk=trunk))
-    assert plan.network() == preset("B") | {"depth": 3}
+    assert plan.network() == preset("B") | {"depth": 3, "splits": SPLITS}
     assert plan.targets() == {"rna": TargetSettings(5, weight=2.0)}
 
 

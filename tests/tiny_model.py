@@ -277,7 +277,7 @@ def write_tiny_cohort(folder: Path, model: Path, cases: Mapping[str, str], **sec
         "shards": 1,
         "draws": {"he": 1, "rna": 2, "text": 2},
         "slide": {"width_px": 128, "height_px": 128},
-        "sampler": {"steps": 2, "batch_size": 1, "device": "cpu"},
+        "sampler": {"steps": 2, "guidance": {"text": 1.5, "rna": 1.5}, "batch_size": 1, "device": "cpu"},
         "intake": {"min_tissue_mm2": 0.001},
         "check": {"min_tissue_fraction": 0.0},
     }

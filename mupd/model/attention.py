@@ -210,9 +210,9 @@ class Block(nn.Module):
             nn.init.zeros_(self.table.weight)
             nn.init.zeros_(self.table.bias)
 
-    def stream_of(self, name: str) -> CrossAttention:
-        """The cross-attention of a stream."""
-        return cast(CrossAttention, self.cross[name])
+    def project(self, stream: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a stream's tokens, see :meth:`CrossAttention.project`."""
+        return cast(CrossAttention, self.cross[stream]).project(tokens)
 
     def forward(self, x: Tensor, modulation: Tensor, context: Context, index: int, dropout: float) -> Tensor:
         """`x` (batch, n, width); `modulation` (batch, 6 * width), or (batch, width) for an own table."""

@@ -109,7 +109,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if rows is not None:
                 vectors, mask = vectors[rows], mask[rows]
             tokens, token_mask, pooled = self.stream[name](vectors, mask)
-            pairs = [cast(Block, block).stream_of(name).project(tokens) for block in self.blocks]
+            pairs = [cast(Block, block).project(name, tokens) for block in self.blocks]
             streams[name] = StreamContext(
                 rows,
                 tuple(key for key, _ in pairs),

@@ -13,7 +13,8 @@ from mupd.model.facts import read_json_file
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.card import write_card
 from mupd.model.training.measure_bench import Bench, Effort
-from mupd.model.training.measure_features import measure_copies, measure_distances
+from mupd.model.training.measure_copies import measure_copies
+from mupd.model.training.measure_features import measure_distances
 from mupd.model.training.measure_he import measure_autoencoder, measure_rna_to_he
 from mupd.model.training.measure_records import measure_records
 from mupd.model.training.measure_regions import measure_memory, measure_regions

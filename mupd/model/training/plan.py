@@ -10,15 +10,53 @@ from typing import Any
 import yaml
 
 from mupd.config import load_schema, schema_faults, with_defaults
-from mupd.errors import Fault, InputFaults
+from mupd.errors import Fault, InputFaults, ModelError
+from mupd.model.facts import read_json_file
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.presets import preset
 from mupd.model.rna_codec import RnaCodec
+from mupd.model.training.align import AlignSettings
 from mupd.model.training.loop import LoopSettings
 from mupd.model.training.prepare import RawFeatures, Spots, read_spots
 from mupd.model.training.sources import HELD_OUT_SECTION
 from mupd.model.training.train_trunk import TargetSettings
 from mupd.model.transformer import TARGETS, Target
+
+_PUBLIC = ("her2st", "tcga", "tiles")
+_SPLITS = {"text": 2, "pathways": 4, "rna": 8}
+
+
+def read_size(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """What a transformer folder's config.json says of some keys.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file.
+    """
+    config = read_json_file(folder / "config.json")
+    if not isinstance(config, dict):
+        raise ModelError(f"{folder}: found no config.json; expected a MuPDTransformer to take the size from")
+    return {key: config[key] for key in keys if key in config}
+
+
+@dataclass(frozen=True)
+class CohortSettings:
+    """A user's own cohort as training data.
+
+    Attributes
+    ----------
+    configfile
+        Run configuration with the sample sheet.
+    share
+        Of the samples of a batch, where public data are given too.
+    windows
+        Most windows of a slide.
+    """
+
+    configfile: Path
+    share: float
+    windows: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +65,14 @@ class Plan:
 
     Attributes
     ----------
+    public
+        Folders of the public data: ``her2st``, ``tcga`` and ``tiles``, or none.
+    cohort
+        The user's own cases.
+    base
+        Model folder whose codecs (RNA, pathways, tiles, autoencoder, records) are taken over.
+    align
+        Alignment of the trunk's features to an encoder.
     gene_sets
         GMT file of the pathways whose scores are conditions.
     start
@@ -36,9 +82,9 @@ class Plan:
     """
 
     name: str
-    her2st: Path
-    tcga: Path
-    tiles: Path
+    public: dict[str, Path]
+    cohort: CohortSettings | None
+    base: Path | None
     gene_sets: Path
     work: Path
     out: Path
@@ -50,6 +96,33 @@ class Plan:
     history: str
     parts: dict[str, dict[str, Any]]
 
+    @property
+    def her2st(self) -> Path:
+        """Folder of HER2ST."""
+        return self._public("her2st")
+
+    @property
+    def tcga(self) -> Path:
+        """Folder of the TCGA tables."""
+        return self._public("tcga")
+
+    @property
+    def tiles(self) -> Path:
+        """Folder of H&E tiles."""
+        return self._public("tiles")
+
+    def _public(self, name: str) -> Path:
+        if name not in self.public:
+            fault = Fault(f"[data.{name}]", "nothing", "a folder: this part of the training needs it")
+            raise InputFaults(f"training configuration of {self.name}", [fault])
+        return self.public[name]
+
+    @property
+    def align(self) -> AlignSettings | None:
+        """How the trunk's features are aligned to an encoder's."""
+        given = self.parts["trunk"]["align"]
+        return None if given is None else AlignSettings(**given)
+
     def settings(self, part: str) -> LoopSettings:
         """Loop settings of a part; what is not given has its default."""
         known = {field.name for field in fields(LoopSettings)}
@@ -57,10 +130,13 @@ class Plan:
         return LoopSettings(**({"steps": 1000} | given))
 
     def network(self) -> dict[str, Any]:
-        """Size of the trunk: its preset, and what is given beside it."""
+        """Size of the trunk and tokens a vector: of its preset, or of the base's trunk, and what is given beside it."""
         trunk = self.parts["trunk"]
         given = {key: trunk[key] for key in ("width", "depth", "heads", "stem_width") if key in trunk}
-        return preset(trunk["preset"]) | given
+        size = preset(trunk["preset"] or "mini")
+        if trunk["preset"] is None and self.base is not None:
+            size = read_size(self.base / "transformer", (*size, "own_modulation", "splits", "rna_tokens"))
+        return {"splits": _SPLITS} | size | given
 
     def targets(self) -> dict[Target, TargetSettings]:
         """How each target takes part in the training of the trunk."""
@@ -93,12 +169,17 @@ def _data_faults(values: Any, where: str) -> list[Fault]:
     if not isinstance(data, dict):
         return []
     known = load_schema("train")["properties"]
-    folders = {key: Path(data[key]) for key in known["data"]["properties"] if isinstance(data.get(key), str)}
+    folders = {key: Path(data[key]) for key in _PUBLIC if isinstance(data.get(key), str)}
+    folders |= {key: Path(values[key]) for key in ("base", "start") if isinstance(values.get(key), str)}
     faults = [
-        Fault(f"{where} [data.{key}]", f"no folder {folder}", "a folder")
+        Fault(f"{where} [{f'data.{key}' if key in _PUBLIC else key}]", f"no folder {folder}", "a folder")
         for key, folder in folders.items()
         if not folder.is_dir()
     ]
+    cohort = data.get("cohort")
+    configfile = cohort.get("configfile") if isinstance(cohort, dict) else None
+    if isinstance(configfile, str) and not Path(configfile).is_file():
+        faults.append(Fault(f"{where} [data.cohort.configfile]", f"no file {configfile}", "a run configuration"))
     sections = values.get("sections", known["sections"]["default"])
     if not isinstance(sections, list):
         return faults
@@ -131,11 +212,12 @@ def load_plan(path: Path) -> Plan:
     if faults:
         raise InputFaults(f"training configuration {path}", faults)
     filled = with_defaults(values, schema)
+    cohort = filled["data"].get("cohort")
     return Plan(
         name=filled["name"],
-        her2st=Path(filled["data"]["her2st"]),
-        tcga=Path(filled["data"]["tcga"]),
-        tiles=Path(filled["data"]["tiles"]),
+        public={name: Path(filled["data"][name]) for name in _PUBLIC if name in filled["data"]},
+        cohort=None if cohort is None else CohortSettings(**(cohort | {"configfile": Path(cohort["configfile"])})),
+        base=None if filled["base"] is None else Path(filled["base"]),
         gene_sets=Path(filled["gene_sets"]),
         work=Path(filled["work"]),
         out=Path(filled["out"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -18,30 +19,41 @@ from mupd.model.training.sources import HER2ST_MPP
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import Autoencoder
 
-_WINDOWS = 16
+WINDOWS = 16
 
 
-@torch.no_grad()
-def preview_grid(
-    model: MuPDTransformer, vae: Autoencoder, spots: Spots, folder: Path, step: int, ema: dict[str, Tensor]
-) -> None:
-    """Sixteen real windows above sixteen generated from the RNA of the same spots, as preview.png."""
-    own = {k: v.clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(ema)
-    model.eval()
-    chosen = np.linspace(0, len(spots.xy_px) - 1, _WINDOWS).astype(int)
+def spot_examples(spots: Spots, count: int) -> tuple[NDArray[np.uint8], Conditions]:
+    """Windows (count, 128, 128, 3) around spots spread over a section, and the RNA of these spots."""
+    chosen = np.linspace(0, len(spots.xy_px) - 1, count).astype(int)
     half = HE_WINDOW_PX // 2
     real = [spots.image[y - half : y + half, x - half : x + half] for x, y in np.rint(spots.xy_px[chosen]).astype(int)]
-    given = torch.ones(_WINDOWS, 1, dtype=torch.bool)
+    given = torch.ones(count, 1, dtype=torch.bool)
     conditions: Conditions = {
         "rna": (torch.from_numpy(spots.conditions[chosen])[:, None], given),
         "pathways": (torch.from_numpy(spots.pathways[chosen])[:, None], given),
     }
-    conditions = {name: (rows.to(model.device), mask.to(model.device)) for name, (rows, mask) in conditions.items()}
-    extra = he_extra(HER2ST_MPP).to(model.device).expand(_WINDOWS, 2)
-    scales = {"rna": 1.5, "pathways": 1.5}
-    found = sample_he_windows(model, vae, conditions, extra, seed=1, steps=20, scales=scales)
-    rows = np.concatenate([np.stack(real), found]).reshape(2, 2, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
+    return np.stack(real), conditions
+
+
+@torch.no_grad()
+def preview_grid(
+    model: MuPDTransformer,
+    vae: Autoencoder,
+    real: NDArray[np.uint8],
+    conditions: Conditions,
+    folder: Path,
+    step: int,
+    ema: dict[str, Tensor],
+) -> None:
+    """Sixteen real windows (16, 128, 128, 3) above sixteen generated from their conditions, as preview.png."""
+    own = {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(ema)
+    model.eval()
+    given = {name: (rows.to(model.device), mask.to(model.device)) for name, (rows, mask) in conditions.items()}
+    extra = he_extra(HER2ST_MPP).to(model.device).expand(WINDOWS, 2)
+    scales = dict.fromkeys(given, 1.5)
+    found = sample_he_windows(model, vae, given, extra, seed=1, steps=20, scales=scales)
+    rows = np.concatenate([real, found]).reshape(2, 2, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
     grid = Image.fromarray(rows.transpose(0, 1, 3, 2, 4, 5).reshape(4 * HE_WINDOW_PX, 8 * HE_WINDOW_PX, 3))
     with atomic_path(folder / "preview.png") as temporary:
         grid.save(temporary, format="PNG")

@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mupd.errors import Fault, InputFaults, MupdError
+from mupd.files import atomic_path
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.training.loop import all_were_stopped
+from mupd.model.record_codec import RecordCodec
+from mupd.model.training import processes
+from mupd.model.training.data_module import DataModule
+from mupd.model.training.loop import OnCheckpoint, all_were_stopped
 from mupd.model.training.plan import Plan, load_plan
-from mupd.model.training.prepare import fit_pathways, fit_rna_codec, is_held_out, training_profiles
-from mupd.model.training.sources import HELD_OUT_SECTION, read_tiles
+from mupd.model.training.prepare import fit_pathways, fit_rna_codec
 from mupd.model.transformer import MuPDTransformer, Target
 from mupd.model.vae import MuPDVAE
 
 PARTS = ("codecs", "vae", "trunk", "calibrate", "metrics")
+_ALONE = ("codecs", "calibrate", "metrics")
+"""Parts that the main process does while the others wait."""
+
+
+def _take(part: str, base: Path, out: Path) -> None:
+    """Copy a part of another model."""
+    with atomic_path(out / part) as temporary:
+        shutil.copytree(base / part, temporary)
 
 
 def _codecs(plan: Plan) -> None:
     from mupd.modalities.records import FIELDS
-    from mupd.model.record_codec import RecordCodec
 
-    profiles = training_profiles(plan.her2st, plan.tcga)
+    data = DataModule(plan)
+    data.report()
+    if plan.base is not None:
+        for part in ("rna_codec", "pathways", "tile_encoder"):
+            _take(part, plan.base, plan.out)
+        # Temperatures belong to the weights of the other model.
+        RecordCodec(RecordCodec.from_pretrained(plan.base).fields).save_pretrained(plan.out)
+        return
+    profiles = data.profiles()
     fit_rna_codec(profiles, plan.rna_components).save_pretrained(plan.out / "rna_codec")
     fit_pathways(plan.gene_sets, profiles).save_pretrained(plan.out / "pathways")
-    raw = [rows for section in plan.spots(plan.sections) for rows in plan.raw.spots(section)]
-    table = read_tiles(plan.tiles)
-    trained = np.array([not is_held_out(str(group)) for group in table["group"]])
-    raw.append(plan.raw.organs(table)[trained])
-    fit_projection(np.concatenate(raw), plan.tile_components).save_pretrained(plan.out / "tile_encoder")
+    fit_projection(data.raw_features(), plan.tile_components).save_pretrained(plan.out / "tile_encoder")
     RecordCodec(FIELDS).save_pretrained(plan.out)
 
 
 def _vae(plan: Plan) -> None:
-    from mupd.model.training.train_vae import CropSampler, finish_decoder, train_vae
+    from mupd.model.training.train_vae import finish_decoder, train_vae
 
-    sampler = CropSampler(plan.her2st, list(plan.sections), plan.tiles, 0.25)
+    if plan.base is not None:
+        if processes.is_main():
+            _take("vae", plan.base, plan.out)
+        processes.wait()
+        return
+    with processes.main_first():
+        sampler = DataModule(plan).crops()
+    torch.manual_seed(0)
     model = MuPDVAE()
     vae = plan.parts["vae"]
     train_vae(model, sampler, plan.settings("vae"), plan.work / "vae", plan.out / "vae", vae["batch_size"])
@@ -57,55 +78,56 @@ def _vae(plan: Plan) -> None:
 
 
 def _trunk(plan: Plan) -> None:
-    from mupd.modalities.records import FIELDS
-    from mupd.model.encoders import TextEncoder
-    from mupd.model.record_codec import RecordCodec
-    from mupd.model.training.he_batches import HER2ST_TEXTS, HeBatches
-    from mupd.model.training.kept_texts import KeptTexts, kept_texts_path
-    from mupd.model.training.preview import preview_grid
+    from mupd.model.training.align import Alignment, load_encoder
+    from mupd.model.training.preview import WINDOWS, preview_grid
     from mupd.model.training.start import start_from
     from mupd.model.training.train_trunk import TargetLoss, he_loss, record_loss, rna_loss, train_trunk
-    from mupd.model.training.vector_batches import RecordBatches, RnaBatches
-    from mupd.model.training.vector_pairs import labelled_spots, patients, spot_sets, tile_classes
 
-    tiles, records = TileEncoder.from_pretrained(plan.out / "tile_encoder"), RecordCodec(FIELDS)
-    texts = KeptTexts(TextEncoder(), kept_texts_path(plan.work))
-    sections = plan.spots(plan.sections)
-    vae = MuPDVAE.from_pretrained(plan.out / "vae").eval().requires_grad_(False)
+    records = RecordCodec(RecordCodec.from_pretrained(plan.out).fields)
+    tiles = TileEncoder.from_pretrained(plan.out / "tile_encoder")
+    vae = MuPDPipeline(plan.out, str(processes.device())).vae
     torch.manual_seed(0)
     streams = {"text": TEXT_DIM, "pathways": plan.scorer.dim, "rna": plan.codec.dim + 1, "he": tiles.dim}
     model = MuPDTransformer(
         streams,
-        {"text": 2, "pathways": 4, "rna": 8},
         he_channels=vae.latent_channels,
         rna_dim=plan.codec.dim,
         text_dim=records.dim,
-        text_tokens=len(FIELDS),
+        text_tokens=len(records.fields),
         **plan.network(),
     )
-    targets = plan.targets()
+    data, targets = DataModule(plan), plan.targets()
+    with processes.main_first():
+        texts = data.texts()
+        sources = data.sources(list(targets), tiles, texts, records)
+        examples = data.examples(sources, WINDOWS)
+        if processes.is_main():
+            texts.save()
+    if not any(targets[target].every == 1 for target in sources):
+        expected = "data for a target that is trained at every step"
+        fault = Fault("[trunk.targets]", f"data for {sorted(sources)}", expected)
+        raise InputFaults(f"training configuration of {plan.name}", [fault])
+    alignment = None
+    if plan.align is not None and "he" in sources:
+        alignment = Alignment(load_encoder(plan.align.encoder), plan.align, plan.network()["width"])
     losses: dict[Target, TargetLoss] = {}
-    if "he" in targets:
-        losses["he"] = he_loss(model, vae, HeBatches(sections, plan.tiles, texts), targets["he"])
-    spots = spot_sets(sections, plan.raw, tiles)
-    people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train", reports="rna" in targets)
-    if "rna" in targets:
-        losses["rna"] = rna_loss(
-            model, RnaBatches(spots, people, [texts(text) for text in HER2ST_TEXTS]), targets["rna"]
-        )
-    if "text" in targets:
-        classes = tile_classes(plan.tiles, plan.raw, tiles, "train")
-        labelled = labelled_spots(plan.her2st, plan.codec, plan.scorer)
-        source = RecordBatches(records, spots, people, classes, labelled)
-        losses["text"] = record_loss(model, source, targets["text"])
-    texts.save()
+    if "he" in sources:
+        losses["he"] = he_loss(model, vae, sources["he"], targets["he"], alignment)
+    if "rna" in sources:
+        losses["rna"] = rna_loss(model, sources["rna"], targets["rna"])
+    if "text" in sources:
+        losses["text"] = record_loss(model, sources["text"], targets["text"])
     if plan.start is not None:
-        start_from(model, plan.start, plan.work / "trunk" / "start.json")
-    show = partial(preview_grid, model, vae, plan.spots((HELD_OUT_SECTION,))[0], plan.work / "trunk")
-    ema = train_trunk(model, losses, targets, plan.settings("trunk"), plan.work / "trunk", show)
+        start_from(model, plan.start, plan.work / "trunk" / "start.json" if processes.is_main() else None)
+    show: OnCheckpoint | None = None
+    if examples is not None:
+        show = partial(preview_grid, model, vae, examples.real, examples.conditions, plan.work / "trunk")
+    ema = train_trunk(model, losses, targets, plan.settings("trunk"), plan.work / "trunk", show, alignment)
     model.load_state_dict(ema)
     model.eval()
-    model.save_pretrained(plan.out / "transformer")
+    if processes.is_main():
+        model.save_pretrained(plan.out / "transformer")
+    processes.wait()
 
 
 def _calibrate(plan: Plan) -> None:
@@ -113,12 +135,18 @@ def _calibrate(plan: Plan) -> None:
     from mupd.model.training.facts import write_facts
 
     write_facts(plan)
+    if not plan.public:
+        print("mupd train: no public data: the record's probabilities are not calibrated")
+        return
     calibrate(plan, MuPDPipeline.from_pretrained(plan.out))
 
 
 def _metrics(plan: Plan) -> None:
     from mupd.model.training.measure import measure, write_measured_card
 
+    if not plan.public:
+        print("mupd train: no public data: nothing is measured; compare on held-out cases of your own")
+        return
     pipeline = MuPDPipeline.from_pretrained(plan.out)
     write_measured_card(plan, pipeline, measure(plan, pipeline))
 
@@ -136,10 +164,15 @@ def run_training(config: Path, part: str) -> None:
     if part != "all" and part not in PARTS:
         raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
     plan = load_plan(config)
+    if plan.align is not None and plan.align.block >= plan.network()["depth"]:
+        fault = Fault("[trunk.align.block]", str(plan.align.block), f"0 to {plan.network()['depth'] - 1}")
+        raise InputFaults(f"training configuration {config}", [fault])
     torch.set_num_threads(plan.threads)
     steps = {"codecs": _codecs, "vae": _vae, "trunk": _trunk, "calibrate": _calibrate, "metrics": _metrics}
     for name in PARTS if part == "all" else (part,):
-        print(f"mupd train: {name}")
-        steps[name](plan)
+        if processes.is_main():
+            print(f"mupd train: {name}")
+        if processes.is_main() or name not in _ALONE:
+            steps[name](plan)
         if all_were_stopped():
             raise MupdError(f"stopped by a signal while training {name}; run the same command again to go on")

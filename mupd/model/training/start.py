@@ -10,6 +10,11 @@ from mupd.errors import ModelError
 from mupd.files import write_json
 
 
+def first_line(error: Exception) -> str:
+    """First line of an error's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def start_from(model: nn.Module, folder: Path, report: Path | None = None) -> dict[str, list[str]]:
     """Copy into `model` every tensor of a transformer folder that has the same name and shape.
 
@@ -37,7 +42,7 @@ def start_from(model: nn.Module, folder: Path, report: Path | None = None) -> di
     try:
         given = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read as safetensors: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path}: cannot be read as safetensors: {first_line(error)}") from error
     own = model.state_dict()
     taken = [name for name in own if name in given and given[name].shape == own[name].shape]
     if not taken:

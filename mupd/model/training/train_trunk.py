@@ -9,10 +9,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mupd.model.attention import Conditions
-from mupd.model.training.loop import LoopSettings, train
+from mupd.model.training.align import Alignment
+from mupd.model.training.loop import LoopSettings, OnCheckpoint, train
 from mupd.model.training.processes import batch_rng
 from mupd.model.transformer import MuPDTransformer, Target
 from mupd.model.vae import Autoencoder
@@ -83,19 +84,30 @@ def interpolate(clean: Tensor, t: Tensor, generator: torch.Generator) -> tuple[T
 TargetLoss = Callable[[np.random.Generator, torch.Generator], Tensor]
 
 
-def he_loss(model: MuPDTransformer, vae: Autoencoder, source: HeSource, settings: TargetSettings) -> TargetLoss:
-    """Mean squared error of the velocity of H&E latents."""
+def he_loss(
+    model: MuPDTransformer,
+    vae: Autoencoder,
+    source: HeSource,
+    settings: TargetSettings,
+    alignment: Alignment | None = None,
+) -> TargetLoss:
+    """Mean squared error of the velocity of H&E latents, and what `alignment` adds to it."""
 
     def loss(rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         device = model.device
         images, conditions, extra = source.batch(settings.batch_size, rng)
+        images = images.to(device)
         with torch.no_grad():
-            latents = vae.encode(images.to(device))
+            latents = vae.encode(images)
         t = logit_normal(len(latents), generator).to(device)
         x, velocity = interpolate(latents, t, generator)
         context = model.context(_moved(conditions, device), len(x))
-        found = model(x, t, "he", context, extra.to(device), dropout=settings.dropout)
-        return (found - velocity).square().mean()
+        if alignment is None:
+            found = model(x, t, "he", context, extra.to(device), dropout=settings.dropout)
+            return (found - velocity).square().mean()
+        block = alignment.settings.block
+        found, tokens, grid = model(x, t, "he", context, extra.to(device), dropout=settings.dropout, features_of=block)
+        return (found - velocity).square().mean() + alignment.loss(images, tokens, grid, t, generator)
 
     return loss
 
@@ -164,7 +176,21 @@ def train_trunk(
     targets: Mapping[Target, TargetSettings],
     settings: LoopSettings,
     folder: Path,
-    on_checkpoint: Callable[[int, dict[str, Tensor]], None] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    alignment: Alignment | None = None,
 ) -> dict[str, Tensor]:
-    """Train all targets together; returns EMA weights."""
-    return train(model, joint_loss(losses, targets, settings.seed), settings, folder, on_checkpoint)
+    """Train all targets together, with the projector of `alignment`; returns the trunk's EMA weights."""
+    loss = joint_loss(losses, targets, settings.seed)
+    if alignment is None:
+        return train(model, loss, settings, folder, on_checkpoint)
+    both = nn.ModuleDict({"trunk": model, "projector": alignment.projector})
+
+    def show(step: int, ema: dict[str, Tensor]) -> None:
+        if on_checkpoint is not None:
+            on_checkpoint(step, _of_trunk(ema))
+
+    return _of_trunk(train(both, loss, settings, folder, show))
+
+
+def _of_trunk(ema: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("trunk."): value for name, value in ema.items() if name.startswith("trunk.")}

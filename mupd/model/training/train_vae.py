@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,6 +22,24 @@ from mupd.model.training.sources import read_her2st_section, read_tiles, tissue_
 from mupd.model.vae import MuPDVAE, reconstruction_loss
 
 CROP_PX = 128
+
+
+class Crops(Protocol):
+    """Where crops of H&E come from."""
+
+    def batch(self, size: int, rng: np.random.Generator) -> Tensor:
+        """(size, 3, 128, 128), float in [-1, 1]."""
+        ...
+
+
+def turned(crop: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A crop in one of its eight orientations."""
+    crop = np.rot90(crop, int(rng.integers(4)))
+    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def _as_tensor(crops: list[NDArray[np.uint8]]) -> Tensor:
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 class CropSampler:
@@ -42,9 +62,7 @@ class CropSampler:
 
     def batch(self, size: int, rng: np.random.Generator) -> Tensor:
         """(size, 3, 128, 128), float in [-1, 1]."""
-        crops = [self._crop(rng) for _ in range(size)]
-        stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float()
-        return stacked / 127.5 - 1
+        return _as_tensor([self._crop(rng) for _ in range(size)])
 
     def _crop(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         if rng.random() < self.tile_share:
@@ -56,13 +74,46 @@ class CropSampler:
             image = self.images[which]
             y, x = self.corners[which][rng.integers(len(self.corners[which]))] + rng.integers(0, 64, 2)
             y, x = min(y, image.shape[0] - CROP_PX), min(x, image.shape[1] - CROP_PX)
-        crop = image[y : y + CROP_PX, x : x + CROP_PX]
-        crop = np.rot90(crop, int(rng.integers(4)))
-        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+        return turned(image[y : y + CROP_PX, x : x + CROP_PX], rng)
+
+
+class CohortCrops:
+    """Crops of the windows of a cohort's cases, every case as often as any other.
+
+    Parameters
+    ----------
+    windows
+        Of each case, (n, side, side, 3) uint8, sides at least 128.
+    """
+
+    def __init__(self, windows: Sequence[NDArray[np.uint8]]) -> None:
+        self.windows = windows
+
+    def batch(self, size: int, rng: np.random.Generator) -> Tensor:
+        """See :class:`Crops`."""
+        crops = []
+        for _ in range(size):
+            pixels = self.windows[int(rng.integers(len(self.windows)))]
+            image = pixels[rng.integers(len(pixels))]
+            y, x = rng.integers(0, image.shape[0] - CROP_PX + 1, 2)
+            crops.append(turned(image[y : y + CROP_PX, x : x + CROP_PX], rng))
+        return _as_tensor(crops)
+
+
+class MixedCrops:
+    """Crops of several sources, by their shares."""
+
+    def __init__(self, sources: Sequence[Crops], shares: Sequence[float]) -> None:
+        self.sources, self.shares = sources, np.array(shares) / sum(shares)
+
+    def batch(self, size: int, rng: np.random.Generator) -> Tensor:
+        """See :class:`Crops`."""
+        counts = rng.multinomial(size, self.shares)
+        return torch.cat([source.batch(int(n), rng) for n, source in zip(counts, self.sources, strict=True) if n])
 
 
 def train_vae(
-    model: MuPDVAE, sampler: CropSampler, settings: LoopSettings, folder: Path, out: Path, batch_size: int = 16
+    model: MuPDVAE, sampler: Crops, settings: LoopSettings, folder: Path, out: Path, batch_size: int = 16
 ) -> None:
     """Train `model` and save its averaged weights to `out` (diffusers layout)."""
 
@@ -88,7 +139,7 @@ def train_vae(
 
 def finish_decoder(
     model: MuPDVAE,
-    sampler: CropSampler,
+    sampler: Crops,
     settings: LoopSettings,
     folder: Path,
     out: Path,
@@ -129,7 +180,7 @@ def finish_decoder(
 
 
 @torch.no_grad()
-def _preview(model: MuPDVAE, ema: dict[str, Tensor], sampler: CropSampler, folder: Path, step: int) -> None:
+def _preview(model: MuPDVAE, ema: dict[str, Tensor], sampler: Crops, folder: Path, step: int) -> None:
     """Eight crops above their reconstructions, clean and at the largest noise."""
     own = {k: v.clone() for k, v in model.state_dict().items()}
     model.load_state_dict(ema)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -145,7 +146,7 @@ def patients(
     return found
 
 
-def bag(rows: NDArray[np.float32], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def bag(rows: NDArray[Any], most: int, rng: np.random.Generator) -> NDArray[Any]:
     """Between 1 and `most` rows, drawn without repetition."""
     count = int(rng.integers(1, min(most, len(rows)) + 1))
     return rows[rng.choice(len(rows), count, replace=False)]
