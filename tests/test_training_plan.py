@@ -30,6 +30,7 @@ def write_plan(tmp_path: Path, **changes: Any) -> Path:
         "name": "tiny",
         "data": {name: str(tmp_path / name) for name in ("her2st", "tcga", "tiles")},
         "work": str(tmp_path / "work"),
+        "threads": 1,
         "out": str(tmp_path / "out"),
     }
     path = tmp_path / "train.yaml"
