@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from cohort_fixtures import EVIL, GENES, Plan, make_cohort, make_model
 
+import mupd
 from mupd.cohort import run
 from mupd.cohort.gather import CohortCase, gather
 from mupd.config import Config
@@ -49,7 +50,7 @@ def test_every_modality_is_there_and_states_what_it_is(finished: tuple[Config, A
         facts = table.uns["mupd"]
         assert "synthetic" in facts["statement"]
         assert "not for diagnosis" in facts["statement"]
-        assert (facts["model_id"], facts["mupd_version"]) == ("mupd-test", "0.1.0")
+        assert (facts["model_id"], facts["mupd_version"]) == ("mupd-test", mupd.__version__)
         assert {"case_id", "synthetic", "status", "organ", "diagnosis", "x_age"} <= set(table.obs)
         assert [name.startswith("SYN-") for name in table.obs_names] == list(table.obs.synthetic)
         assert table.raw is None

@@ -100,7 +100,9 @@ def _spots(her2st: Path, name: str, codec: RnaCodec, encoder: TileEncoder, most:
     genes = list(section.counts.columns)
     components = codec.encode(values, genes, "spot")
     conditions = codec.condition(components, "spot")
-    spots = Spots(name, section.image, section.xy_px[rows], components, conditions)
+    # The baselines read no pathway scores.
+    none = np.zeros((len(rows), 0), np.float32)
+    spots = Spots(name, section.image, section.xy_px[rows], components, conditions, none)
     return {
         "spot_section": np.array([name] * len(rows)),
         "spot_features": encoder(spot_tiles(spots)),
