@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +123,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_model import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("model") / "mupd-tiny")
+
+
+@pytest.fixture(scope="module")
+def shared_backbone() -> Iterator[None]:
+    """Load the tile encoder's backbone once for all tests of a module."""
+    from mupd.model import encoders
+
+    lite0 = encoders.lite_network("lite0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoders, "lite_network", lambda _: lite0)
+        yield

@@ -43,10 +43,10 @@ PATTERNS = {
 @pytest.fixture(scope="module", autouse=True)
 def shared_encoders() -> Iterator[None]:
     """Load the frozen encoders once for all tests here."""
-    text, lite0 = encoders.TextEncoder(), encoders._lite0()
+    text, lite0 = encoders.TextEncoder(), encoders.lite_network("lite0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "TextEncoder", lambda: text)
-        patch.setattr(encoders, "_lite0", lambda: lite0)
+        patch.setattr(encoders, "lite_network", lambda _: lite0)
         yield
 
 

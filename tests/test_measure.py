@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from tiny_model import make_tiny_model
 from benchmarks.quality.__main__ import BEGIN, END, put_table
 from mupd.errors import InputFaults, MupdError
 from mupd.files import write_json
-from mupd.model import encoders
 from mupd.model.encoders import TILE_PX
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.training.calibrate import calibrate
@@ -282,13 +280,7 @@ def test_places_of_values() -> None:
 # --- all of it
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_backbone() -> Iterator[None]:
-    """Load the tile encoder's backbone once."""
-    lite0 = encoders._lite0()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "_lite0", lambda: lite0)
-        yield
+pytestmark = pytest.mark.usefixtures("shared_backbone")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from tiny_model import BULK_GENES, GENE_SETS, RNA_DIM, SPOT_GENES, TILE_COMPONEN
 from mupd.errors import ModelError
 from mupd.files import write_json
 from mupd.modalities.records import FIELDS
-from mupd.model import encoders
 from mupd.model import pipeline as pipeline_module
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import MICRO_BATCH, Given, MuPDPipeline, _WindowContexts, model_sha256
@@ -37,13 +36,7 @@ PARTS = tuple(WEIGHTS)
 SCALES = {"rna": 1.5, "text": 1.5}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_backbone() -> Iterator[None]:
-    """Load the tile encoder's backbone once."""
-    lite0 = encoders._lite0()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "_lite0", lambda: lite0)
-        yield
+pytestmark = pytest.mark.usefixtures("shared_backbone")
 
 
 @pytest.fixture(scope="module")

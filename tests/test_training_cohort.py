@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from tiny_model import SPOT_GENES, write_tiny_cohort
 
 from mupd.errors import InputFaults
 from mupd.files import sha256_path
-from mupd.model import encoders
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.training.cohort_batches import CohortHe, Mixed, join_conditions
 from mupd.model.training.cohort_cases import read_cohort
@@ -48,13 +46,7 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_backbone() -> Iterator[None]:
-    """Load the tile encoder's backbone once."""
-    lite0 = encoders._lite0()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "_lite0", lambda: lite0)
-        yield
+pytestmark = pytest.mark.usefixtures("shared_backbone")
 
 
 @pytest.fixture(scope="module")

