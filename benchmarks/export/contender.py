@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -44,25 +45,10 @@ def _mupd(pixels: Path, watermark: bool, codec: str = "jpeg") -> Writer:
         content_sha256="0" * 64,
         mpp=MPP,
     )
-    # What is loaded at the first slide of a process is no part of the pace: fonts, colour profile, schemas.
-    import tempfile
 
-    with tempfile.TemporaryDirectory() as scratch:
+    def slide(array: np.ndarray, out: Path, threads: int | None = None) -> None:
         write_wsi(
-            np.zeros((64, 64, 3), np.uint8),
-            Path(scratch) / "s",
-            meta,
-            run_seed=0,
-            mpp=MPP,
-            jpeg_quality=QUALITY,
-            artifact_key="0",
-            codec=codec,  # type: ignore[arg-type]
-            watermark=watermark,
-        )
-
-    def write(out: Path, threads: int) -> None:
-        write_wsi(
-            np.load(pixels, mmap_mode="r"),
+            array,
             out,
             meta,
             run_seed=0,
@@ -73,6 +59,13 @@ def _mupd(pixels: Path, watermark: bool, codec: str = "jpeg") -> Writer:
             watermark=watermark,
             workers=threads,
         )
+
+    # What is loaded at the first slide of a process is no part of the pace: fonts, colour profile, schemas.
+    with tempfile.TemporaryDirectory() as scratch:
+        slide(np.zeros((64, 64, 3), np.uint8), Path(scratch) / "s")
+
+    def write(out: Path, threads: int) -> None:
+        slide(np.load(pixels, mmap_mode="r"), out, threads)
 
     return write
 
