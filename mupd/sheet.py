@@ -50,6 +50,10 @@ class SheetCase:
         Line of the sheet on which the row begins.
     sheet_id
         The id as it stands in the sheet and in cohort tables, where it is not `case_id`; else empty.
+    further_he
+        Slides of the case after the first one, `he`.
+    rna_row, text_row
+        Id of the case's row where the cell reads ``TABLE::ROW``: `rna` or `text` is then that table; else empty.
     """
 
     case_id: str
@@ -62,6 +66,9 @@ class SheetCase:
     extra: dict[str, str]
     line: int
     sheet_id: str = ""
+    further_he: tuple[Path, ...] = ()
+    rna_row: str = ""
+    text_row: str = ""
 
     @property
     def row_id(self) -> str:
