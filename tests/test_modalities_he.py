@@ -72,7 +72,7 @@ def test_read_pads_with_white_and_thumbnail_keeps_shape(tmp_path: Path, kind: st
 
 
 def test_thumbnail_in_blocks_is_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mupd.modalities.slides._BAND_PX", 300)
+    monkeypatch.setattr("mupd.modalities.slide_arrays._BAND_PX", 300)
     pixels = he_pixels(1000, 500)
     with tifffile.TiffWriter(tmp_path / "flat.tif") as writer:
         writer.write(pixels, tile=(256, 256), compression="zlib", photometric="rgb")
@@ -151,7 +151,7 @@ def test_empty_folder_and_missing_file(tmp_path: Path) -> None:
 
 def test_huge_and_deep_plain_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(he_pixels()).save(tmp_path / "slide.png")
-    monkeypatch.setattr("mupd.modalities.slides.MOST_PLAIN_PIXELS", 1000)
+    monkeypatch.setattr("mupd.modalities.slide_limits.MOST_PLAIN_PIXELS", 1000)
     assert "megapixels" in unusable(tmp_path / "slide.png")
     monkeypatch.undo()
     Image.fromarray(he_pixels()[..., 0].astype(np.uint16) * 200).save(tmp_path / "deep.png")
@@ -251,7 +251,7 @@ REAL_OTHER = [
     ("slides/tile-almost-white.png", "no tissue"),
     ("slides/tile-no-tissue-line.png", "no colour"),
     ("slides/kidney-48-5.tif", "not plausibly H&E"),
-    ("dicom/sm_image_grayscale.dcm", "does not open"),
+    ("dicom/sm_image_grayscale.dcm", "one channel"),
     ("dicom/sm_image_numbers.dcm", "not plausibly H&E"),
     ("formats/fluorescence/small_vectra.qptiff", "nearly black"),
     ("formats/scanpy_10x/visium_data/1.0.0/spatial/tissue_hires_image.png", "nearly black"),

@@ -49,16 +49,16 @@ def _refuse_if_not_he(thumb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict
             "expected bright-field (white background)"
         )
     densities = od_above_background(thumb)
-    dense = densities.sum(-1) > OD_LEAST
+    dense = densities.sum(0) > OD_LEAST
     if not dense.any() or (grey > _WHITE).mean() > 0.9995:
         raise UnusableError("no tissue: the picture is nearly white everywhere")
-    chroma = float(np.mean((densities.max(-1) - densities.min(-1))[dense]))
+    chroma = float(np.mean((densities.max(0) - densities.min(0))[dense]))
     if chroma < _GREY_CHROMA:
         raise UnusableError(
             f"not H&E: no colour (optical densities of the channels differ by {chroma:.3f}, "
             f"under {_GREY_CHROMA}); greyscale or an unstained section"
         )
-    mean = densities[dense].mean(0)
+    mean = densities[:, dense].mean(1)
     share = float(mean[1] / mean.sum())
     if share < _GREEN_SHARE_LEAST:
         parts = ", ".join(f"{value:.2f}" for value in mean)

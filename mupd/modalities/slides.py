@@ -1,39 +1,54 @@
-"""Slides opened for reading at level 0: OpenSlide's formats, and plain pictures through Pillow.
+"""Slides opened for reading: OpenSlide's formats, other TIFFs, DICOM and plain pictures behind one interface.
 
-Regions are read on demand. Only a plain picture (PNG, JPEG, simple TIFF) has to be decoded whole, at
-the first `read`: its formats know no regions.
+Regions are read on demand. Only a plain picture (PNG, JPEG, BMP) has to be decoded whole, at the first
+`read`: its formats know no regions. What a file declares is compared with limits before it is opened
+(:mod:`mupd.modalities.slide_limits`).
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import openslide
 from numpy.typing import NDArray
 from openslide.lowlevel import OpenSlideError
-from PIL import Image, ImageFile
+from PIL import Image
 
 from mupd.errors import UnusableError
 from mupd.modalities.reasons import reason_of
+from mupd.modalities.slide_arrays import WHITE, best_level, padded, reduced
+from mupd.modalities.slide_dicom import WsidicomReader, check_dicom, looks_like_dicom, slide_files
+from mupd.modalities.slide_limits import check_slide_size, check_tiff
+from mupd.modalities.slide_plain import PictureReader
+from mupd.modalities.slide_scale import one_scale
+from mupd.modalities.slide_tiff import TiffReader
 
-MOST_PLAIN_PIXELS = 1_000_000_000
-"""Plain pictures stand in memory whole (3 bytes a pixel): larger ones must be pyramids."""
+READ_ERRORS = (
+    OpenSlideError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    StopIteration,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""What OpenSlide, Pillow (SyntaxError for a broken PNG chunk), tifffile and pydicom raise on damaged files."""
 
-# Pillow's own guard stops at 179 MP, less than a spatial transcriptomics picture; a truncated file must raise.
-Image.MAX_IMAGE_PIXELS = MOST_PLAIN_PIXELS
-ImageFile.LOAD_TRUNCATED_IMAGES = False
-
-_WHITE = (255, 255, 255)
-_BAND_PX = 2048
-_DICOM_PREFIX_BYTES = 128
-PLAIN_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
-
-READ_ERRORS = (OpenSlideError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-"""What OpenSlide and Pillow raise on damaged files (Pillow: SyntaxError for a broken PNG chunk)."""
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class SlideReader(Protocol):
@@ -43,6 +58,8 @@ class SlideReader(Protocol):
     ----------
     size_px
         Width and height of level 0.
+    level_sizes_px
+        Those of each level, the largest first.
     mpp
         Micrometres per pixel of level 0, or None where neither the file nor the caller states it.
     mpp_source
@@ -50,10 +67,11 @@ class SlideReader(Protocol):
     file_mpp
         What the file itself states, in any case.
     format
-        OpenSlide's vendor name or Pillow's format in lower case.
+        OpenSlide's vendor name, tifffile's kind of TIFF or Pillow's format, in lower case.
     """
 
     size_px: tuple[int, int]
+    level_sizes_px: tuple[tuple[int, int], ...]
     mpp: float | None
     mpp_source: str
     file_mpp: float | None
@@ -61,6 +79,10 @@ class SlideReader(Protocol):
 
     def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         """Pixels (h, w, 3) of level 0 from x, y; white outside the slide."""
+        ...
+
+    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """Pixels (h, w, 3) of a level from x, y in its own pixels; white outside the slide."""
         ...
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
@@ -72,184 +94,114 @@ class SlideReader(Protocol):
         ...
 
 
-def _on_white(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        canvas = Image.new("RGB", image.size, _WHITE)
-        canvas.paste(rgba, mask=rgba.getchannel("A"))
-        return np.asarray(canvas)
-    return np.asarray(image.convert("RGB"))
-
-
-def _within(x: int, y: int, w: int, h: int, size_px: tuple[int, int]) -> tuple[int, int, int, int]:
-    left, top = max(x, 0), max(y, 0)
-    return left, top, min(x + w, size_px[0]) - left, min(y + h, size_px[1]) - top
-
-
-def _padded(inside: NDArray[np.uint8], x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-    rows, columns = inside.shape[:2]
-    if (rows, columns) == (h, w):
-        return inside
-    canvas = np.full((h, w, 3), 255, np.uint8)
-    top, left = max(-y, 0), max(-x, 0)
-    canvas[top : top + rows, left : left + columns] = inside
-    return canvas
-
-
-def _reduced_size(size_px: tuple[int, int], max_px: int) -> tuple[int, int]:
-    scale = min(1.0, max_px / max(size_px))
-    return max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
-
-
 class OpenSlideReader:
     """A slide that OpenSlide reads."""
 
     def __init__(self, path: Path, mpp: float | None) -> None:
         self._slide = openslide.OpenSlide(str(path))
-        self.size_px = self._slide.dimensions
-        self.format = str(self._slide.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"))
-        self.file_mpp = self._mpp_in_file()
+        try:
+            self.level_sizes_px: tuple[tuple[int, int], ...] = self._slide.level_dimensions
+            self.size_px = self._slide.dimensions
+            check_slide_size(*self.size_px)
+            self.format = str(self._slide.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"))
+            self.file_mpp = self._mpp_in_file()
+        except BaseException:
+            self._slide.close()
+            raise
         self.mpp = mpp if mpp is not None else self.file_mpp
         self.mpp_source = "sheet" if mpp is not None else "file" if self.file_mpp else "none"
 
     def _mpp_in_file(self) -> float | None:
-        stated = [
-            float(self._slide.properties[name])
-            for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
-            if name in self._slide.properties
-        ]
-        if not stated:
-            return None
-        if max(stated) > 1.05 * min(stated):
-            raise UnusableError(f"pixels are not square: {stated[0]:g} x {stated[1]:g} um; resample the slide")
-        return sum(stated) / len(stated)
+        names = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
+        stated = (self._slide.properties.get(name) for name in names)
+        return one_scale(*(float(value) if value is not None else None for value in stated))
 
-    def _read_level(self, x: int, y: int, level: int, w: int, h: int) -> Image.Image:
-        region = self._slide.read_region((x, y), level, (w, h))
-        canvas = Image.new("RGB", region.size, _WHITE)
+    def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        # OpenSlide takes the corner in pixels of level 0, the size in pixels of the level.
+        width, height = self.level_sizes_px[level]
+        corner = (x * self.size_px[0] // width, y * self.size_px[1] // height)
+        region = self._slide.read_region(corner, level, (w, h))
+        if region.getextrema()[3][0] == 255:
+            return np.asarray(region)[..., :3]
+        canvas = Image.new("RGB", region.size, WHITE)
         canvas.paste(region, mask=region.getchannel("A"))
-        return canvas
+        return np.asarray(canvas)
 
     def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         """See :class:`SlideReader`."""
-        left, top, width, height = _within(x, y, w, h, self.size_px)
-        if width <= 0 or height <= 0:
-            return np.full((h, w, 3), 255, np.uint8)
-        return _padded(np.asarray(self._read_level(left, top, 0, width, height)), x, y, w, h)
+        return self.read_level(0, x, y, w, h)
+
+    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """See :class:`SlideReader`."""
+        return padded(lambda *box: self._inside(level, *box), x, y, w, h, self.level_sizes_px[level])
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
         """See :class:`SlideReader`; read in blocks, so that a slide without a pyramid fits in memory too."""
-        columns, rows = _reduced_size(self.size_px, max_px)
-        level = self._slide.get_best_level_for_downsample(self.size_px[0] / columns)
-        width, height = self._slide.level_dimensions[level]
-        canvas = np.empty((rows, columns, 3), np.uint8)
-        step = max(1, int(_BAND_PX * columns / width))
-        for top in range(0, rows, step):
-            for left in range(0, columns, step):
-                bottom, right = min(top + step, rows), min(left + step, columns)
-                box = [left * width // columns, top * height // rows]
-                box += [max(box[0] + 1, right * width // columns), max(box[1] + 1, bottom * height // rows)]
-                # OpenSlide takes the corner in pixels of level 0, the size in pixels of the level.
-                corner = (box[0] * self.size_px[0] // width, box[1] * self.size_px[1] // height)
-                block = self._read_level(*corner, level, box[2] - box[0], box[3] - box[1])
-                canvas[top:bottom, left:right] = np.asarray(
-                    block.resize((right - left, bottom - top), Image.Resampling.BOX)
-                )
-        return canvas
+        level = best_level(self.level_sizes_px, min(max_px, self.size_px[0]))
+        return reduced(lambda *box: self._inside(level, *box), self.level_sizes_px[level], self.size_px, max_px)
 
     def close(self) -> None:
         """See :class:`SlideReader`."""
         self._slide.close()
 
 
-class PictureReader:
-    """A plain picture that Pillow reads; its physical scale is only ever what the caller gives."""
-
-    file_mpp = None
-
-    def __init__(self, path: Path, mpp: float | None) -> None:
-        self._image = Image.open(path, formats=PLAIN_FORMATS)
-        self._path = path
-        self._pixels: NDArray[np.uint8] | None = None
-        self.size_px = self._image.size
-        self.format = str(self._image.format).lower()
-        # The resolution tags of plain pictures tell of screens and printers (72 dpi), not of microscopes.
-        self.mpp, self.mpp_source = mpp, "sheet" if mpp is not None else "none"
-        if self.size_px[0] * self.size_px[1] > MOST_PLAIN_PIXELS:
-            millions = self.size_px[0] * self.size_px[1] // 1_000_000
-            raise UnusableError(
-                f"a plain {self.format} of {millions} megapixels, over {MOST_PLAIN_PIXELS // 1_000_000}: "
-                "convert it to a pyramid (tiled TIFF, SVS or DICOM)"
-            )
-        if self._image.mode in ("I", "F", "I;16", "I;16B", "I;16L"):
-            raise UnusableError(
-                f"pixels of kind {self._image.mode}: expected 8-bit RGB, as bright-field scanners write"
-            )
-
-    def _decoded(self) -> NDArray[np.uint8]:
-        if self._pixels is None:
-            self._pixels = _on_white(self._image)
-        return self._pixels
-
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`SlideReader`."""
-        left, top, width, height = _within(x, y, w, h, self.size_px)
-        if width <= 0 or height <= 0:
-            return np.full((h, w, 3), 255, np.uint8)
-        return _padded(self._decoded()[top : top + height, left : left + width], x, y, w, h).copy()
-
-    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """See :class:`SlideReader`."""
-        size = _reduced_size(self.size_px, max_px)
-        if self._pixels is None and self.format == "jpeg":
-            # JPEG decodes at 1/2, 1/4 or 1/8 directly: a tenth of the time and memory.
-            with Image.open(self._path, formats=PLAIN_FORMATS) as image:
-                image.draft("RGB", (2 * size[0], 2 * size[1]))
-                return np.asarray(Image.fromarray(_on_white(image)).resize(size, Image.Resampling.BOX))
-        return np.asarray(Image.fromarray(self._decoded()).resize(size, Image.Resampling.BOX))
-
-    def close(self) -> None:
-        """See :class:`SlideReader`."""
-        self._image.close()
-        self._pixels = None
+def _open_dicom(path: Path, mpp: float | None) -> SlideReader:
+    files = slide_files(path)
+    check_dicom(files)
+    try:
+        return OpenSlideReader(files[0], mpp)
+    except OpenSlideError:
+        # Codecs and tilings that OpenSlide does not know.
+        return WsidicomReader(files, mpp)
 
 
-def _looks_like_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(_DICOM_PREFIX_BYTES + 4)[_DICOM_PREFIX_BYTES:] == b"DICM"
+def _open_tiff(path: Path, vendor: str | None, mpp: float | None) -> SlideReader:
+    if vendor == "hamamatsu":
+        return OpenSlideReader(path, mpp)
+    directories = check_tiff(path)
+    # OpenSlide's generic reader does not see reduced levels in SubIFDs, nor the scale that OME-XML states.
+    if vendor is None or (vendor == "generic-tiff" and _is_ome(path)):
+        return TiffReader(path, mpp)
+    try:
+        return OpenSlideReader(path, mpp)
+    except OpenSlideError:
+        if not any(directory.tiled for directory in directories):
+            raise
+        return TiffReader(path, mpp)
 
 
-def _slide_of_folder(folder: Path) -> Path:
-    """One file of the only WSI series of a folder; OpenSlide gathers the other levels itself (PS3.3 A.32.8)."""
-    import pydicom
+def _is_ome(path: Path) -> bool:
+    import tifffile
 
-    series: dict[str, Path] = {}
-    for file in sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith(".")):
-        if not _looks_like_dicom(file):
-            continue
-        tags = ["SeriesInstanceUID", "ImageType"]
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
-        if "VOLUME" in header.get("ImageType", []):
-            series.setdefault(str(header.get("SeriesInstanceUID")), file)
-    if not series:
-        raise UnusableError("the folder holds no DICOM whole-slide image (Image Type VOLUME)")
-    if len(series) > 1:
-        raise UnusableError(f"the folder holds {len(series)} DICOM series: one folder for each slide is expected")
-    return next(iter(series.values()))
+    with tifffile.TiffFile(path) as file:
+        return bool(file.is_ome)
 
 
-def _open(path: Path, mpp: float | None) -> Any:
-    file = _slide_of_folder(path) if path.is_dir() else path
-    if openslide.OpenSlide.detect_format(str(file)) is None:
-        return PictureReader(file, mpp)
+def _open(path: Path, mpp: float | None) -> SlideReader:
+    if path.is_dir() or looks_like_dicom(path):
+        return _open_dicom(path, mpp)
+    if path.suffix.lower() == ".mrxs" and not path.with_suffix("").is_dir():
+        raise UnusableError("a MIRAX slide without its folder: the folder of the same name has to lie beside the file")
     # OpenSlide takes any tiled TIFF, without scale: the caller's mpp then stands alone, as for plain pictures.
-    return OpenSlideReader(file, mpp)
+    vendor = openslide.OpenSlide.detect_format(str(path))
+    with path.open("rb") as stream:
+        is_tiff = stream.read(4) in _TIFF_MAGIC
+    if is_tiff:
+        return _open_tiff(path, vendor, mpp)
+    return PictureReader(path, mpp) if vendor is None else OpenSlideReader(path, mpp)
 
 
 def source_files(path: Path) -> list[Path]:
-    """The files and folders that make up a slide: of MIRAX the .mrxs file and the folder of the same name."""
+    """The files and folders that make up a slide.
+
+    Of MIRAX the .mrxs file and the folder of the same name, of a DICOM file all of its series' pyramid.
+    """
     companion = path.with_suffix("")
-    return [path, companion] if path.suffix.lower() == ".mrxs" and companion.is_dir() else [path]
+    if path.suffix.lower() == ".mrxs" and companion.is_dir():
+        return [path, companion]
+    if path.is_file() and looks_like_dicom(path):
+        return list(slide_files(path))
+    return [path]
 
 
 @contextmanager
@@ -259,8 +211,8 @@ def open_slide(path: Path, mpp: float | None = None) -> Iterator[SlideReader]:
     Parameters
     ----------
     path
-        A file of one of OpenSlide's formats (SVS, NDPI, SCN, MRXS, tiled TIFF, DICOM), a folder
-        with one DICOM series, or a plain picture.
+        A file of one of OpenSlide's formats (SVS, NDPI, SCN, MRXS, BIF, tiled TIFF, DICOM), another TIFF
+        (OME-TIFF, strips), a folder with one DICOM series of a pyramid, or a plain picture.
     mpp
         Micrometres per pixel of level 0 where the sheet states it; it goes before the file's.
 
