@@ -75,13 +75,17 @@ class Sampler:
 
 @dataclass(frozen=True)
 class IntakeLimits:
-    """What an input must reach to count as measured."""
+    """What an input must reach to count as measured, and what reading one file may cost (seconds, megabytes)."""
 
     min_tissue_mm2: float
     min_text_words: int
     min_gene_overlap: float
     rna_values: Literal["auto", "counts", "tpm", "log"]
     allow_synthetic: tuple[str, ...]
+    file_seconds: float = 120.0
+    file_mb: int = 4096
+    min_library_size: float = 100
+    min_detected_fraction: float = 0.05
 
 
 @dataclass(frozen=True)

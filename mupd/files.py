@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,20 +67,25 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal."""
+def _no_news() -> None:
+    return None
+
+
+def sha256_file(path: Path, on_chunk: Callable[[], None] = _no_news) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal; `on_chunk` is called after each MiB that was read."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
+            on_chunk()
     return digest.hexdigest()
 
 
-def sha256_path(path: Path) -> str:
+def sha256_path(path: Path, on_chunk: Callable[[], None] = _no_news) -> str:
     """SHA-256 of a file, or of a folder's relative names and contents in sorted order."""
     if path.is_file():
-        return sha256_file(path)
+        return sha256_file(path, on_chunk)
     digest = hashlib.sha256()
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file, on_chunk)}\n".encode())
     return digest.hexdigest()
