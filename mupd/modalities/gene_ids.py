@@ -133,9 +133,15 @@ def map_names(names: Sequence[str], known: Collection[str]) -> tuple[list[str], 
 
     Two names may come out alike (two Ensembl ids of one symbol, ``_PAR_Y`` copies).
     """
-    known = frozenset(known)
+    mapped, mapping = _mapped(tuple(names), frozenset(known))
+    return list(mapped), mapping
+
+
+@lru_cache(maxsize=16)
+def _mapped(names: tuple[str, ...], known: frozenset[str]) -> tuple[tuple[str, ...], GeneMapping]:
+    """As :func:`map_names`; thousands of rows of one table have the same names, which are mapped once."""
     if known.issuperset(names):
-        return list(names), GeneMapping(same=len(names))
+        return names, GeneMapping(same=len(names))
     table, by_symbol, present = gene_table(), _known_by_symbol(known), known.intersection(names)
     mapped: list[str] = []
     count: Counter[str] = Counter()
@@ -155,7 +161,7 @@ def map_names(names: Sequence[str], known: Collection[str]) -> tuple[list[str], 
         else:
             count["by_id" if is_id else "by_former_name"] += 1
         mapped.append(name if target is None else target)
-    return mapped, GeneMapping(**count)
+    return tuple(mapped), GeneMapping(**count)
 
 
 def to_model_genes(profile: RnaProfile, known: Collection[str]) -> tuple[RnaProfile, GeneMapping]:

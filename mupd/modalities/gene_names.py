@@ -25,6 +25,15 @@ def share_of(pattern: re.Pattern[str], names: Sequence[str]) -> float:
     return sum(bool(pattern.match(name)) for name in part) / len(part) if part else 0.0
 
 
+def _share_of_human(names: Sequence[str]) -> float:
+    """Share of names that the HGNC knows: approved or former symbols, aliases, Ensembl ids, mixed as they may be."""
+    from mupd.modalities.gene_ids import gene_table
+
+    table, part = gene_table(), _sample(names)
+    # Two letters or digits are somebody's alias, and a sample's name as well.
+    return sum(len(name) > 2 and table.symbol_of(name) is not None for name in part) / len(part) if part else 0.0
+
+
 def gene_score(names: Sequence[str], known: Collection[str] | None) -> tuple[float, str]:
     """How much a list of names looks like genes (0-1), and the evidence in words."""
     if known:
@@ -33,6 +42,8 @@ def gene_score(names: Sequence[str], known: Collection[str] | None) -> tuple[flo
             return min(1.0, share), f"{share:.0%} are genes of the model"
     if (share := share_of(ENSEMBL, names)) > 0.5:
         return share, f"{share:.0%} are Ensembl gene ids"
+    if (share := _share_of_human(names)) > 0.5:
+        return share, f"{share:.0%} are names of human genes"
     common = sum(bool(_COMMON.match(name)) for name in names)
     share = share_of(_SYMBOL, names)
     # Barcodes and patient ids can have the form of symbols; common gene names among them settle it.

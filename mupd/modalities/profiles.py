@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ class RnaProfile:
         or None where the file holds no positions.
     given
         The values as they stand in the file, where they were asked for.
+    details
+        What else a reader knows, plain values for the inventory: ``format``, ``library_size`` (of the counts beside
+        TPM), ``barcodes``, ``spot_pitch_px``, ``mpp_of_spots``, ``out_of_tissue``.
     """
 
     genes: list[str]
@@ -51,6 +55,7 @@ class RnaProfile:
     evidence: str
     xy_px: NDArray[np.float64] | None = None
     given: GivenValues | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _near_million(sums: NDArray[np.float64]) -> bool:
@@ -142,8 +147,11 @@ def collapse_genes(
         return names, matrix, ""
     repeated = len(names) - len(first)
     if values in ("counts", "tpm"):
-        merged = np.zeros((len(matrix), len(first)), np.float32)
-        np.add.at(merged.T, target, matrix.T)
+        repeats = np.ones(len(names), bool)
+        repeats[np.unique(target, return_index=True)[1]] = False
+        merged = matrix[:, ~repeats].astype(np.float32)
+        for column in np.flatnonzero(repeats):
+            merged[:, target[column]] += matrix[:, column]
         return list(first), merged, f"{repeated} repeated gene names added up"
     best: dict[str, int] = {}
     means = np.nan_to_num(matrix).mean(0)

@@ -1,38 +1,41 @@
 """A cohort's RNA table: one row a case, found by case id.
 
-Text tables are parsed once a process (a shard asks for 64 rows of the same table); of an .h5ad only
-the asked row is read.
+A table is parsed once a process (a shard asks for 64 rows of the same table); of a large .h5ad only the asked row is
+read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
+from mupd.modalities.gene_names import gene_score
 from mupd.modalities.given import GivenValues, Values2D, dense_float32
 from mupd.modalities.profiles import RnaProfile, Values, collapse_genes, scale_of
 from mupd.modalities.reasons import reason_of
-from mupd.modalities.rna_files import (
-    READ_ERRORS,
-    TEXT_SUFFIXES,
-    as_read,
-    h5ad_genes,
-    h5ad_matrix,
-    has_suffix,
-    read_h5ad_names,
-    separator_of,
-    stored_rows,
+from mupd.modalities.rna_files import ANNDATA_SUFFIXES
+from mupd.modalities.rna_guard import MOST_STORED, MOST_TABLE_BYTES, READ_ERRORS, open_h5, open_text
+from mupd.modalities.rna_h5ad import gene_symbols, index_names, table_group, table_matrix
+from mupd.modalities.rna_names import (
+    BOOKKEEPING,
+    SYMBOL_COLUMNS,
+    best_names,
+    refuse_other_species,
+    simple_names,
 )
+from mupd.modalities.rna_text import TEXT_SUFFIXES, TextLayout, as_read, has_suffix, layout_of_text
 
 _CHUNK_ROWS = 256
 _ROWS_FOR_SCALE = 64
+_HEAD_ROWS = 400
+_HEAD_COLUMNS = 8
+_KEPT_BYTES = 1 << 28
+"""An .h5ad up to this size is kept in memory: thousands of rows are then read at once and not one by one."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class _Table:
     rows: dict[str, list[int]]
     names: tuple[str, ...]
     genes: tuple[str, ...]
-    values: NDArray[Any] | None
+    values: Values2D | None
     evidence: str
 
 
@@ -53,56 +56,106 @@ def _row_numbers(names: Iterable[str]) -> dict[str, list[int]]:
     return rows
 
 
-def _read_text_table(path: Path, exact: bool) -> _Table:
-    import pandas as pd
+def _finished(
+    cases: Sequence[str], names: Sequence[str], symbols: Sequence[str], values: Values2D | None, evidence: str
+) -> _Table:
+    refuse_other_species(symbols, names)
+    genes, simplified = simple_names(symbols)
+    words = "; ".join(filter(None, ("row of a cohort table", evidence, simplified)))
+    return _Table(_row_numbers(cases), tuple(names), tuple(genes), values, words)
 
-    names: list[str] = []
-    parts: list[NDArray[Any]] = []
-    genes: list[str] = []
-    # In pieces of float32, unless every bit counts: the whole at once would stand in memory twice, as float64.
-    # Ids such as 0012 stay words.
-    layout = {"sep": separator_of(path), "converters": {0: str}, "encoding": "utf-8-sig"}
+
+def _genes_are_rows(path: Path, layout: TextLayout) -> tuple[bool, str]:
+    """Whether a text table has a gene in each row and a case in each column, and what tells it."""
+    with open_text(path, MOST_TABLE_BYTES) as stream:
+        first = range(min(len(layout.cells), _HEAD_COLUMNS))
+        head = layout.read(stream, nrows=_HEAD_ROWS, usecols=first, dtype=str, converters=None)
+    names = [str(name) for name in head.iloc[:, 0]]
+    # Symbols from a column of that name tell as well.
+    columns = [head[column] for column in head.columns[1:] if str(column).lower() in SYMBOL_COLUMNS]
+    lists = [names, *([str(name) for name in column] for column in columns)]
+    of_rows, why = max((gene_score(found, None) for found in lists), key=lambda score: score[0])
+    of_columns, _ = gene_score(layout.cells[1:], None)
+    return of_rows > 0.4 and of_rows > 2 * of_columns, why
+
+
+def _read_text_table(path: Path, exact: bool) -> _Table:
+    layout = layout_of_text(path, MOST_TABLE_BYTES)
+    turned, why = _genes_are_rows(path, layout)
+    labels: list[str] = []
+    symbols: list[str] = []
+    parts: list[np.ndarray] = []
+    columns: list[str] = []
+    stored = 0
     precision = "round_trip" if exact else None
-    with pd.read_csv(path, chunksize=_CHUNK_ROWS, float_precision=precision, **layout) as pieces:
+    with open_text(path, MOST_TABLE_BYTES) as stream:
+        # In pieces of float32, unless every bit counts: the whole at once would stand in memory twice, as float64.
+        pieces = layout.read(stream, chunksize=_CHUNK_ROWS, float_precision=precision)
         for piece in pieces:
-            names += list(piece.iloc[:, 0])
-            piece = piece.iloc[:, 1:]
-            genes = [str(column) for column in piece.columns]
-            words = [n for n, kind in enumerate(piece.dtypes, start=2) if kind.kind not in "iufb"]
-            if words:
-                raise UnusableError(f"column {words[0]} of the table holds words: expected numbers, a column a gene")
-            parts.append(as_read(piece) if exact else piece.to_numpy(np.float32))
+            own = list(piece.iloc[:, 0])
+            body = piece.iloc[:, 1:]
+            if turned:
+                words = [column for column in body.columns if str(column).lower() in (*SYMBOL_COLUMNS, "gene_type")]
+                found = [column for column in words if str(column).lower() in SYMBOL_COLUMNS]
+                symbols += [str(name) for name in body[found[0]].fillna("")] if found else own
+                body = body.drop(columns=words)
+            labels += own
+            columns = [str(column) for column in body.columns]
+            wrong = [n for n, kind in enumerate(body.dtypes, start=2) if kind.kind not in "iufb"]
+            if wrong:
+                raise UnusableError(
+                    f"column {wrong[0]} of the table holds words: expected numbers, a column a "
+                    f"{'case' if turned else 'gene'}"
+                )
+            parts.append(as_read(body) if exact else body.to_numpy(np.float32))
+            stored += parts[-1].size
+            if stored > MOST_STORED:
+                raise UnusableError(f"over {MOST_STORED:,} values in the table: give it as .h5ad")
     if not parts:
         raise UnusableError("a table without rows")
-    columns = tuple(genes)
-    return _Table(_row_numbers(names), columns, columns, np.concatenate(parts), "row of a cohort table")
+    values = np.concatenate(parts)
+    if not turned:
+        return _finished(labels, columns, columns, values, "")
+    kept = [index for index, name in enumerate(labels) if name and not BOOKKEEPING.match(name)]
+    names = [labels[index] for index in kept]
+    of_names = best_names(names, [symbols[index] for index in kept])
+    turned_values = np.ascontiguousarray(values[kept].T)
+    return _finished(columns, names, of_names, turned_values, f"genes in rows, cases in columns: {why}")
 
 
 def _read_h5ad_table(path: Path) -> _Table:
-    import h5py
+    with open_h5(path) as file:
+        group, where = table_group(file)
+        matrix = table_matrix(group)
+        names, cases = index_names(group["var"], "var"), index_names(group["obs"], "obs")
+        if matrix.shape != (len(cases), len(names)):
+            raise UnusableError(f"{matrix.name} is {matrix.shape}, with {len(cases)} obs_names and {len(names)} genes")
+        of_rows, why = gene_score(cases, None)
+        if of_rows > 0.4 and of_rows > 2 * gene_score(names, None)[0]:
+            raise UnusableError(f"swapped axes: the table's obs_names are genes ({why}): transpose it")
+        symbols, found = gene_symbols(group, names)
+        # By columns, a row cannot be read alone.
+        keep = matrix.stored_bytes <= _KEPT_BYTES or matrix.layout == "csc_matrix"
+        values = matrix.rows(0, matrix.shape[0]) if keep else None
+    return _finished(cases, names, symbols, values, f"{matrix.name} of {where}, {found}")
 
-    with h5py.File(path, "r") as file:
-        h5ad_matrix(file)
-        genes, found = h5ad_genes(file)
-        rows, names = _row_numbers(read_h5ad_names(file["obs"])), tuple(read_h5ad_names(file["var"]))
-        return _Table(rows, names, tuple(genes), None, f"row of a cohort table, {found}")
 
-
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _table(path: Path, _modified_ns: int, _size: int, exact: bool) -> _Table:
     try:
-        if has_suffix(path, (".h5ad",)):
+        if has_suffix(path, ANNDATA_SUFFIXES):
             return _read_h5ad_table(path)
         if has_suffix(path, TEXT_SUFFIXES):
             return _read_text_table(path, exact)
     except READ_ERRORS as error:
         raise UnusableError(f"the RNA table does not read: {reason_of(error, path)}") from error
-    raise UnusableError("another suffix of the RNA table: expected .h5ad, .csv or .tsv (.gz)")
+    raise UnusableError("another suffix of the RNA table: expected .h5ad, .h5mu, .csv or .tsv (.gz)")
 
 
 def _open(path: Path, exact: bool = False) -> _Table:
     stat = path.stat()
-    return _table(path, stat.st_mtime_ns, stat.st_size, exact)
+    # An .h5ad is read as it is stored either way.
+    return _table(path, stat.st_mtime_ns, stat.st_size, exact and not has_suffix(path, ANNDATA_SUFFIXES))
 
 
 def _rows_of(path: Path, table: _Table, rows: slice) -> Values2D:
@@ -110,11 +163,16 @@ def _rows_of(path: Path, table: _Table, rows: slice) -> Values2D:
         return table.values[rows]
     import h5py
 
-    with h5py.File(path, "r") as file:
-        return stored_rows(h5ad_matrix(file)[0], rows)
+    try:
+        # Looked at as a whole when the table was opened; the file is still the same by time and size.
+        with h5py.File(path, "r") as file:
+            matrix = table_matrix(table_group(file)[0])
+            return matrix.rows(rows.start, min(rows.stop, matrix.shape[0]))
+    except READ_ERRORS as error:
+        raise UnusableError(f"the RNA table does not read: {reason_of(error, path)}") from error
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _scale(path: Path, _modified_ns: int, _size: int, exact: bool) -> tuple[Values, str]:
     """The scale of the whole table: one patient's row may lack the zero that gives log2(TPM + 0.001) away."""
     table = _table(path, _modified_ns, _size, exact)
@@ -122,7 +180,7 @@ def _scale(path: Path, _modified_ns: int, _size: int, exact: bool) -> tuple[Valu
 
 
 def has_rna_row(table: Path, case_id: str) -> bool:
-    """Whether a cohort table has a row (or several) of this case.
+    """Whether a cohort table has a row (or several) of this case; of a table of genes x cases, a column.
 
     Raises
     ------
@@ -134,15 +192,20 @@ def has_rna_row(table: Path, case_id: str) -> bool:
 
 @lru_cache(maxsize=2)
 def _columns(path: Path, _modified_ns: int, _size: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    import h5py
-    import pandas as pd
-
-    if has_suffix(path, (".h5ad",)):
-        with h5py.File(path, "r") as file:
-            return tuple(read_h5ad_names(file["var"])), tuple(h5ad_genes(file)[0])
-    head = pd.read_csv(path, sep=separator_of(path), nrows=0, encoding="utf-8-sig")
-    names = tuple(str(column) for column in head.columns[1:])
-    return names, names
+    if has_suffix(path, ANNDATA_SUFFIXES):
+        with open_h5(path) as file:
+            group = table_group(file)[0]
+            own = index_names(group["var"], "var")
+            return tuple(own), tuple(simple_names(gene_symbols(group, own)[0])[0])
+    layout = layout_of_text(path, MOST_TABLE_BYTES)
+    if not _genes_are_rows(path, layout)[0]:
+        names = tuple(layout.cells[1:])
+        return names, tuple(simple_names(names)[0])
+    with open_text(path, MOST_TABLE_BYTES) as stream:
+        wanted = [0, *(n for n, cell in enumerate(layout.cells) if cell.lower() in SYMBOL_COLUMNS)]
+        frame = layout.read(stream, usecols=wanted[:2], dtype=str, converters=None).fillna("")
+    own, symbols = list(frame.iloc[:, 0]), list(frame.iloc[:, -1])
+    return tuple(own), tuple(simple_names(best_names(own, symbols))[0])
 
 
 def original_ids(table: Path, genes: Collection[str]) -> dict[str, str]:
@@ -175,8 +238,8 @@ def read_rna_row(table: Path, case_id: str, values: str = "auto", keep_given: bo
     Parameters
     ----------
     table
-        ``.h5ad`` with case ids as ``obs_names``, or ``.tsv``/``.csv`` (.gz) with case ids in the
-        first column and a column a gene.
+        ``.h5ad`` or ``.h5mu`` with case ids as ``obs_names``, or ``.tsv``/``.csv`` (.gz): case ids in the first column
+        and a column a gene, or genes in the first column and a column a case.
     values
         As for :func:`mupd.modalities.rna.read_rna`; ``auto`` looks at the table's first 64 rows.
     keep_given
@@ -196,7 +259,8 @@ def read_rna_row(table: Path, case_id: str, values: str = "auto", keep_given: bo
     matrix = dense_float32(stored)
     if values == "auto":
         stat = table.stat()
-        scale, why = _scale(table, stat.st_mtime_ns, stat.st_size, keep_given)
+        exact = keep_given and not has_suffix(table, ANNDATA_SUFFIXES)
+        scale, why = _scale(table, stat.st_mtime_ns, stat.st_size, exact)
     else:
         scale, why = scale_of(matrix, values)
     given = GivenValues(opened.names, opened.genes, stored) if keep_given else None

@@ -1,0 +1,307 @@
+"""10x outputs as folders: which matrix is taken, and where on the slide its spots lie."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mupd.errors import UnusableError
+from mupd.modalities.profiles import RnaProfile
+from mupd.modalities.rna_assemble import RawRna, assemble
+from mupd.modalities.rna_guard import open_text
+from mupd.modalities.rna_tenx import MatrixFolder, TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
+
+SPOT_UM = 65.0
+"""What ``spot_diameter_fullres`` of Space Ranger stands for: a theoretical spot of 65 um, not the 55 um printed."""
+BIN_UM = 100.0
+"""Bins of Visium HD are added up to squares of about this: the pitch of the spots that models here know."""
+
+_IN_ORDER = (
+    "filtered_feature_bc_matrix.h5",
+    "filtered_feature_bc_matrix",
+    "sample_filtered_feature_bc_matrix.h5",
+    "sample_filtered_feature_bc_matrix",
+    "filtered_gene_bc_matrices_h5.h5",
+    "filtered_gene_bc_matrices",
+    "raw_feature_bc_matrix.h5",
+    "raw_feature_bc_matrix",
+    "raw_gene_bc_matrices_h5.h5",
+    "raw_gene_bc_matrices",
+    "raw_probe_bc_matrix.h5",
+)
+_BINS = ("square_016um", "square_008um", "square_002um")
+_POSITIONS = ("tissue_positions.csv", "tissue_positions_list.csv", "tissue_positions.parquet")
+_COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
+_MOST_SCALE_BYTES = 1 << 20
+_MOST_POSITIONS_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where barcodes lie: in tissue or not, in the array, and x and y in pixels of the full-resolution picture."""
+
+    barcodes: list[str]
+    in_tissue: NDArray[np.bool_]
+    array: NDArray[np.int64]
+    xy_px: NDArray[np.float64]
+    source: str
+    scale: dict[str, float]
+
+
+def matrix_in(folder: Path) -> Path:
+    """The matrix that is read of a folder: a matrix folder itself, or a ``.h5`` or matrix folder in it.
+
+    Filtered matrices go before raw ones, HDF5 before folders, bins of 16 um before smaller ones; ``outs/`` is looked
+    into.
+
+    Raises
+    ------
+    UnusableError
+        If there is none, or several that are named alike.
+    """
+    if matrix_folder(folder) is not None:
+        return folder
+    for name in _IN_ORDER:
+        found = folder / name
+        if found.is_file() and found.suffix == ".h5":
+            return found
+        if found.is_dir():
+            genomes = [sub for sub in sorted(found.iterdir()) if sub.is_dir()]
+            if matrix_folder(found) is not None:
+                return found
+            if genomes:
+                return _human_of(genomes)
+        alike = sorted(folder.glob(f"*[_.-]{name}")) if name.endswith(".h5") else []
+        if len(alike) > 1:
+            raise UnusableError(f"{len(alike)} files whose name ends in {name}: expected one; give the file itself")
+        if alike:
+            return alike[0]
+    for inner in (folder / "outs", *(folder / "binned_outputs" / bins for bins in _BINS), *(folder / b for b in _BINS)):
+        if inner.is_dir() and not inner.is_symlink():
+            return matrix_in(inner)
+    raise UnusableError(
+        "a folder without a 10x matrix: expected matrix.mtx, barcodes.tsv and features.tsv (.gz), or "
+        "filtered_feature_bc_matrix(.h5)"
+    )
+
+
+def _human_of(genomes: list[Path]) -> Path:
+    from mupd.modalities.rna_names import genome_species
+
+    human = [folder for folder in genomes if genome_species(folder.name) == "human"]
+    chosen = human if len(human) == 1 else genomes
+    if len(chosen) != 1:
+        raise UnusableError(f"{len(genomes)} genomes in a matrix folder, not one known as human: keep the human one")
+    return chosen[0]
+
+
+def _position_files(matrix: Path) -> list[Path]:
+    """Positions and scale factors in the folder ``spatial`` inside or beside a matrix."""
+    beside = matrix.parent / "spatial"
+    spatial = next((folder for folder in (matrix / "spatial", beside) if folder.is_dir()), None)
+    if spatial is None:
+        return []
+    names = (*_POSITIONS, "scalefactors_json.json")
+    found = [spatial / name for name in names if (spatial / name).is_file()]
+    root = matrix.parent.resolve()
+    if any(not file.resolve().is_relative_to(root) for file in found):
+        # Left out in silence, spots would become one profile of all barcodes.
+        raise UnusableError("spatial/ beside the matrix is a link to another folder: expected its files beside it")
+    return found
+
+
+def tenx_files(matrix: Path) -> list[Path]:
+    """All files that are read of a matrix: its own and those of the positions beside it, sorted."""
+    own = [matrix]
+    if matrix.is_dir():
+        files = matrix_folder(matrix)
+        own = [files.matrix, files.barcodes, files.features] if files else [matrix]
+    return sorted([*own, *_position_files(matrix)])
+
+
+def _read_positions(path: Path) -> Any:
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        meta = pq.ParquetFile(path).metadata
+        if sum(meta.row_group(index).total_byte_size for index in range(meta.num_row_groups)) > _MOST_POSITIONS_BYTES:
+            raise UnusableError("tissue_positions.parquet unpacks to over 1 GiB: take larger bins")
+        return pd.read_parquet(path, columns=list(_COLUMNS))
+    with open_text(path, _MOST_POSITIONS_BYTES) as stream:
+        headless = not stream.readline(4096).lower().startswith("barcode")
+    with open_text(path, _MOST_POSITIONS_BYTES) as stream:
+        frame = pd.read_csv(
+            stream, header=None if headless else 0, names=list(_COLUMNS) if headless else None, dtype={0: str}
+        )
+    if lacking := [name for name in _COLUMNS if name not in frame.columns]:
+        raise UnusableError(f"spatial/{path.name} lacks the columns {', '.join(lacking)}")
+    return frame
+
+
+def _scale_factors(files: list[Path]) -> dict[str, float]:
+    path = next((file for file in files if file.suffix == ".json"), None)
+    if path is None or path.stat().st_size > _MOST_SCALE_BYTES:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UnusableError("spatial/scalefactors_json.json is no JSON") from error
+    numbers = found.items() if isinstance(found, dict) else ()
+    return {
+        str(name): float(value) for name, value in numbers if isinstance(value, int | float) and 0 < float(value) < 1e6
+    }
+
+
+def read_places(matrix: Path) -> Places | None:
+    """Positions of a matrix's barcodes from ``spatial/`` beside it; None where there is none.
+
+    Raises
+    ------
+    UnusableError
+        If they do not read, or are no numbers.
+    """
+    files = _position_files(matrix)
+    path = next((file for file in files if file.name in _POSITIONS), None)
+    if path is None:
+        return None
+    frame = _read_positions(path)
+    for name in _COLUMNS[1:]:
+        if frame[name].dtype.kind not in "iufb":
+            raise UnusableError(f"spatial/{path.name}: {name} holds words, expected numbers")
+    xy = frame[["pxl_col_in_fullres", "pxl_row_in_fullres"]].to_numpy(np.float64)
+    array = frame[["array_row", "array_col"]].to_numpy(np.float64)
+    if not np.isfinite(xy).all() or not np.isfinite(array).all():
+        raise UnusableError(f"spatial/{path.name}: positions that are no numbers (NaN)")
+    barcodes = [str(name) for name in frame["barcode"]]
+    return Places(
+        barcodes,
+        frame["in_tissue"].to_numpy() > 0,
+        array.astype(np.int64),
+        xy,
+        f"spatial/{path.name}",
+        _scale_factors(files),
+    )
+
+
+def _at(matrix: TenxMatrix, places: Places) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of the matrix that lie in tissue, and their rows of the positions."""
+    where = {barcode: index for index, barcode in enumerate(places.barcodes)}
+    rows = [(row, where[name]) for row, name in enumerate(matrix.barcodes) if name in where]
+    if len(rows) < 0.5 * len(matrix.barcodes):
+        raise UnusableError(
+            f"{places.source} knows {len(rows)} of {len(matrix.barcodes)} barcodes of the matrix: it is of another one"
+        )
+    both = np.array(rows, np.intp).reshape(-1, 2)
+    both = both[places.in_tissue[both[:, 1]]]
+    if not len(both):
+        raise UnusableError(f"no barcode of the matrix is in tissue by {places.source}")
+    return both[:, 0], both[:, 1]
+
+
+def _squares(array: NDArray[np.int64], side: int) -> NDArray[np.intp]:
+    """The number of the square of `side` x `side` bins that each bin lies in."""
+    coarse = array // side
+    return np.unique(coarse, axis=0, return_inverse=True)[1].reshape(-1).astype(np.intp)
+
+
+def _binned(raw: RawRna, array: NDArray[np.int64], bin_um: float) -> RawRna:
+    """Bins added up to squares of about 100 um."""
+    from scipy.sparse import csr_matrix
+
+    side = max(1, round(BIN_UM / bin_um))
+    if side == 1:
+        return raw
+    square = _squares(array, side)
+    number = int(square.max()) + 1
+    of_square = csr_matrix(
+        (np.ones(len(square), np.int64), (square, np.arange(len(square)))), shape=(number, len(square))
+    )
+    xy = np.asarray(of_square @ raw.xy_px) / np.bincount(square)[:, None]
+    evidence = (
+        f"{raw.evidence}; {len(square)} bins of {bin_um:g} um added up to {number} squares of {side * bin_um:g} um"
+    )
+    names = [f"square_{index}" for index in range(number)]
+    matrix = csr_matrix(of_square @ raw.matrix)
+    return RawRna(raw.names, raw.symbols, matrix, names, evidence, xy, raw.values, raw.details | {"bin_um": bin_um})
+
+
+def _placed(matrix: TenxMatrix, places: Places, raw: RawRna) -> RawRna:
+    rows, at = _at(matrix, places)
+    xy, left_out = places.xy_px[at], len(matrix.barcodes) - len(rows)
+    details = raw.details | {"out_of_tissue": left_out}
+    words = [f"{len(rows)} spots in tissue, in full-resolution pixels ({places.source})"]
+    if left_out:
+        words.append(f"{left_out} barcodes out of tissue or without a place left out")
+    bin_um = places.scale.get("bin_size_um", 0)
+    if "microns_per_pixel" in places.scale:
+        details["mpp_of_spots"] = round(places.scale["microns_per_pixel"], 4)
+    elif "spot_diameter_fullres" in places.scale and not bin_um:
+        details["mpp_of_spots"] = round(SPOT_UM / places.scale["spot_diameter_fullres"], 4)
+    if "mpp_of_spots" in details:
+        words.append(f"the picture's scale by scalefactors_json.json is {details['mpp_of_spots']:g} um/px")
+    evidence = "; ".join((raw.evidence, *words))
+    names = [matrix.barcodes[row] for row in rows]
+    placed = RawRna(raw.names, raw.symbols, matrix.counts[rows], names, evidence, xy, raw.values, details)
+    return _binned(placed, places.array[at], bin_um) if bin_um else placed
+
+
+def profile_of_tenx(matrix: TenxMatrix, places: Places | None, values: str, keep_given: bool) -> RnaProfile:
+    """A 10x matrix as a profile: its spots in tissue, or all barcodes added up where there are no positions."""
+    scale = "counts" if matrix.whole_numbers else None
+    evidence = "; ".join((matrix.format, *matrix.evidence))
+    details: dict[str, Any] = {"format": matrix.format}
+    raw = RawRna(matrix.ids, matrix.symbols, matrix.counts, matrix.barcodes, evidence, None, scale, details)
+    if places is not None:
+        raw = _placed(matrix, places, raw)
+    elif not matrix.barcodes:
+        raise UnusableError("a 10x matrix without barcodes")
+    else:
+        raw = _added_up(raw)
+    return assemble(raw, values, keep_given)
+
+
+def _added_up(raw: RawRna) -> RawRna:
+    """All barcodes as one profile, whatever they are called."""
+    from scipy.sparse import csr_matrix
+
+    barcodes = len(raw.observations)
+    kind = np.float64 if raw.matrix.dtype.kind == "f" else np.int64
+    total = csr_matrix(np.asarray(raw.matrix.sum(axis=0, dtype=kind)).reshape(1, -1))
+    evidence = f"{raw.evidence}; {barcodes} barcodes without positions added up to one profile (pseudobulk)"
+    details = raw.details | {"barcodes": barcodes}
+    return RawRna(raw.names, raw.symbols, total, ["sum"], evidence, None, raw.values, details)
+
+
+def read_tenx_h5(path: Path, values: str, keep_given: bool) -> RnaProfile:
+    """The profile in a 10x ``.h5`` file, with the positions of ``spatial/`` beside it."""
+    return profile_of_tenx(read_h5_matrix(path), read_places(path), values, keep_given)
+
+
+def read_tenx_folder(path: Path, values: str, keep_given: bool) -> RnaProfile:
+    """The profile in a 10x matrix folder or an output folder of Cell Ranger or Space Ranger."""
+    matrix = matrix_in(path)
+    if not matrix.is_dir():
+        return read_tenx_h5(matrix, values, keep_given)
+    files = matrix_folder(matrix)
+    if files is None:
+        raise UnusableError("a folder without a 10x matrix")
+    return profile_of_tenx(read_folder_matrix(files), read_places(matrix), values, keep_given)
+
+
+__all__ = [
+    "MatrixFolder",
+    "Places",
+    "matrix_in",
+    "profile_of_tenx",
+    "read_places",
+    "read_tenx_folder",
+    "read_tenx_h5",
+    "tenx_files",
+]
