@@ -14,6 +14,7 @@ from mupd.config import parse_config
 from mupd.errors import MupdError
 from mupd.files import write_json
 from mupd.ids import shard_name
+from mupd.job_resources import gpus, mem_mb, runtime_min
 from mupd.locks import record_run, release_stale_lock
 from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
 from mupd.sheet import read_sheet
@@ -60,6 +61,21 @@ def rows_of(wildcards):
 
 def index_of(wildcards):
     return SHARDS[wildcards.shard]
+
+
+def memory_of(stage):
+    """Megabytes that a job of a stage asks for: more at each attempt."""
+    return lambda wildcards, attempt: mem_mb(stage, CONFIG, attempt)
+
+
+def minutes_of(stage):
+    """Minutes that a job of a stage asks for, by its shard's cases (all of them where it has no shard)."""
+
+    def minutes(wildcards, attempt):
+        cases = CASES[SHARDS[wildcards.shard]] if "shard" in wildcards.keys() else SHEET.cases
+        return runtime_min(stage, cases, CONFIG, attempt)
+
+    return minutes
 
 
 def model_facts(name):

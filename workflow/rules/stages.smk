@@ -16,8 +16,8 @@ rule intake:
     log:
         OUT / "logs/intake/{shard}.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory_of("intake"),
+        runtime=minutes_of("intake"),
     shell:
         "{MUPD} intake --configfile {SETTINGS:q} --shard {params.shard} > {log:q} 2>&1"
 
@@ -35,8 +35,9 @@ rule generate:
         OUT / "logs/generate/{shard}.log",
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=720,
+        mem_mb=memory_of("generate"),
+        runtime=minutes_of("generate"),
+        gpu=gpus(CONFIG),
     shell:
         "OMP_NUM_THREADS={threads} OMP_WAIT_POLICY=PASSIVE "
         "{MUPD} generate --configfile {SETTINGS:q} --shard {params.shard} > {log:q} 2>&1"
@@ -55,8 +56,8 @@ rule check:
     log:
         OUT / "logs/check/{shard}.log",
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory_of("check"),
+        runtime=minutes_of("check"),
     shell:
         "{MUPD} check --configfile {SETTINGS:q} --shard {params.shard} > {log:q} 2>&1"
 
@@ -75,8 +76,8 @@ rule export:
     log:
         OUT / "logs/export/{shard}.log",
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=memory_of("export"),
+        runtime=minutes_of("export"),
     shell:
         "{MUPD} export --configfile {SETTINGS:q} --shard {params.shard} > {log:q} 2>&1"
 
@@ -101,7 +102,7 @@ rule cohort:
     log:
         OUT / "logs/cohort.log",
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory_of("cohort"),
+        runtime=minutes_of("cohort"),
     shell:
         "{MUPD} cohort --configfile {SETTINGS:q} > {log:q} 2>&1"

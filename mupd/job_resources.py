@@ -1,0 +1,69 @@
+"""What a cluster job asks for: memory and run time, by its shard's cases and by how often it was tried.
+
+Imported by the Snakefile: no heavy imports here. A job that asked for too little is no loss: Snakemake tries it again
+with more (``attempt``), and generation goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from mupd.config import Config
+from mupd.sheet import SheetCase
+
+JobStage = Literal["intake", "generate", "check", "export", "cohort"]
+
+LONGEST_MIN = 1440
+"""Most minutes asked for: a day, which most partitions allow. A longer generation goes on at its next attempt."""
+
+_WINDOW_STEP_S = 0.03
+"""Seconds of a window of 128 px and a step: 0.012 to 0.026 measured with mupd-mini on two CPU cores."""
+
+_STRIDE_PX = 96
+"""Pixels between windows, see :mod:`mupd.model.regions`."""
+
+_NATIVE_MPP = 0.78
+_MARGIN = 2.0
+_BASE_MB = {"intake": 4000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000}
+_LATENT_BYTES = 8 * 4 * 8
+"""Bytes of a place of the latents: 8 channels, float32, eight copies at most (noise, change, windows, solver)."""
+
+
+def window_steps(config: Config) -> int:
+    """Windows times evaluations of the network that one generated slide takes."""
+    scale = config.slide.mpp / _NATIVE_MPP
+    columns, rows = (-(-round(side * scale) // _STRIDE_PX) for side in (config.slide.width_px, config.slide.height_px))
+    steps = config.sampler.steps
+    return max(columns, 1) * max(rows, 1) * (steps if config.sampler.solver == "euler" else 2 * steps - 1)
+
+
+def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
+    """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts."""
+    wanted = _BASE_MB[stage]
+    if stage == "generate":
+        scale = config.slide.mpp / _NATIVE_MPP / 8
+        wanted += int(config.slide.width_px * config.slide.height_px * scale**2 * _LATENT_BYTES / 1e6)
+    return wanted * attempt
+
+
+def runtime_min(stage: JobStage, cases: Sequence[SheetCase], config: Config, attempt: int) -> int:
+    """Minutes of run time, as many times as there were attempts, at most :data:`LONGEST_MIN`.
+
+    The sheet alone decides: a slide that intake will find unusable is not foreseen, which the margin and the next
+    attempt make good. Generation is reckoned at the measured speed of two CPU cores, with a GPU too.
+    """
+    slides = sum(case.he is None for case in cases) * config.draws.he
+    if stage == "generate":
+        others = sum((case.rna is None) * config.draws.rna + (case.text is None) * config.draws.text for case in cases)
+        seconds = slides * window_steps(config) * _WINDOW_STEP_S + 2.0 * others + 5.0 * len(cases)
+    elif stage == "intake":
+        seconds = 60.0 * len(cases)
+    else:
+        seconds = 10.0 * len(cases) + slides * config.slide.width_px * config.slide.height_px / 5e6
+    return min((15 + int(_MARGIN * seconds / 60)) * attempt, LONGEST_MIN)
+
+
+def gpus(config: Config) -> int:
+    """GPUs of a job that generates: one, none where the configuration says ``cpu``."""
+    return 0 if config.sampler.device == "cpu" else 1
