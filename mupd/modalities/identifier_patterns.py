@@ -1,0 +1,204 @@
+"""Patterns of identifiers that have a form of their own: dates, numbers, addresses, ages.
+
+The kinds are those of the HIPAA Safe Harbor list (45 CFR 164.514(b)(2)) that occur in reports. Bare years stay
+(the list allows them, and "WHO 2016" needs them). Three numbers make a date, two never do: "3/12" counts nodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mupd.modalities.identifier_words import no_name
+
+Span = tuple[int, int, str]
+"""Start, end and kind of what is masked."""
+
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    r"nov(?:ember)?|dec(?:ember)?|januar|februar|märz|mai|juni|juli|oktober|dezember)"
+)
+_YEAR = r"(?:19|20)\d\d"
+_DAY, _MON = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
+_DAY2, _MON2 = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
+_TIME = r"(?:,?[ t](?:at )?\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]\.?m\b\.?)?(?:z|[+-]\d\d:?\d\d)?)?"
+_DATES = re.compile(
+    rf"(?<![\w/.\-])(?:"
+    rf"{_YEAR}[-/.]{_MON}[-/.]{_DAY}"
+    rf"|(?:{_MON}[-/]{_DAY}|{_DAY}[-/]{_MON})[-/](?:{_YEAR}|\d\d)"
+    rf"|(?:{_DAY}\.\s?{_MON}\.\s?{_YEAR}|{_DAY2}\.{_MON2}\.\d\d|{_MON2}\.{_DAY2}\.{_YEAR})"
+    rf"|{_DAY}\s{{0,2}}/\s{{0,2}}{_MON}\s{{0,2}}/\s{{0,2}}{_YEAR}"
+    rf"){_TIME}(?![\w/\-]|\.\d)",
+)
+_MONTH_DATES = re.compile(
+    rf"(?<![\w])(?:"
+    rf"(?:{_DAY}(?:st|nd|rd|th)?\.?[\s\-/]?(?:of\s)?)?\b{_MONTH}\b[.,]?(?:[\s\-/]{_DAY}(?:st|nd|rd|th)?\b,?)?[\s,\-/']{{1,3}}(?:{_YEAR}|'\d\d)"
+    rf"|{_DAY}[\s\-/]{_MONTH}[\s\-/]\d\d"
+    rf"|{_DAY}{_MONTH}(?:{_YEAR}|\d\d)"
+    rf"|{_MONTH}\.?\s{_DAY2}(?:st|nd|rd|th)?(?=[\s,.;)]|$)"
+    rf"|{_DAY}(?:st|nd|rd|th)\sof\s{_MONTH}"
+    rf"){_TIME}(?![\w/\-])",
+)
+# Behind a word that announces a date, two numbers and eight digits are one too.
+_LABELLED_DATES = re.compile(
+    r"\b(?:d\.?o\.?b\.?|date of birth|birth\s?date|born(?: on)?|(?:date|time)(?: of)?(?: \w+){0,2}|"
+    r"(?:collected|received|reported|signed|admitted|discharged|accessioned|dated|taken)(?: on)?)"
+    rf"(?:\s?[:=#]\s?|\s)(?P<x>{_YEAR}{_MON2}{_DAY2}|{_DAY2}{_MON2}{_YEAR}|"
+    rf"{_MON2}{_DAY2}{_YEAR}|"
+    rf"{_MON}[/\-](?:{_DAY}|{_YEAR})|{_DAY}[/\-]{_MON}|{_DAY}\.{_MON}\.\d\d)"
+    r"(?![\w/])",
+)
+_EMAIL = re.compile(r"[\w.+\-]{1,64}@[\w\-]+(?:\.[\w\-]+)+")
+_URL = re.compile(r"(?:https?://|\bwww\.)[^\s<>\")]+", re.IGNORECASE)
+_SSN = re.compile(r"(?<![\w\-])(?!000|666|9\d\d)\d{3}[- ](?!00)\d{2}[- ](?!0000)\d{4}(?![\w\-])")
+_LABELLED_SSN = re.compile(
+    r"\b(?:ssn|social security(?: (?:number|no\.?|#))?|soc\.? sec\.?(?: no\.?)?)\s?[:#=]?\s?"
+    r"(?P<x>(?:\d{3}|[x*]{3})[- ]?(?:\d{2}|[x*]{2})[- ]?\d{4})\b",
+)
+_NUMBER_WORD = r"(?:number|num\.?|no\.?|nr\.?|id|identifier|#)"
+_ID_LABEL = (
+    rf"(?:mrn|m\.r\.n\.|med(?:ical)?\.? ?rec(?:ord)?\.?(?: ?{_NUMBER_WORD})?|mr ?(?:#|no\.?|number)|"
+    rf"(?:accession|acc\.?|case|specimen|encounter|account|acct\.?|hospital|hosp\.?|patient|pt\.?|visit|order|"
+    rf"requisition|billing|policy|insurance|member|health ?plan|beneficiary|lab(?:oratory)?|chart|admission|"
+    rf"surg(?:ical)?\.? ?path(?:ology)?\.?|path(?:ology)?\.?|report|referral|licen[cs]e|certificate|device|serial|"
+    rf"nhs|chi|fin|csn|unit|block|slide|file|protocol|histology|biopsy|reference|ref\.?) ?{_NUMBER_WORD}|"
+    rf"(?:accession|acc\.?(?= ?[:#])|nhs|fin|csn|uuid|patientid|ssid|our ref|your ref|"
+    r"fallnummer|patientennummer|eingangsnummer))"
+)
+_ID = r"[A-Za-z]{0,5}[:.\-/ ]?\d[\w]*(?:[\-/:.][\w]+){0,5}(?: \d{3,4}){0,3}"
+_LABELLED_IDS = re.compile(
+    rf"(?<!\w){_ID_LABEL}(?: is)?(?:\s?[:=#(]{{1,2}}\s?|\s{{1,2}}|\.\s?)(?P<x>{_ID})", re.IGNORECASE
+)
+_ACCESSIONS = re.compile(
+    r"(?<![\w\-/.])(?:[A-Z]{1,4}[-:]?(?:(?:19|20)\d\d|\d\d)[-/:]\d{4,7}|SP?[-:]?\d\d[-/:]\d{3}|\d\d:[A-Z]{1,3}-?\d{3,7}"
+    r"|(?:19|20)\d\d[A-Z]{1,3}\d{3,7}|[A-Z]{1,3}\d\d[-/]\d{4,7}[A-Z]?|[A-Z]{2,3}\d{6,}|\d{2}-[A-Z]{1,3}-\d{3,7})(?![\w/])"
+)
+_UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
+# Seven digits in a row are a number of somebody, unless a coding system stands before them.
+_LONG_NUMBER = re.compile(r"(?<![\w.,\-/])\d{7,15}(?![\w]|[.,]\d)")
+_CODED = re.compile(r"(?:snomed|sct|loinc|icd|cpt|umls|code)[\w\s:#()|./\-]{0,15}$", re.IGNORECASE)
+
+_PHONE_HINT = re.compile(r"(?<![\w.])\+?\(?\d[\d() .\-/]{6,18}\d(?!\w)")
+_LABELLED_PHONES = re.compile(
+    r"\b(?:tel(?:ephone)?|phone|ph|fax|pager|beeper|mobile|cell(?: phone)?|telefon)"
+    r"(?:\.|\s?(?:no|number|#)\.?)?\s?[:#]?\s?(?P<x>\+?\(?\d[\d() .\-/]{2,18}\d)"
+    r"|\bext(?:\.|ension)?\s?[:#]?\s?(?P<y>\d{3,6})\b",
+)
+_ABROAD = ("US", "GB", "DE")
+
+_STREET = (
+    r"(?:street|avenue|road|drive|lane|boulevard|highway|parkway|terrace|circle|square|crescent|"
+    r"st|ave|av|rd|dr|blvd|hwy|pkwy|court|place|plaza)"
+)
+_IN_STREETS = frozenset(
+    [
+        "street",
+        "road",
+        "avenue",
+        "north",
+        "south",
+        "east",
+        "west",
+        "white",
+        "green",
+        "red",
+        "upper",
+        "lower",
+        "high",
+        "st",
+    ]
+)
+_STREETS = re.compile(
+    rf"(?<![\w.\-/])\d{{1,5}}[A-Za-z]?,?\s(?:(?:[NSEW]|North|South|East|West)\.?\s)?"
+    rf"(?:(?:[A-Z][A-Za-z'\u2019\-]+|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH))\s){{1,3}}"
+    rf"(?:(?i:{_STREET})|Ln)\b\.?(?:,?\s(?:Apt|Suite|Ste|Unit|Room|Rm|Floor|APT|SUITE|STE|#)\.?\s?#?\w{{1,5}})?"
+    rf"(?:,?\s(?:[A-Z][A-Za-z'\u2019\-]+\s?){{1,3}},?\s(?:[A-Z]{{2}}\s)?(?:\d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?\s\d[A-Z]{{2}}))?"
+)
+_STATE = (
+    r"(?:AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|IA|ID|IL|IN|KS|KY|LA|MA|MD|ME|MI|MN|MO|MS|MT|NC|ND|NE|NH|NJ|NM|NV|NY|OH|"
+    r"OK|OR|PA|RI|SC|SD|TN|TX|UT|VA|VT|WA|WI|WV|WY|DC)"
+)
+_STATE_AND_ZIP = re.compile(rf",?\s\b{_STATE},?\s\d{{5}}(?:-\d{{4}})?(?!\d)")
+_CITY = re.compile(r"(?:[A-Z][A-Za-z'\u2019\-]+\s){0,2}[A-Z][A-Za-z'\u2019\-]+$")
+_POST_BOX = re.compile(r"\b(?:p\.?\s?o\.?\s?box|postfach)\s?#?\d{1,7}")
+_GERMAN = re.compile(
+    r"\b[A-ZÄÖÜ][a-zäöüß\-]+(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse)\s\d{1,4}[a-z]?"
+    r"(?:,?\s(?:D-)?\d{5}\s[A-ZÄÖÜ][a-zäöüß]+)?"
+)
+_LABELLED_ADDRESS = re.compile(
+    r"\b(?:(?:home|street|mailing|patient|residential) )?(?:address|residence|lives at|resides at|adresse|anschrift)"
+    r"(?:\s?:\s?|\s)(?P<x>(?=[^\n.;]{0,40}\d)[^\n;:]{5,90}?)(?=\s{2,}|[\n;]|\.\s|\.?$|,?\s(?:tel|phone|dob|mrn|ssn|fax)\b)",
+)
+
+_AGE_NUMBER = r"(?:9\d|1[0-2]\d|ninety(?:[\s\-](?:one|two|three|four|five|six|seven|eight|nine))?)"
+_AGES = re.compile(
+    rf"(?<![\w.\-/])(?P<x>{_AGE_NUMBER})(?=[\s\-]{{0,2}}(?:years?|yrs?|y\.?\s?/?\s?o\.?|ye?ar)"
+    rf"(?:[\s\-]{{0,2}}(?:old|of age)|\b)|[\s\-]?[mf]\b(?!\w))"
+    rf"|\b(?:age[ds]?|age at \w+|patient'?s age|alter)(?:\s?[:=]\s?|\s(?:of\s|is\s)?)"
+    rf"(?P<y>{_AGE_NUMBER})\b(?!\s?(?:%|mm|cm|/))",
+)
+_DIGIT = re.compile(r"\d")
+
+
+def _of(pattern: re.Pattern[str], kind: str, text: str) -> Iterator[Span]:
+    for match in pattern.finditer(text):
+        name = match.lastgroup or 0
+        yield match.start(name), match.end(name), kind
+
+
+def _phones(text: str, lower: str) -> Iterator[Span]:
+    yield from _of(_LABELLED_PHONES, "PHONE", lower)
+    hints = [match.span() for match in _PHONE_HINT.finditer(text)]
+    if not any(sum(letter.isdigit() for letter in text[start:end]) >= 9 for start, end in hints):
+        return
+    from phonenumbers import PhoneNumberMatcher
+
+    for start, end in hints:
+        # Without a plus or a zero ahead only a full American number is taken: the others' rules are too wide.
+        for region in (
+            _ABROAD if (text[start] in "+0(" and "0" in text[start : start + 2]) or text[start] == "+" else ("US",)
+        ):
+            for match in PhoneNumberMatcher(text[start:end], region):
+                yield start + match.start, start + match.end, "PHONE"
+
+
+def _numbers(text: str, lower: str) -> Iterator[Span]:
+    yield from _of(_LABELLED_SSN, "SSN", lower)
+    yield from _of(_SSN, "SSN", text)
+    yield from _of(_DATES, "DATE", lower)
+    yield from _of(_LABELLED_DATES, "DATE", lower)
+    for start, end, kind in _of(_LABELLED_IDS, "ID", lower):
+        # "Case 2" and "block A1" are labels in the report, "Report no 123" is not.
+        if sum(letter.isdigit() for letter in text[start:end]) >= 3:
+            yield start, end, kind
+    yield from _phones(text, lower)
+    yield from _of(_ACCESSIONS, "ID", text)
+    yield from _of(_UUID, "ID", lower)
+    for match in _LONG_NUMBER.finditer(text):
+        if not _CODED.search(text[max(0, match.start() - 30) : match.start()]):
+            yield match.start(), match.end(), "ID"
+    for start, end, kind in _of(_STREETS, "ADDRESS", text):
+        # "3 REPORTED TO DR." has the form of a street.
+        if not any(no_name(word) and word.lower() not in _IN_STREETS for word in text[start:end].split()[1:3]):
+            yield start, end, kind
+    for match in _STATE_AND_ZIP.finditer(text):
+        if city := _CITY.search(text[max(0, match.start() - 50) : match.start()]):
+            yield match.start() - len(city[0]), match.end(), "ADDRESS"
+    yield from _of(_POST_BOX, "ADDRESS", lower)
+    yield from _of(_GERMAN, "ADDRESS", text)
+    yield from _of(_LABELLED_ADDRESS, "ADDRESS", lower)
+
+
+def pattern_spans(text: str) -> Iterator[Span]:
+    """Everything in a text that has the form of an identifier; spans may overlap, the earlier yielded is the surer."""
+    # Lower-case patterns on lower-case text take half the time of a search that ignores case.
+    lower = text.lower()
+    lower = lower if len(lower) == len(text) else text
+    if "@" in text:
+        yield from _of(_EMAIL, "EMAIL", text)
+    if "http" in text or "www." in lower:
+        yield from _of(_URL, "URL", text)
+    if _DIGIT.search(text):
+        yield from _numbers(text, lower)
+    yield from _of(_MONTH_DATES, "DATE", lower)
+    yield from _of(_AGES, "AGE", lower)
