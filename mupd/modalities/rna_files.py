@@ -63,11 +63,15 @@ def read_rna(
 def source_files(path: Path) -> list[Path]:
     """The files that :func:`read_rna` reads of a path, sorted: what a content hash has to cover.
 
-    A 10x matrix is read together with ``spatial/`` beside it. A folder that is none gives its own path.
+    A 10x matrix is read together with ``spatial/`` beside it, and of an output folder only these are read.
+
+    Raises
+    ------
+    UnusableError
+        For a folder without a 10x matrix.
+    OSError
+        If the folder cannot be listed.
     """
     if path.is_dir():
-        try:
-            return tenx_files(matrix_in(path))
-        except (UnusableError, OSError):
-            return [path]
+        return tenx_files(matrix_in(path))
     return tenx_files(path) if has_suffix(path, (".h5",)) else [path]

@@ -48,6 +48,10 @@ def _holds_text(node: Any) -> bool:
 def _read_text(node: Any) -> Any:
     import numpy as np
 
+    if hasattr(node, "is_virtual"):  # HDF5
+        from mupd.modalities.rna_guard import h5_array
+
+        h5_array(node, "a list of names")
     values = node.asstr()[()] if hasattr(node, "asstr") else node[()]
     return values.item() if isinstance(values, np.ndarray) and values.ndim == 0 else values
 
@@ -95,6 +99,12 @@ def _tables(root: Any) -> Iterator[tuple[str, Any]]:
             yield from ((name, root[parent][name]) for name in root[parent].keys())  # noqa: SIM118 (zarr groups)
 
 
+def _barcodes(root: Any) -> list[str]:
+    """Names of the observations of a 10x matrix: ``matrix/barcodes``, or those of each genome before version 3."""
+    groups = [root[name] for name in root.keys() if _is_group(root[name]) and "indptr" in root[name]]  # noqa: SIM118
+    return [name for group in groups if "barcodes" in group for name in strings(group["barcodes"])]
+
+
 def _index(obs: Any) -> list[str]:
     index = obs.attrs.get("_index", "_index")
     return strings(obs[index]) if index in obs else []
@@ -113,7 +123,7 @@ def look_at_tables(root: Any) -> TableLook:
     for name, group in _tables(root):
         obs: Any = group.get("obs")
         uns: Any = group.get("uns")
-        names = _index(obs) if _is_group(obs) else []
+        names = _index(obs) if _is_group(obs) else [] if name else _barcodes(root)
         flags = _true_values(obs["synthetic"]) if _is_group(obs) and "synthetic" in obs else []
         prefixed = [value.startswith(PREFIX) for value in names]
         if any(prefixed):

@@ -17,10 +17,10 @@ def look_at_hdf5(path: Path) -> TableLook:
     UnusableError
         If the file cannot be read as HDF5; names the file.
     """
-    import h5py
+    from mupd.modalities.rna_guard import open_h5
 
     try:
-        with h5py.File(path, "r") as file:
+        with open_h5(path) as file:
             return look_at_tables(file)
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise UnusableError(f"{path.name}: found HDF5 that cannot be read ({error}); expected .h5ad") from error

@@ -15,6 +15,7 @@ from mupd.synthetic.zarr_peek import is_zarr, look_at_zarr
 FILE_NAME = f"file name contains {FILE_WORD}"
 
 _HEAD_BYTES = 1 << 16
+_MOST_FILES = 64
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _TEXT_SUFFIXES = frozenset({".txt", ".json", ".md", ".csv", ".tsv"})
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -122,13 +123,24 @@ def named_synthetic(path: Path) -> bool:
     return any(FILE_WORD in file.name.lower() for file in (path, *files))
 
 
+def _matrix_files(folder: Path) -> list[Path]:
+    """What names the observations of a 10x folder: its barcodes and its .h5 files, up to two folders down."""
+    patterns = [
+        f"{below}*{name}" for below in ("", "*/", "*/*/") for name in ("barcodes.tsv", "barcodes.tsv.gz", ".h5")
+    ]
+    return sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})[:_MOST_FILES]
+
+
 def content_marks(path: Path) -> list[str]:
     """Marks inside a file, a zarr store or the DICOM files of a folder; see :func:`synthetic_marks`."""
     if is_zarr(path):
         return list(look_at_zarr(path).marks)
     if not path.is_dir():
         return _file_marks(path)
-    looks = [_dicom_marks(file) for file in dicom_files(path)]
+    found_files = dicom_files(path)
+    if not found_files and (files := _matrix_files(path)):
+        return list(dict.fromkeys(mark for file in files for mark in _file_marks(file)))
+    looks = [_dicom_marks(file) for file in found_files]
     marks = list(dict.fromkeys(mark for found, _ in looks for mark in found))
     return marks or (pixel_marks(path, dicom=True) if any(is_slide for _, is_slide in looks) else [])
 
