@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,25 @@ from numpy.typing import NDArray
 
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
-from mupd.modalities.pictures import tissue_stain
+from mupd.modalities.pictures import read_windows, stain_of, tissue_windows
 from mupd.modalities.reasons import reason_of
+from mupd.modalities.slide_quality import (
+    clipped_share,
+    focus_of,
+    pen_marks,
+    refuse_if_blurred,
+    refuse_if_clipped,
+    refuse_if_not_he,
+)
 from mupd.modalities.slides import READ_ERRORS, SlideReader, open_slide
 from mupd.modalities.tiles import read_window, tissue_tiles
-from mupd.modalities.tissue import OD_LEAST, od_above_background, stain_density, tissue_mask
+from mupd.modalities.tissue import mask_of_densities, od_above_background, stain_density, tissue_mask
 from mupd.sheet import MPP_RANGE
 
 __all__ = [
     "SlideReader",
     "check_he",
+    "look_at_tissue",
     "open_slide",
     "read_window",
     "stain_density",
@@ -28,55 +38,55 @@ __all__ = [
 ]
 
 THUMBNAIL_PX = 1024
-_PROBE_PX = 256
-
-_DARK = 40
-_WHITE = 235
-_GREY_CHROMA = 0.03
-_GREEN_SHARE_LEAST = 0.36
+_PROBE_PX = 8
+_WINDOWS = 8
+_STAIN_STEP_PX = 2
+_MOST_SCREEN_DPI_UM = 20.0
 
 
-def _refuse_if_not_he(thumb: NDArray[np.uint8], mask: NDArray[np.bool_]) -> dict[str, float]:
-    """Raise unless colours are those of H&E; what single colours cannot tell apart passes.
+@dataclass(frozen=True)
+class Tissue:
+    """A reduced slide and where it shows tissue.
 
-    Haematoxylin with a weak or pale second stain (Congo red, weak DAB, PAS) looks like H&E here.
+    Attributes
+    ----------
+    thumb
+        (rows, columns, 3) uint8.
+    densities
+        (3, rows, columns) optical densities above background.
+    mask
+        (rows, columns) bool; marks of pens are left out.
+    pen
+        Share of the picture by colour of ink.
     """
-    grey = thumb.mean(-1)
-    dark = float((grey < _DARK).mean())
-    if dark > 0.5:
-        raise UnusableError(
-            f"not H&E: {dark:.0%} of the picture is nearly black, as in fluorescence; "
-            "expected bright-field (white background)"
-        )
+
+    thumb: NDArray[np.uint8]
+    densities: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    pen: dict[str, float]
+
+
+def look_at_tissue(reader: SlideReader, mpp: float | None, max_px: int = THUMBNAIL_PX) -> Tissue:
+    """Reduce a slide, find its tissue and its pen marks (these only where its scale is known)."""
+    thumb = reader.thumbnail(max_px)
     densities = od_above_background(thumb)
-    dense = densities.sum(0) > OD_LEAST
-    if not dense.any() or (grey > _WHITE).mean() > 0.9995:
-        raise UnusableError("no tissue: the picture is nearly white everywhere")
-    chroma = float(np.mean((densities.max(0) - densities.min(0))[dense]))
-    if chroma < _GREY_CHROMA:
-        raise UnusableError(
-            f"not H&E: no colour (optical densities of the channels differ by {chroma:.3f}, "
-            f"under {_GREY_CHROMA}); greyscale or an unstained section"
-        )
-    mean = densities[:, dense].mean(1)
-    share = float(mean[1] / mean.sum())
-    if share < _GREEN_SHARE_LEAST:
-        parts = ", ".join(f"{value:.2f}" for value in mean)
-        raise UnusableError(
-            f"not plausibly H&E: optical density in red, green, blue is {parts}; haematoxylin and eosin absorb green "
-            f"most (its share is {share:.2f}, under {_GREEN_SHARE_LEAST}): another stain, or colours far off"
-        )
-    if not mask.any():
-        raise UnusableError("no tissue found")
-    return {"green_od_share": round(share, 3), "chroma_od": round(chroma, 3)}
+    mask, pen = mask_of_densities(densities), {}
+    if mpp is not None:
+        marks, pen = pen_marks(thumb, densities, mpp * reader.size_px[0] / thumb.shape[1])
+        mask &= ~marks
+    return Tissue(thumb, densities, mask, pen)
 
 
-def _decode_probe(reader: SlideReader) -> None:
-    """Read tiles spread over level 0, the last corner among them: a truncated file fails here, not later."""
-    width, height = reader.size_px
-    side_x, side_y = min(_PROBE_PX, width), min(_PROBE_PX, height)
-    for share_x, share_y in ((0, 0), (1, 0), (0.5, 0.5), (0.25, 0.75), (0.75, 0.25), (0, 1), (1, 1)):
-        reader.read(int((width - side_x) * share_x), int((height - side_y) * share_y), side_x, side_y)
+def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
+    """Read places of every level, the corners and tissue among them: damaged tiles fail here, not later."""
+    shares = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5)]
+    tissue = np.argwhere(mask)
+    for row, column in tissue[:: max(1, len(tissue) // 3)][:3]:
+        shares.append((float(column) / mask.shape[1], float(row) / mask.shape[0]))
+    for level, (width, height) in enumerate(reader.level_sizes_px):
+        side_x, side_y = min(_PROBE_PX, width), min(_PROBE_PX, height)
+        for share_x, share_y in shares:
+            reader.read_level(level, int((width - side_x) * share_x), int((height - side_y) * share_y), side_x, side_y)
 
 
 def _checked_mpp(reader: SlideReader) -> float:
@@ -85,8 +95,11 @@ def _checked_mpp(reader: SlideReader) -> float:
         raise UnusableError("no micrometres per pixel in the file: give it as he_mpp in the sample sheet")
     if not low <= reader.mpp <= high:
         where = "the sheet" if reader.mpp_source == "sheet" else "the file"
+        screen = reader.mpp_source == "file" and reader.mpp > _MOST_SCREEN_DPI_UM
         raise UnusableError(
-            f"{reader.mpp:g} micrometres per pixel in {where}: expected {low} to {high:g}; state the right he_mpp"
+            f"{reader.mpp:g} micrometres per pixel in {where}: expected {low} to {high:g}"
+            + (f" ({25400 / reader.mpp:.0f} dpi is a screen's or printer's resolution)" if screen else "")
+            + "; state the right he_mpp"
         )
     return reader.mpp
 
@@ -96,15 +109,17 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
 
     Returns
     -------
-    Plain values: `size_px` [width, height], `mpp`, `mpp_source` (sheet, file), `file_mpp`, `format`,
-    `tissue_mm2`, `tissue_fraction` (0-1), `haematoxylin_od` and `eosin_od` (means in tissue, decadic
-    optical density), `green_od_share`, `chroma_od`.
+    Plain values: `size_px` [width, height], `levels`, `mpp`, `mpp_source` (sheet, file), `file_mpp`, `format`,
+    `tissue_mm2`, `tissue_fraction` (0-1), `pen` (share of the picture by colour of ink), `focus` and
+    `blurred_fraction` of its windows of tissue (see :mod:`mupd.modalities.slide_quality`; None where the
+    picture is too small to tell), `clipped_fraction`, `haematoxylin_od` and `eosin_od` (means in tissue, decadic
+    optical density), `green_od_share`, `chroma_od`, `brown_fraction`, `pink_fraction`.
 
     Raises
     ------
     UnusableError
-        If it does not open, is truncated, has no plausible scale, too little tissue, or is not
-        plausibly H&E; the message says what to do.
+        If it does not open, is truncated, has no plausible scale, too little tissue, is out of focus,
+        saturated, or not plausibly H&E; the message says what to do.
     """
     with open_slide(path, mpp) as reader:
         scale = _checked_mpp(reader)
@@ -115,30 +130,51 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
 
 
 def _examine(reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
-    thumb = reader.thumbnail(THUMBNAIL_PX)
-    _decode_probe(reader)
-    mask = tissue_mask(thumb)
-    colour = _refuse_if_not_he(thumb, mask)
+    tissue = look_at_tissue(reader, scale)
+    _decode_probe(reader, tissue.mask)
+    colour = refuse_if_not_he(tissue.thumb, tissue.densities)
     width, height = reader.size_px
-    fraction = float(mask.mean())
+    fraction = float(tissue.mask.mean())
     tissue_mm2 = fraction * width * height * scale**2 / 1e6
-    if tissue_mm2 < limits.min_tissue_mm2:
-        raise UnusableError(
-            f"{tissue_mm2:.4f} mm2 of tissue at {scale:g} um/px, "
-            f"under intake.min_tissue_mm2 = {limits.min_tissue_mm2:g}"
-        )
-    stain = tissue_stain(reader.read, reader.size_px, mask)
+    if not tissue.mask.any() or tissue_mm2 < limits.min_tissue_mm2:
+        raise UnusableError(_too_little(tissue, tissue_mm2, scale, limits))
+    origins = tissue_windows(tissue.mask, reader.size_px, _WINDOWS)
+    tiles = list(read_windows(reader.read, reader.size_px, origins))
+    clipped = refuse_if_clipped([clipped_share(tile) for tile in tiles])
+    sharpness = [focus for tile in tiles if (focus := focus_of(tile, scale)) is not None]
+    focus, blurred = refuse_if_blurred(sharpness) if sharpness else (None, None)
+    stain = stain_of(tiles, _STAIN_STEP_PX)
     return {
         "size_px": [width, height],
+        "levels": len(reader.level_sizes_px),
         "mpp": scale,
         "mpp_source": reader.mpp_source,
         "file_mpp": reader.file_mpp,
         "format": reader.format,
         "tissue_mm2": round(tissue_mm2, 4),
         "tissue_fraction": round(fraction, 4),
+        "pen": tissue.pen,
+        "focus": _rounded(focus),
+        "blurred_fraction": _rounded(blurred),
+        "clipped_fraction": round(clipped, 4),
         "haematoxylin_od": _rounded(stain.haematoxylin_od),
         "eosin_od": _rounded(stain.eosin_od),
-    } | colour
+        "green_od_share": round(colour.green_od_share, 3),
+        "chroma_od": round(colour.chroma_od, 3),
+        "brown_fraction": round(colour.brown_share, 3),
+        "pink_fraction": round(colour.pink_share, 3),
+    }
+
+
+def _too_little(tissue: Tissue, tissue_mm2: float, scale: float, limits: IntakeLimits) -> str:
+    pen = ", ".join(f"{colour} {share:.1%}" for colour, share in tissue.pen.items())
+    beside = f" beside marks of a pen ({pen} of the picture)" if pen else ""
+    if not tissue.mask.any():
+        return f"no tissue found{beside}"
+    return (
+        f"{tissue_mm2:.4f} mm2 of tissue at {scale:g} um/px{beside}, "
+        f"under intake.min_tissue_mm2 = {limits.min_tissue_mm2:g}"
+    )
 
 
 def _rounded(value: float | None) -> float | None:

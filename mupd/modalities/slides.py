@@ -121,10 +121,11 @@ class OpenSlideReader:
         width, height = self.level_sizes_px[level]
         corner = (x * self.size_px[0] // width, y * self.size_px[1] // height)
         region = self._slide.read_region(corner, level, (w, h))
-        if region.getextrema()[3][0] == 255:
-            return np.asarray(region)[..., :3]
+        alpha = region.getchannel("A")
+        if alpha.getextrema()[0] == 255:
+            return np.asarray(region.convert("RGB"))
         canvas = Image.new("RGB", region.size, WHITE)
-        canvas.paste(region, mask=region.getchannel("A"))
+        canvas.paste(region, mask=alpha)
         return np.asarray(canvas)
 
     def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:

@@ -26,7 +26,10 @@ def planes(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.moveaxis(rgb, -1, 0))
 
 
-def od_above_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+_BACKGROUND_OD_MOST = 0.3
+
+
+def od_above_background(rgb: NDArray[np.uint8], most_background: float = _BACKGROUND_OD_MOST) -> NDArray[np.float32]:
     """Optical density (decadic) above that of the picture's own background, which is seldom pure white.
 
     The background is the brightest twentieth; where even that is dense, the picture is full of
@@ -36,6 +39,8 @@ def od_above_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     ----------
     rgb
         (rows, columns, 3) uint8.
+    most_background
+        Optical density (sum over R, G, B) from which the brightest twentieth is taken for tissue.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def od_above_background(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     total = densities[0] + densities[1] + densities[2]
     bright = total <= np.percentile(total, 5)
     background = np.array([np.median(plane[bright]) for plane in densities], np.float32)
-    if background.sum() > 0.3:
+    if background.sum() > most_background:
         return densities
     densities -= background[:, None, None]
     return np.maximum(densities, 0, out=densities)
