@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import GENES, counts_matrix
+from conftest import GENES, counts_matrix, he_pixels
 from rich.console import Console
 
 from mupd.config import Config
@@ -17,7 +19,8 @@ from mupd.errors import InputFaults, ModelError
 from mupd.files import sha256_file
 from mupd.ids import shard_of
 from mupd.intake import render_status, run_shard, status_rows
-from mupd.intake.entries import NOT_IN_SHEET, NOT_IN_TABLE
+from mupd.intake.entries import NOT_IN_SHEET, NOT_IN_TABLE, inventories_of
+from mupd.intake.inputs import in_place
 from mupd.inventory import CaseInventory, read_inventory, tasks_of
 from mupd.sheet import cases_of_shard, read_sheet
 
@@ -185,9 +188,10 @@ def test_a_crash_in_a_reader_ends_one_modality_only(
         raise error
 
     monkeypatch.setattr("mupd.modalities.he.check_he", crash)
-    cases = by_id(status_rows(cohort))
+    cases = by_id(inventories_of(read_sheet(cohort).cases, cohort, in_place(cohort, GENES)))
     assert statuses(cases["complete"]) == "unusable measured measured"
-    assert type(error).__name__ in cases["complete"].entries["he"].reason
+    expected = "memory" if isinstance(error, MemoryError) else type(error).__name__
+    assert expected in cases["complete"].entries["he"].reason
 
 
 def test_reasons_name_no_path(cohort: Config, tmp_path: Path) -> None:
@@ -259,3 +263,74 @@ def test_real_cases_with_all_three(shared_data: Path, write_sheet: Write, make_c
     assert statuses(cases["C5"]) == "missing measured missing"
     assert cases["C5"].entries["rna"].facts["kind"] == "spot"
     assert len(cases_of_shard(read_sheet(config), 0, 1)) == 3
+
+
+def test_several_slides_are_examined_and_the_one_with_most_tissue_stands_for_the_case(
+    tmp_path: Path, write_he: Write, write_sheet: Write, make_config: Make
+) -> None:
+    small, large = write_he("small.png", he_pixels(480, 360)), write_he("large.png", he_pixels(800, 600))
+    (tmp_path / "broken.png").write_bytes(large.read_bytes()[:9000])
+    config = make_config(write_sheet([{"case_id": "A", "he": "broken.png", "he_mpp": 1.0}]))
+    case = read_sheet(config).cases[0]
+    found = inventories_of([replace(case, further_he=(small, large))], config, in_place(config, GENES))[0]
+    entry = found.entries["he"]
+    assert (entry.status, entry.source) == ("measured", str(large))
+    assert entry.source_sha256 == sha256_file(large)
+    slides = entry.facts["slides"]
+    assert [slide["name"] for slide in slides] == ["broken.png", "small.png", "large.png"]
+    assert [slide["status"] for slide in slides] == ["unusable", "measured", "measured"]
+    assert slides[0]["reason"]
+    assert 0 < slides[1]["tissue_mm2"] < slides[2]["tissue_mm2"] == entry.facts["tissue_mm2"]
+    assert slides[1]["sha256"] == sha256_file(small)
+    assert json.loads(json.dumps(entry.facts)) == entry.facts
+
+    none = inventories_of([replace(case, further_he=(case.he,))], config, in_place(config, GENES))[0].entries["he"]
+    assert none.status == "unusable"
+    assert none.reason.startswith("none of 2 slides is usable: slide 1: ")
+    assert "broken.png" not in none.reason
+
+
+def test_a_cell_may_name_a_row_of_a_table(
+    tmp_path: Path, write_rna: Write, write_sheet: Write, make_config: Make
+) -> None:
+    frame = pd.DataFrame(counts_matrix(2), index=["P1", "P2"], columns=list(GENES))
+    frame.to_csv(tmp_path / "matrix.csv")
+    (tmp_path / "texts.csv").write_text(f'case_id,text\nP2,"{REPORT}"\n')
+    config = make_config(write_sheet([{"case_id": "A", "rna": "matrix.csv", "text": "texts.csv"}]))
+    case = read_sheet(config).cases[0]
+    cases = [replace(case, rna_row="P2", text_row="P2"), replace(case, case_id="B", rna_row="P9", text_row="P9")]
+    named, absent = inventories_of(cases, config, in_place(config, GENES))
+    assert statuses(named) == "missing measured measured"
+    assert named.entries["rna"].source == f"{tmp_path / 'matrix.csv'}::P2"
+    # A hole is told from a wrong name: the sheet says that there is such a row.
+    assert statuses(absent) == "missing unusable unusable"
+    assert "no row 'P9'" in absent.entries["rna"].reason
+
+
+def test_cases_with_the_same_content_are_told(
+    tmp_path: Path, write_he: Write, write_sheet: Write, make_config: Make
+) -> None:
+    slide = write_he()
+    (tmp_path / "copy.png").write_bytes(slide.read_bytes())
+    write_he("other.png", he_pixels(seed=5))
+    rows = [
+        {"case_id": name, "he": he, "he_mpp": 0.78}
+        for name, he in zip("ABC", ("slide.png", "copy.png", "other.png"), strict=True)
+    ]
+    cases = by_id(status_rows(make_config(write_sheet(rows))))
+    facts = {name: case.entries["he"].facts.get("same_content_as") for name, case in cases.items()}
+    assert facts == {"A": ["B"], "B": ["A"], "C": None}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_what_is_no_file_is_not_opened(tmp_path: Path, write_sheet: Write, make_config: Make) -> None:
+    os.mkfifo(tmp_path / "pipe.svs")
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "again").symlink_to(tmp_path / "loop")
+    with (tmp_path / "holes.svs").open("wb") as stream:
+        stream.truncate(1 << 34)
+    rows = [{"case_id": name, "he": name} for name in ("pipe.svs", "loop", "holes.svs")]
+    reasons = [case.entries["he"].reason for case in status_rows(make_config(write_sheet(rows)))]
+    assert "neither a file nor a folder" in reasons[0]
+    assert reasons[1]
+    assert "holes" in reasons[2]

@@ -1,171 +1,68 @@
-"""One modality of one case: where it comes from, whether it is usable, what is known of it."""
+"""The entries of a case from what was found in its inputs: which slide stands for several, what is worth a warning."""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import struct
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from mupd.config import Config
-from mupd.errors import MupdError, SyntheticInputError, UnusableError
-from mupd.files import sha256_path
 from mupd.ids import MODALITIES, Modality
+from mupd.intake.cache import Cache
+from mupd.intake.examine import NOT_IN_TABLE, Outcome
+from mupd.intake.inputs import Answer, CacheOf, Runner, answers_of, in_place
 from mupd.inventory import CaseInventory, Entry
-from mupd.modalities.reasons import reason_of
 from mupd.sheet import SheetCase
 
-# Whatever a damaged file makes a reader raise ends as a reason of this one modality; a case must not end its shard.
-READER_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    csv.Error,
-    struct.error,
-    zlib.error,
-)
+__all__ = ["NOT_IN_SHEET", "NOT_IN_TABLE", "examine", "inventories_of", "inventory_of"]
 
 NOT_IN_SHEET = "no file in the sample sheet"
-NOT_IN_TABLE = "no file in the sample sheet and no row in the cohort table"
+_MOST_NAMED = 20
+_MOST_REASONS = 5
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a modality of a case is read from: a file or folder, or the case's row of a cohort table."""
-
-    path: Path
-    case_id: str
-    is_table: bool = False
-
-    @property
-    def name(self) -> str:
-        """As the inventory writes it: ``PATH``, or ``PATH::CASE_ID`` for a row."""
-        return f"{self.path}::{self.case_id}" if self.is_table else str(self.path)
+def _no_cache(_case: SheetCase) -> Cache:
+    return Cache(None, "")
 
 
-Examined = tuple[str, dict[str, Any]]
-"""Content hash and facts of a usable input."""
-
-
-@lru_cache(maxsize=16)
-def _table_marks(path: Path, _modified_ns: int) -> tuple[str, ...]:
-    from mupd.synthetic.recognise import synthetic_marks
-
-    return tuple(synthetic_marks(path))
-
-
-def refuse_synthetic(source: Source, config: Config) -> str:
-    """Raise if an input carries synthetic marks and its file name matches no glob of intake.allow_synthetic.
-
-    Returns
-    -------
-    str
-        Of a marked input that is let in, its marks and the glob in words; "" for an unmarked input.
-    """
-    marks = _table_marks(source.path, source.path.stat().st_mtime_ns)
-    if not marks:
-        return ""
-    what, shown = ("the cohort table" if source.is_table else "it"), "; ".join(marks[:3])
-    for glob in config.intake.allow_synthetic:
-        if fnmatchcase(source.path.name, glob):
-            return f"{what} is synthetic ({shown}): let in by intake.allow_synthetic {glob!r}"
-    raise SyntheticInputError(
-        f"{what} is synthetic ({shown}): never read as measured, unless intake.allow_synthetic names the file"
-    )
-
-
-def _examine_he(source: Source, case: SheetCase, config: Config, _genes: tuple[str, ...]) -> Examined:
-    from mupd.modalities.he import check_he
-    from mupd.modalities.slides import source_files
-
-    facts = check_he(source.path, case.he_mpp, config.intake)
-    digests = [sha256_path(path) for path in source_files(source.path)]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest(), facts
-
-
-def _examine_rna(source: Source, case: SheetCase, config: Config, genes: tuple[str, ...]) -> Examined:
-    from mupd.modalities.gene_ids import to_model_genes
-    from mupd.modalities.rna import check_rna, read_rna, read_rna_row
-
-    values = config.intake.rna_values
-    if source.is_table:
-        profile = read_rna_row(source.path, case.row_id, values)
-    else:
-        profile = read_rna(source.path, values, genes)
-    mapped, mapping = to_model_genes(profile, genes)
-    facts = check_rna(mapped, genes, config.intake) | {"gene_names": mapping.facts()}
-    if not source.is_table:
-        return sha256_path(source.path), facts
-    names = "\n".join(profile.genes).encode()
-    return hashlib.sha256(names + b"\0" + profile.matrix.astype("<f4").tobytes()).hexdigest(), facts
-
-
-def _examine_text(source: Source, case: SheetCase, config: Config, _genes: tuple[str, ...]) -> Examined:
-    from mupd.modalities.text import check_text, read_text, read_text_row
-
-    text = read_text_row(source.path, case.row_id) if source.is_table else read_text(source.path)
-    facts = check_text(text, config.intake)
-    digest = hashlib.sha256(text.encode()).hexdigest() if source.is_table else sha256_path(source.path)
-    return digest, facts
-
-
-_EXAMINE: dict[Modality, Callable[[Source, SheetCase, Config, tuple[str, ...]], Examined]] = {
-    "he": _examine_he,
-    "rna": _examine_rna,
-    "text": _examine_text,
-}
-
-
-def _has_row(modality: Modality, table: Path, case_id: str) -> bool:
-    if modality == "rna":
-        from mupd.modalities.rna import has_rna_row
-
-        return has_rna_row(table, case_id)
-    from mupd.modalities.text import has_text_row
-
-    return has_text_row(table, case_id)
-
-
-def examine(case: SheetCase, modality: Modality, config: Config, genes: tuple[str, ...]) -> Entry:
-    """The entry of one modality; never raises for what is wrong with the input.
-
-    Parameters
-    ----------
-    genes
-        The model's gene symbols.
-    """
-    own: Path | None = getattr(case, modality)
-    table: str | None = None if modality == "he" else getattr(config.tables, modality)
-    if own is None and table is None:
+def _entry(case: SheetCase, modality: Modality, answers: list[Answer]) -> Entry:
+    if not answers:
         return Entry(case.case_id, modality, "missing", NOT_IN_SHEET)
-    source = Source(own, case.row_id) if own is not None else Source(Path(str(table)), case.row_id, is_table=True)
-    try:
-        if source.is_table and not _has_row(modality, source.path, case.row_id):
-            return Entry(case.case_id, modality, "missing", NOT_IN_TABLE)
-        let_in = refuse_synthetic(source, config)
-        digest, facts = _EXAMINE[modality](source, case, config, genes)
-    except UnusableError as error:
-        return Entry(case.case_id, modality, "unusable", reason_of(error, source.path), source.name)
-    except (MupdError, *READER_ERRORS) as error:
-        reason = f"cannot be read ({type(error).__name__}: {reason_of(error, source.path)})"
-        return Entry(case.case_id, modality, "unusable", reason, source.name)
-    if let_in:
-        facts["synthetic_input"] = let_in
-    return Entry(case.case_id, modality, "measured", let_in, source.name, digest, facts)
+    if len(answers) > 1:
+        return _entry_of_slides(case, answers)
+    source, outcome = answers[0].source, answers[0].outcome
+    if outcome.status == "missing":
+        return Entry(case.case_id, modality, "missing", outcome.reason)
+    digest = outcome.sha256 if outcome.status == "measured" else ""
+    # A copy: two cases may share an input, and what is added to one belongs to that one.
+    return Entry(case.case_id, modality, outcome.status, outcome.reason, source.name, digest, dict(outcome.facts))
+
+
+def _tissue(outcome: Outcome) -> float:
+    return float(outcome.facts.get("tissue_mm2") or 0.0)
+
+
+def _entry_of_slides(case: SheetCase, answers: list[Answer]) -> Entry:
+    """The entry of the usable slide with most tissue, the first of equals; with an account of all."""
+    slides = [
+        {
+            "name": answer.source.path.name,
+            "status": answer.outcome.status,
+            "reason": answer.outcome.reason,
+            "sha256": answer.outcome.sha256,
+            "tissue_mm2": answer.outcome.facts.get("tissue_mm2"),
+        }
+        for answer in answers
+    ]
+    usable = [answer for answer in answers if answer.outcome.status == "measured"]
+    if not usable:
+        reasons = [f"slide {number}: {answer.outcome.reason}" for number, answer in enumerate(answers, start=1)]
+        more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+        reason = f"none of {len(answers)} slides is usable: {'; '.join(reasons[:_MOST_REASONS])}{more}"
+        return Entry(case.case_id, "he", "unusable", reason, answers[0].source.name, "", {"slides": slides})
+    best = max(usable, key=lambda answer: _tissue(answer.outcome))
+    facts = best.outcome.facts | {"slides": slides}
+    outcome = best.outcome
+    return Entry(case.case_id, "he", "measured", outcome.reason, best.source.name, outcome.sha256, facts)
 
 
 def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:
@@ -176,8 +73,55 @@ def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:
         facts["he_mpp"] = scale
 
 
+def _contents(entry: Entry) -> set[str]:
+    slides = entry.facts.get("slides", [])
+    return {slide["sha256"] for slide in slides if slide["status"] == "measured"} | {entry.source_sha256}
+
+
+def note_duplicates(cases: Sequence[CaseInventory]) -> None:
+    """Say in the facts of each measured entry which other of these cases have the same content (`same_content_as`)."""
+    for modality in MODALITIES:
+        owners: dict[str, list[str]] = {}
+        measured = [case for case in cases if case.entries[modality].status == "measured"]
+        for case in measured:
+            for sha256 in sorted(_contents(case.entries[modality])):
+                owners.setdefault(sha256, []).append(case.case_id)
+        for case in measured:
+            entry = case.entries[modality]
+            shared = [name for sha256 in sorted(_contents(entry)) for name in owners[sha256] if name != case.case_id]
+            if shared:
+                entry.facts["same_content_as"] = list(dict.fromkeys(shared))[:_MOST_NAMED]
+
+
+def inventories_of(
+    cases: Sequence[SheetCase], config: Config, run: Runner, cache_of: CacheOf | None = None, **options: Any
+) -> list[CaseInventory]:
+    """All three entries of each case, in their order, and what the sheet says beside them.
+
+    Parameters
+    ----------
+    run
+        Who examines (:func:`mupd.intake.inputs.in_place`, :meth:`mupd.intake.isolate.Pool.run`).
+    cache_of
+        The cache of a case's shard; None remembers nothing.
+    options
+        See :func:`mupd.intake.inputs.answers_of`.
+    """
+    answers = answers_of(cases, config, run, cache_of or _no_cache, caching=cache_of is not None, **options)
+    found = []
+    for case, of_case in zip(cases, answers, strict=True):
+        entries = {modality: _entry(case, modality, of_case[modality]) for modality in MODALITIES}
+        _with_slide_scale(entries, case)
+        found.append(CaseInventory(case.case_id, entries, case.organ, case.diagnosis, case.extra, case.sheet_id))
+    note_duplicates(found)
+    return found
+
+
 def inventory_of(case: SheetCase, config: Config, genes: tuple[str, ...]) -> CaseInventory:
-    """All three entries of a case, and what the sheet says beside them."""
-    entries: dict[Modality, Entry] = {modality: examine(case, modality, config, genes) for modality in MODALITIES}
-    _with_slide_scale(entries, case)
-    return CaseInventory(case.case_id, entries, case.organ, case.diagnosis, case.extra, case.sheet_id)
+    """All three entries of one case, read in this process; never raises for what is wrong with an input."""
+    return inventories_of([case], config, in_place(config, genes))[0]
+
+
+def examine(case: SheetCase, modality: Modality, config: Config, genes: tuple[str, ...]) -> Entry:
+    """The entry of one modality, read in this process; never raises for what is wrong with the input."""
+    return inventory_of(case, config, genes).entries[modality]

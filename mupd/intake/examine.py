@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +62,8 @@ class Request:
     ----------
     known
         Content hashes for which the answer is known already: on one of them the input is only hashed.
+    only_hash
+        Nothing but the content hash is wanted.
     """
 
     modality: Modality
@@ -72,6 +74,7 @@ class Request:
     case_id: str = ""
     organ: str = ""
     known: tuple[str, ...] = ()
+    only_hash: bool = False
 
     @property
     def source(self) -> Source:
@@ -81,8 +84,11 @@ class Request:
 
 def request_of(case: SheetCase, modality: Modality, source: Source) -> Request:
     """What to ask about one source of a case."""
-    mpp = case.he_mpp if modality == "he" else None
-    return Request(modality, str(source.path), source.row, source.named, mpp, case.row_id, case.organ)
+    # Only what the answer depends on: two cases with one slide then ask one question.
+    asked = Request(modality, str(source.path), source.row, source.named)
+    if modality == "he":
+        return replace(asked, mpp=case.he_mpp)
+    return replace(asked, case_id=case.row_id, organ=case.organ) if modality == "text" else asked
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
                 return Outcome("missing", NOT_IN_TABLE, lasting=True)
         else:
             digest = content_hash(request.modality, source.path, tick)
-            if digest in request.known:
+            if request.only_hash or digest in request.known:
                 return Outcome("measured", sha256=digest, is_known=True)
         is_hashed = True
         let_in = refuse_synthetic(source, config)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mupd.config import Config
 from mupd.errors import ModelError
-from mupd.ids import shard_name
-from mupd.intake.entries import inventory_of
+from mupd.ids import shard_name, shard_of
+from mupd.intake.cache import Cache, cache_path, checker_digest
+from mupd.intake.entries import inventories_of
+from mupd.intake.examine import Outcome
+from mupd.intake.inputs import Numbered, Runner
+from mupd.intake.isolate import pool_of
 from mupd.inventory import CaseInventory, write_inventory
-from mupd.progress import track
-from mupd.sheet import cases_of_shard, read_sheet
+from mupd.sheet import SheetCase, cases_of_shard, read_sheet
+
+_SAVE_SECONDS = 30.0
 
 
 def model_genes(config: Config) -> tuple[str, ...]:
@@ -32,8 +40,41 @@ def model_genes(config: Config) -> tuple[str, ...]:
     return tuple(genes)
 
 
-def run_shard(config: Config, shard: int) -> Path:
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_workers(config: Config, genes: tuple[str, ...], jobs: int) -> Runner:
+    """A runner in up to `jobs` processes, each input under the limits of intake.file_seconds and intake.file_mb."""
+
+    def run(requests: Sequence[Numbered]) -> Iterator[tuple[int, Outcome]]:
+        return pool_of(jobs).run(requests, config, genes)
+
+    return run
+
+
+def _every_so_often(save: Callable[[], None]) -> Callable[[], None]:
+    last = time.monotonic()
+
+    def step() -> None:
+        nonlocal last
+        if time.monotonic() - last > _SAVE_SECONDS:
+            save()
+            last = time.monotonic()
+
+    return step
+
+
+def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
     """Examine the inputs of one shard's cases and write ``intake/SHARD.parquet``.
+
+    What was found is remembered in ``intake/cache``: an input that has not changed is not read again.
+
+    Parameters
+    ----------
+    jobs
+        How many inputs are read at a time, each in a process of its own.
 
     Returns
     -------
@@ -48,13 +89,48 @@ def run_shard(config: Config, shard: int) -> Path:
     """
     cases = cases_of_shard(read_sheet(config), shard, config.shards)
     genes = model_genes(config)
-    inventories = [inventory_of(case, config, genes) for case in track(cases, f"intake {shard_name(shard)}")]
+    cache = Cache(cache_path(config, shard), checker_digest(config, genes))
+    try:
+        inventories = inventories_of(
+            cases,
+            config,
+            in_workers(config, genes, jobs),
+            lambda _: cache,
+            description=f"intake {shard_name(shard)}",
+            between=_every_so_often(cache.save),
+        )
+    finally:
+        # What was read before an interruption need not be read after it.
+        cache.save()
     path = config.out / "intake" / f"{shard_name(shard)}.parquet"
     write_inventory(path, inventories)
     return path
 
 
-def status_rows(config: Config) -> list[CaseInventory]:
-    """Every case of the sheet, in its order, examined as intake would; nothing is written."""
+def _caches_read(config: Config, genes: tuple[str, ...]) -> Callable[[SheetCase], Cache]:
+    """The shards' caches, to be looked into and never saved."""
+    checker = checker_digest(config, genes)
+    opened: dict[int, Cache] = {}
+
+    def cache_of(case: SheetCase) -> Cache:
+        shard = shard_of(case.case_id, config.shards)
+        if shard not in opened:
+            opened[shard] = Cache(cache_path(config, shard), checker)
+        return opened[shard]
+
+    return cache_of
+
+
+def status_rows(config: Config, jobs: int | None = None) -> list[CaseInventory]:
+    """Every case of the sheet, in its order, examined as intake would; nothing is written.
+
+    Parameters
+    ----------
+    jobs
+        How many inputs are read at a time; all cores if None.
+    """
     genes = model_genes(config)
-    return [inventory_of(case, config, genes) for case in track(read_sheet(config).cases, "examining cases")]
+    # What a run has remembered is used where there is one; a table is hashed only to look up its rows there.
+    caches = _caches_read(config, genes) if (config.out / "intake" / "cache").is_dir() else None
+    run = in_workers(config, genes, jobs or cores())
+    return inventories_of(read_sheet(config).cases, config, run, caches, description="examining cases")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,22 @@ def _files_in(folder: Path) -> list[str]:
     return found
 
 
-def signature_of(paths: list[Path], modality: Modality) -> list[list[int | str]]:
-    """Name, size, inode and times of every file of an input: equal as long as nobody wrote to any of them.
+@dataclass(frozen=True)
+class Signature:
+    """Digest of name, size, inode and times of every file of an input: the same as long as nobody wrote to any.
+
+    Attributes
+    ----------
+    newest_ns
+        The latest of these times, in nanoseconds.
+    """
+
+    digest: str
+    newest_ns: int
+
+
+def signature_of(paths: list[Path], modality: Modality) -> Signature:
+    """The signature of the files and folders that make up an input.
 
     Raises
     ------
@@ -85,7 +100,7 @@ def signature_of(paths: list[Path], modality: Modality) -> list[list[int | str]]
     OSError
         If it is not there or may not be looked at.
     """
-    signature: list[list[int | str]] = []
+    digest, newest_ns = hashlib.sha256(), 0
     for path in paths:
         # os.path instead of Path: it answers for links that lead in a circle.
         files = _files_in(path) if os.path.isdir(path) else [str(path)]
@@ -101,5 +116,7 @@ def signature_of(paths: list[Path], modality: Modality) -> list[list[int | str]]
             if stat.st_size > _SPARSE_LEAST_BYTES and stored * _SPARSE_SHARE < stat.st_size:
                 raise UnusableError(f"{stored} bytes stored of {stat.st_size}: the rest are holes, as of a broken copy")
             inside = os.path.relpath(file, path.parent)
-            signature.append([inside, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev])
-    return signature
+            numbers = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+            digest.update(os.fsencode(inside) + repr(numbers).encode())
+            newest_ns = max(newest_ns, stat.st_mtime_ns, stat.st_ctime_ns)
+    return Signature(digest.hexdigest()[:32], newest_ns)
