@@ -70,6 +70,17 @@ class DiskMatrix:
         return csr_matrix(parts, shape=(stop - start, self.shape[1]))
 
 
+def _part(group: Any, *names: str) -> Any:
+    """What lies under names in groups, or None: AnnData also writes empty arrays where a group would be."""
+    import h5py
+
+    for name in names:
+        if not isinstance(group, h5py.Group) or name not in group:
+            return None
+        group = group[name]
+    return group
+
+
 def table_group(file: Any) -> tuple[Any, str]:
     """The AnnData group of an open file: the root, or the modality of a MuData file that holds RNA.
 
@@ -147,7 +158,7 @@ def _matrix_at(group: Any, name: str) -> DiskMatrix:
 
 def table_matrix(group: Any) -> DiskMatrix:
     """The expression matrix of an AnnData group: raw counts where a layer of that name has them, else X."""
-    if "layers" in group and "counts" in group["layers"]:
+    if _part(group, "layers", "counts") is not None:
         return _matrix_at(group, "layers/counts")
     if "X" not in group:
         raise UnusableError("no X in the .h5ad file")
@@ -162,16 +173,17 @@ def _below_zero(matrix: DiskMatrix) -> bool:
 
 def _with_raw(group: Any, matrix: DiskMatrix) -> DiskMatrix | None:
     """``raw/X`` where X is scaled: z-scores cannot be turned back."""
-    if matrix.name != "X" or "raw" not in group or "X" not in group["raw"] or not _below_zero(matrix):
+    if matrix.name != "X" or _part(group, "raw", "X") is None or not _below_zero(matrix):
         return None
     return _matrix_at(group, "raw/X")
 
 
 def _positions(file: Any, group: Any, rows: int) -> NDArray[np.float64] | None:
-    holder = next((item for item in (group, file) if "obsm" in item and "spatial" in item["obsm"]), None)
-    if holder is None:
+    # Of MuData, the modality's own go before those of the whole.
+    found = [node for item in (group, file) if (node := _part(item, "obsm", "spatial")) is not None]
+    if not found:
         return None
-    array = h5_numbers(holder["obsm"]["spatial"], "obsm['spatial']")
+    array = h5_numbers(found[0], "obsm['spatial']")
     if len(array.shape) != 2 or array.shape[0] != rows or array.shape[1] < 2:
         raise UnusableError(f"obsm['spatial'] has the shape {array.shape}: expected ({rows}, 2), x and y in pixels")
     xy = array[:, :2].astype(np.float64)
