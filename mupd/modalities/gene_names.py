@@ -51,6 +51,15 @@ def gene_score(names: Sequence[str], known: Collection[str] | None) -> tuple[flo
     return score, f"{share:.0%} have the form of gene symbols, {common} are common genes"
 
 
+def rows_are_genes(
+    rows: Sequence[str], columns: Sequence[str], known: Collection[str] | None = None
+) -> tuple[bool, str]:
+    """Whether rows are named as genes and columns clearly less so, and the evidence in words."""
+    of_rows, why = gene_score(rows, known)
+    # Ids such as TCGA-1234 have the form of symbols, and score a half.
+    return of_rows >= 0.5 and of_rows - gene_score(columns, known)[0] >= 0.25, why
+
+
 def naming_hint(genes: Sequence[str]) -> str:
     """What kind of names these are, where they are not human symbols: words for a message.
 

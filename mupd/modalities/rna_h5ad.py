@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.modalities.gene_names import ENSEMBL, gene_score, share_of
+from mupd.modalities.gene_names import ENSEMBL, rows_are_genes, share_of
 from mupd.modalities.given import Values2D
 from mupd.modalities.profiles import RnaProfile
 from mupd.modalities.rna_assemble import RawRna, assemble
@@ -212,9 +212,8 @@ def refuse_swapped(names: list[str], observations: list[str], known: Collection[
     """Refuse AnnData whose rows are genes."""
     if len(names) < 2 or len(observations) < 20:
         return
-    of_rows, why = gene_score(observations, known)
-    of_columns, _ = gene_score(names, known)
-    if of_rows > 0.4 and of_rows > 2 * of_columns:
+    swapped, why = rows_are_genes(observations, names, known)
+    if swapped:
         raise UnusableError(f"swapped axes: obs_names are genes ({why}), var_names are not: transpose it")
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from mupd.errors import UnusableError
-from mupd.modalities.gene_names import gene_score
+from mupd.modalities.gene_names import rows_are_genes
 from mupd.modalities.given import GivenValues, Values2D, dense_float32
 from mupd.modalities.profiles import RnaProfile, Values, collapse_genes, scale_of
 from mupd.modalities.reasons import reason_of
 from mupd.modalities.rna_files import ANNDATA_SUFFIXES
 from mupd.modalities.rna_guard import MOST_STORED, MOST_TABLE_BYTES, READ_ERRORS, open_h5, open_text
-from mupd.modalities.rna_h5ad import gene_symbols, index_names, table_group, table_matrix
+from mupd.modalities.rna_h5ad import gene_symbols, index_names, refuse_swapped, table_group, table_matrix
 from mupd.modalities.rna_names import (
     BOOKKEEPING,
     SYMBOL_COLUMNS,
@@ -74,9 +74,8 @@ def _genes_are_rows(path: Path, layout: TextLayout) -> tuple[bool, str]:
     # Symbols from a column of that name tell as well.
     columns = [head[column] for column in head.columns[1:] if str(column).lower() in SYMBOL_COLUMNS]
     lists = [names, *([str(name) for name in column] for column in columns)]
-    of_rows, why = max((gene_score(found, None) for found in lists), key=lambda score: score[0])
-    of_columns, _ = gene_score(layout.cells[1:], None)
-    return of_rows > 0.4 and of_rows > 2 * of_columns, why
+    looks = [rows_are_genes(found, layout.cells[1:]) for found in lists]
+    return next((look for look in looks if look[0]), looks[0])
 
 
 def _read_text_table(path: Path, exact: bool) -> _Table:
@@ -130,9 +129,7 @@ def _read_h5ad_table(path: Path) -> _Table:
         names, cases = index_names(group["var"], "var"), index_names(group["obs"], "obs")
         if matrix.shape != (len(cases), len(names)):
             raise UnusableError(f"{matrix.name} is {matrix.shape}, with {len(cases)} obs_names and {len(names)} genes")
-        of_rows, why = gene_score(cases, None)
-        if of_rows > 0.4 and of_rows > 2 * gene_score(names, None)[0]:
-            raise UnusableError(f"swapped axes: the table's obs_names are genes ({why}): transpose it")
+        refuse_swapped(names, cases, None)
         symbols, found = gene_symbols(group, names)
         # By columns, a row cannot be read alone.
         keep = matrix.stored_bytes <= _KEPT_BYTES or matrix.layout == "csc_matrix"
