@@ -21,7 +21,7 @@ from mupd.modalities.slide_quality import (
     refuse_if_clipped,
     refuse_if_not_he,
 )
-from mupd.modalities.slides import READ_ERRORS, SlideReader, open_slide
+from mupd.modalities.slides import READ_ERRORS, THUMBNAIL_PX, SlideReader, open_slide, thumbnail_once
 from mupd.modalities.tiles import read_window, tissue_tiles
 from mupd.modalities.tissue import mask_of_densities, od_above_background, stain_density, tissue_mask
 from mupd.sheet import MPP_RANGE
@@ -37,7 +37,6 @@ __all__ = [
     "tissue_tiles",
 ]
 
-THUMBNAIL_PX = 1024
 _PROBE_PX = 8
 _WINDOWS = 8
 _STAIN_STEP_PX = 2
@@ -66,13 +65,20 @@ class Tissue:
     pen: dict[str, float]
 
 
-def look_at_tissue(reader: SlideReader, mpp: float | None, max_px: int = THUMBNAIL_PX) -> Tissue:
-    """Reduce a slide, find its tissue and its pen marks (these only where its scale is known)."""
-    thumb = reader.thumbnail(max_px)
+def look_at_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float | None) -> Tissue:
+    """Find tissue and pen marks (these only where the scale is known) in a reduced slide.
+
+    Parameters
+    ----------
+    thumb
+        (rows, columns, 3) uint8.
+    size_px, mpp
+        Width and height of level 0, and its micrometres per pixel.
+    """
     densities = od_above_background(thumb)
     mask, pen = mask_of_densities(densities), {}
     if mpp is not None:
-        marks, pen = pen_marks(thumb, densities, mpp * reader.size_px[0] / thumb.shape[1])
+        marks, pen = pen_marks(thumb, densities, mpp * size_px[0] / thumb.shape[1])
         mask &= ~marks
     return Tissue(thumb, densities, mask, pen)
 
@@ -124,13 +130,13 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
     with open_slide(path, mpp) as reader:
         scale = _checked_mpp(reader)
         try:
-            return _examine(reader, scale, limits)
+            return _examine(path, reader, scale, limits)
         except READ_ERRORS as error:
             raise UnusableError(f"truncated or damaged: {reason_of(error, path)}") from error
 
 
-def _examine(reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
-    tissue = look_at_tissue(reader, scale)
+def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
+    tissue = look_at_tissue(thumbnail_once(path, reader, THUMBNAIL_PX), reader.size_px, scale)
     _decode_probe(reader, tissue.mask)
     colour = refuse_if_not_he(tissue.thumb, tissue.densities)
     width, height = reader.size_px

@@ -48,6 +48,9 @@ READ_ERRORS = (
 )
 """What OpenSlide, Pillow (SyntaxError for a broken PNG chunk), tifffile and pydicom raise on damaged files."""
 
+THUMBNAIL_PX = 1024
+"""Longer side of the thumbnail that a slide's tissue is looked for in."""
+
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -203,6 +206,27 @@ def source_files(path: Path) -> list[Path]:
     if path.is_file() and looks_like_dicom(path):
         return list(slide_files(path))
     return [path]
+
+
+_last_thumbnail: list[tuple[tuple[str, int, int, int], NDArray[np.uint8]]] = []
+
+
+def thumbnail_once(path: Path, reader: SlideReader, max_px: int) -> NDArray[np.uint8]:
+    """`reader`'s thumbnail; the last one is kept, for a slide is looked at for marks and then examined.
+
+    Parameters
+    ----------
+    path
+        What `reader` reads; another size or time of change of it is another slide.
+    """
+    stat = path.stat()
+    key = (str(path.absolute()), stat.st_mtime_ns, stat.st_size, max_px)
+    for kept_key, kept in _last_thumbnail:
+        if kept_key == key:
+            return kept.copy()
+    thumbnail = reader.thumbnail(max_px)
+    _last_thumbnail[:] = [(key, thumbnail)]
+    return thumbnail.copy()
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _frames_state(path: Path, provenance: dict[str, Any]) -> ContentState:
 def _look_for_watermark(path: Path, dicom: bool) -> tuple[list[str], list[str]]:
     """The watermark among marks found, and a note if the pixels cannot be looked at."""
     try:
-        found = find_watermark(path, dicom)
+        found = find_watermark(path)
     except UnusableError as error:
         if not dicom and error.__cause__ is not None:
             raise  # damaged, and not only of a kind without such marks

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mupd.errors import UnusableError
 from mupd.synthetic.png_marks import is_png, png_marks
@@ -25,62 +24,15 @@ REGION_PX = 768
 MOST_REGIONS = 3
 """Regions that are looked at where time matters less; one finds it in a slide as it was written."""
 
-_THUMBNAIL_PX = 512
 _ENDS_BYTES = 1 << 16
 _PICTURE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SLIDE_SUFFIXES = frozenset({".mrxs", ".vms", ".vmu", ".czi"})
-
-
-class _Reader(Protocol):
-    """What is needed of an open slide; see :class:`mupd.modalities.slides.SlideReader`."""
-
-    size_px: tuple[int, int]
-
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]: ...
-
-    def thumbnail(self, max_px: int) -> NDArray[np.uint8]: ...
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file begins as PNG, JPEG, BMP or TIFF (most scanners' formats are TIFF), or is named as a slide is."""
     with path.open("rb") as stream:
         return stream.read(8).startswith(_PICTURE_MAGIC) or path.suffix.lower() in _SLIDE_SUFFIXES
-
-
-class _WsidicomReader:
-    """A DICOM slide in a codec that OpenSlide does not know (HTJ2K, JPEG XL, JPEG-LS)."""
-
-    def __init__(self, path: Path) -> None:
-        from wsidicom import WsiDicom
-
-        self._slide = WsiDicom.open(path)
-        self.size_px = (self._slide.size.width, self._slide.size.height)
-
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        import numpy as np
-
-        width, height = min(w, self.size_px[0] - x), min(h, self.size_px[1] - y)
-        return np.asarray(self._slide.read_region((x, y), 0, (width, height)).convert("RGB"))
-
-    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        import numpy as np
-
-        most = min(max_px, *self.size_px)
-        return np.asarray(self._slide.read_thumbnail((most, most)).convert("RGB"))
-
-    def close(self) -> None:
-        self._slide.close()
-
-
-def _open(path: Path, stack: ExitStack, dicom: bool) -> _Reader:
-    from mupd.modalities.slides import open_slide
-
-    try:
-        return stack.enter_context(open_slide(path))
-    except UnusableError:
-        if not dicom:
-            raise
-        return stack.enter_context(closing(_WsidicomReader(path)))
 
 
 def _corners(size: tuple[int, int], thumbnail: NDArray[np.uint8], most: int) -> list[tuple[int, int]]:
@@ -106,15 +58,13 @@ def _corners(size: tuple[int, int], thumbnail: NDArray[np.uint8], most: int) -> 
     ]
 
 
-def find_watermark(path: Path, dicom: bool = False, regions: int = MOST_REGIONS) -> Detection:
+def find_watermark(path: Path, regions: int = MOST_REGIONS) -> Detection:
     """The strongest sign of the watermark in a slide or picture.
 
     Parameters
     ----------
     path
-        A file that OpenSlide or Pillow reads, or the folder of a DICOM slide.
-    dicom
-        Whether it is DICOM: then wsidicom is asked too.
+        What :func:`mupd.modalities.slides.open_slide` reads.
     regions
         How many regions of level 0 are looked at, those with the most tissue.
 
@@ -124,28 +74,15 @@ def find_watermark(path: Path, dicom: bool = False, regions: int = MOST_REGIONS)
         If it cannot be read. Its cause (``__cause__``) is None where the file is whole but of a kind
         in which there can be no such mark, e.g. 16 bits a pixel.
     """
-    from wsidicom import errors
-
-    from mupd.modalities.slides import READ_ERRORS
+    from mupd.modalities.slides import READ_ERRORS, THUMBNAIL_PX, open_slide, thumbnail_once
     from mupd.synthetic.watermark import Detection, detect
 
-    # wsidicom's errors have no common base.
-    wsidicom_errors = [
-        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)
-    ]
-    unreadable: tuple[type[Exception], ...] = (
-        *READ_ERRORS,
-        *wsidicom_errors,
-        NotImplementedError,
-        KeyError,
-        AttributeError,
-        StopIteration,
-    )
     best = Detection(0.0, False, 1.0)
     try:
-        with ExitStack() as stack:
-            reader = _open(path, stack, dicom)
-            for x, y in _corners(reader.size_px, reader.thumbnail(_THUMBNAIL_PX), regions):
+        with open_slide(path) as reader:
+            # Every second pixel of the thumbnail that the slide is examined on afterwards: it is made once.
+            thumbnail = thumbnail_once(path, reader, THUMBNAIL_PX)[::2, ::2]
+            for x, y in _corners(reader.size_px, thumbnail, regions):
                 width, height = (
                     min(REGION_PX, size - start) for size, start in zip(reader.size_px, (x, y), strict=True)
                 )
@@ -153,7 +90,7 @@ def find_watermark(path: Path, dicom: bool = False, regions: int = MOST_REGIONS)
                 best = max(best, found, key=lambda detection: detection.score)
                 if best.present:
                     break
-    except unreadable as error:
+    except READ_ERRORS as error:
         raise UnusableError(f"{path.name}: found pixels that cannot be read ({error}); expected a picture") from error
     return best
 
@@ -187,10 +124,10 @@ def picture_marks(path: Path) -> list[str]:
     return marks or pixel_marks(path)
 
 
-def pixel_marks(path: Path, dicom: bool = False) -> list[str]:
+def pixel_marks(path: Path) -> list[str]:
     """The watermark as a mark, looked for in one region; an empty list if the pixels cannot be read."""
     try:
-        found = find_watermark(path, dicom, regions=1)
+        found = find_watermark(path, regions=1)
     except UnusableError:
         return []
     return [watermark_words(found)] if found.present else []

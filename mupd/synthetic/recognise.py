@@ -107,7 +107,7 @@ def _dicom_marks(path: Path) -> tuple[list[str], bool]:
 def _file_marks(path: Path) -> list[str]:
     if is_dicom(path):
         marks, is_slide = _dicom_marks(path)
-        return marks or (pixel_marks(path, dicom=True) if is_slide else [])
+        return marks or (pixel_marks(path) if is_slide else [])
     if is_hdf5(path):
         from mupd.synthetic.hdf5_peek import hdf5_marks
 
@@ -142,7 +142,7 @@ def content_marks(path: Path) -> list[str]:
         return list(dict.fromkeys(mark for file in files for mark in _file_marks(file)))
     looks = [_dicom_marks(file) for file in found_files]
     marks = list(dict.fromkeys(mark for found, _ in looks for mark in found))
-    return marks or (pixel_marks(path, dicom=True) if any(is_slide for _, is_slide in looks) else [])
+    return marks or (pixel_marks(path) if any(is_slide for _, is_slide in looks) else [])
 
 
 def synthetic_marks(path: Path) -> list[str]:
