@@ -261,7 +261,7 @@ def test_what_is_no_fault_of_a_case_ends_the_shard(
         raise error
 
     monkeypatch.setattr(MuPDPipeline, "generate_he", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(MupdError, match="damaged" if isinstance(error, ModelError) else "no space left.*still has"):
         run_shard(config, 0)
     assert not (config.out / "generated" / "shard-0000.json").exists()
     assert not [path for path in config.out.rglob("pixels.npy")]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import os
 import shutil
 import time
 from dataclasses import asdict
@@ -14,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mupd
-from mupd.config import Config, Slide
+from mupd.config import Config
 from mupd.files import atomic_path, write_json
 from mupd.generate.conditions import CaseConditions
+from mupd.generate.space import enough_space, native_size_px
 from mupd.inventory import Task
 from mupd.modalities.records import undetermined
+from mupd.model.devices import DeviceError, batch_for, halves, is_out_of_memory, place_of_job
+from mupd.model.journal import RegionJournal, allocated
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import NATIVE_MPP
+from mupd.model.regions import NATIVE_MPP, WINDOW
 from mupd.model.solvers import evaluations
-from mupd.model.vae import DOWNSAMPLE
 from mupd.progress import track
 from mupd.store import Draw, DrawMeta, content_sha256, draw_key, read_draw_meta, store_folder
 
@@ -36,19 +41,25 @@ _FILE_SETTINGS = ("codec", "jpeg_quality", "watermark")
 """Settings of a slide that are chosen when its files are written: the draw does not depend on them."""
 
 
-def settings_of(task: Task, config: Config) -> dict[str, Any]:
-    """The settings that a draw of this target depends on."""
+def settings_of(task: Task, config: Config, batch_size: int | None = None) -> dict[str, Any]:
+    """The settings that a draw of this target depends on.
+
+    The last bits of a slide depend on how many windows are denoised together; `batch_size` says it where that is not
+    what is configured.
+    """
     settings: dict[str, Any] = {"steps": config.sampler.steps, "solver": config.sampler.solver}
     if task.target == "text":
         settings["abstain_below"] = config.check.abstain_below
     if task.target == "he":
         slide = {name: value for name, value in asdict(config.slide).items() if name not in _FILE_SETTINGS}
         guidance = asdict(config.sampler.guidance)
-        settings |= {"guidance": guidance, "batch_size": config.sampler.batch_size, "slide": slide}
+        settings |= {"guidance": guidance, "batch_size": batch_size or config.sampler.batch_size, "slide": slide}
     return settings
 
 
-def identity_of(task: Task, draw: int, conditions: CaseConditions, config: Config) -> dict[str, Any]:
+def identity_of(
+    task: Task, draw: int, conditions: CaseConditions, config: Config, batch_size: int | None = None
+) -> dict[str, Any]:
     """Everything that the values of a draw depend on."""
     entries = conditions.case.entries
     return {
@@ -63,7 +74,7 @@ def identity_of(task: Task, draw: int, conditions: CaseConditions, config: Confi
         "slide_mpp": entries["he"].facts.get("mpp"),
         "rna_values": config.intake.rna_values,
         "seed": task.seeds[draw],
-        "settings": settings_of(task, config),
+        "settings": settings_of(task, config, batch_size),
     }
 
 
@@ -80,19 +91,65 @@ def stored_meta(folder: Path, task: Task) -> DrawMeta | None:
 
 
 def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config) -> Draw:
-    """The draw from the store, or made now and stored."""
-    key = draw_key(identity_of(task, draw, conditions, config))
-    final = store_folder(config.out, key)
-    relative = final.relative_to(config.out).as_posix()
-    if meta := stored_meta(final, task):
-        return Draw(relative, meta)
-    for leftover in (*final.parent.glob(f".tmp-*-{key}"), *final.parent.glob(f".old-*-{key}")):
+    """The draw from the store, or made now and stored.
+
+    Where a GPU's memory is full, a slide is begun again with half as many windows at a time, and so are the shard's
+    further slides. What a draw says of its settings is what it was made with.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU's memory does not hold a single window, or not what RNA or a record takes.
+    OSError
+        ENOSPC before the draw is begun if its disk has no space for it.
+    """
+    pipeline = conditions.pipeline
+    sizes = list(halves(config.sampler.batch_size)) if task.target == "he" else [config.sampler.batch_size]
+    keys = {size: draw_key(identity_of(task, draw, conditions, config, size)) for size in sizes}
+    for key in keys.values():
+        final = store_folder(config.out, key)
+        if meta := stored_meta(final, task):
+            shutil.rmtree(_partial(final), ignore_errors=True)
+            return Draw(final.relative_to(config.out).as_posix(), meta)
+    if pipeline.largest_batch is None and task.target == "he":
+        pipeline.largest_batch = batch_for(pipeline, config.sampler.batch_size, WINDOW**2)
+    for size in sizes:
+        if task.target == "he" and size > (pipeline.largest_batch or size):
+            continue
+        try:
+            return _made(task, draw, conditions, config, store_folder(config.out, keys[size]), size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == sizes[-1]:
+                raise DeviceError(
+                    f"{task.case_id} {task.name}: the GPU's memory is full ({place_of_job()}), with one window of a "
+                    "slide at a time too; ask for a GPU with more memory, or one that no other job uses"
+                ) from error
+            pipeline.largest_batch = size // 2
+            shutil.rmtree(_partial(store_folder(config.out, keys[size])), ignore_errors=True)
+            log.warning(
+                "%s %s: GPU memory is full with %d windows; again with %d", task.case_id, task.name, size, size // 2
+            )
+    raise AssertionError("not reached: the smallest batch returns or raises")
+
+
+def _partial(final: Path) -> Path:
+    """Folder of what is done of a draw that is not finished: beside its place in the store, kept when a run ends."""
+    return final.with_name(f".part-{final.name}")
+
+
+def _made(task: Task, draw: int, conditions: CaseConditions, config: Config, final: Path, batch_size: int) -> Draw:
+    """A draw made now, going on where an earlier run was stopped, and stored."""
+    for leftover in (*final.parent.glob(f".tmp-*-{final.name}"), *final.parent.glob(f".old-*-{final.name}")):
         shutil.rmtree(leftover)  # of a run that was killed at this draw
+    if not enough_space(task, config, _partial(final)):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(config.out))
     started = time.monotonic()
     with atomic_path(final) as folder:
         folder.mkdir()
         if task.target == "he":
-            notes = _he(folder, task, draw, conditions, config)
+            notes = _he(folder, task, draw, conditions, config, _partial(final), batch_size)
         elif task.target == "rna":
             notes = _rna(folder, task, draw, conditions, config)
         else:
@@ -108,7 +165,7 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
             model_id=pipeline.model_id,
             model_sha256=pipeline.sha256,
             mupd_version=mupd.__version__,
-            settings=settings_of(task, config),
+            settings=settings_of(task, config, batch_size),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - started, 2),
             content_sha256=content_sha256(folder, task.target),
@@ -116,22 +173,25 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
             mpp=config.slide.mpp if task.target == "he" else None,
         )
         write_json(folder / "meta.json", asdict(meta))
-    return Draw(relative, meta)
+    shutil.rmtree(_partial(final), ignore_errors=True)
+    return Draw(final.relative_to(config.out).as_posix(), meta)
 
 
-def native_size_px(slide: Slide) -> tuple[int, int]:
-    """Width and height at the model's own 0.78 um/px that cover the slide, multiples of 8."""
-    scale = slide.mpp / NATIVE_MPP
-    width, height = (-(-round(side * scale) // DOWNSAMPLE) * DOWNSAMPLE for side in (slide.width_px, slide.height_px))
-    return max(width, DOWNSAMPLE), max(height, DOWNSAMPLE)
-
-
-def _he(folder: Path, task: Task, draw: int, conditions: CaseConditions, config: Config) -> list[str]:
+def _he(
+    folder: Path,
+    task: Task,
+    draw: int,
+    conditions: CaseConditions,
+    config: Config,
+    partial: Path,
+    batch_size: int,
+) -> list[str]:
     given, notes = conditions.for_he()
     width, height = native_size_px(config.slide)
     shape = (height, width, 3)
-    native_path = folder / "native.npy"
-    native = np.lib.format.open_memmap(native_path, mode="w+", dtype=np.uint8, shape=shape)
+    journal = RegionJournal(partial)
+    native_path = partial / "native.npy"
+    native = _native(native_path, shape, journal)
 
     def write(y: int, x: int, pixels: NDArray[np.uint8]) -> None:
         native[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
@@ -145,9 +205,10 @@ def _he(folder: Path, task: Task, draw: int, conditions: CaseConditions, config:
         seed=task.seeds[draw],
         steps=config.sampler.steps,
         guidance=asdict(config.sampler.guidance),
-        batch_size=config.sampler.batch_size,
+        batch_size=batch_size,
         solver=config.sampler.solver,
         on_step=lambda: next(bar, None),
+        journal=journal,
     )
     for _ in bar:  # lets the bar close
         pass
@@ -161,11 +222,30 @@ def _he(folder: Path, task: Task, draw: int, conditions: CaseConditions, config:
     return notes
 
 
+def _native(path: Path, shape: tuple[int, int, int], journal: RegionJournal) -> np.memmap:
+    """The picture at the model's own scale: the one that was begun, or a new one with its space on the disk."""
+    try:
+        native = np.lib.format.open_memmap(path, mode="r+")
+        if native.shape == shape and native.dtype == np.uint8:
+            return native
+    except (OSError, ValueError):  # none yet, or cut short while it was made
+        pass
+    journal.forget_tiles()
+    return allocated(path, shape)
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    """Write an array; unlike ``np.save``, a full disk is told by its error number."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    path.write_bytes(buffer.getbuffer())
+
+
 def _resample(source: NDArray[np.uint8], target_path: Path, shape: tuple[int, int, int], scale: float) -> None:
     """Lanczos-resample `source` to `shape`, a strip at a time; `scale` is source pixels per target pixel."""
     from PIL import Image
 
-    target = np.lib.format.open_memmap(target_path, mode="w+", dtype=np.uint8, shape=shape)
+    target = allocated(target_path, shape)
     margin = int(np.ceil(3 * max(1.0, scale))) + 1
     right = min(shape[1] * scale, source.shape[1])
     for y in range(0, shape[0], _STRIP_PX):
@@ -185,11 +265,11 @@ def _rna(folder: Path, task: Task, draw: int, conditions: CaseConditions, config
     drawn = pipeline.generate_rna(
         given, seed=task.seeds[draw], steps=config.sampler.steps, solver=config.sampler.solver
     )
-    np.save(folder / "values.npy", drawn.values, allow_pickle=False)
-    np.save(folder / "expected.npy", drawn.expected, allow_pickle=False)
+    _save(folder / "values.npy", drawn.values)
+    _save(folder / "expected.npy", drawn.expected)
     write_json(folder / "genes.json", list(pipeline.rna_codec.panels[pipeline.rna_kind(given)].genes))
     if centres is not None:
-        np.save(folder / "xy_px.npy", centres, allow_pickle=False)
+        _save(folder / "xy_px.npy", centres)
     return []
 
 

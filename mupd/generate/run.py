@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from mupd.config import Config
 from mupd.errors import CaseError, ModelError, MupdError
 from mupd.generate.conditions import CaseConditions
 from mupd.generate.draws import make_draw
+from mupd.generate.space import FULL, disk_full
 from mupd.ids import shard_name
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Task, read_inventory, tasks_of
 from mupd.modalities.reasons import reason_of, without_path
+from mupd.model.devices import DeviceError, choose_device
 from mupd.model.pipeline import MuPDPipeline
 from mupd.progress import track
 from mupd.store import TaskResult, write_index
@@ -21,30 +27,8 @@ from mupd.store import TaskResult, write_index
 log = logging.getLogger(__name__)
 
 
-def choose_device(wanted: str) -> str:
-    """``cpu`` or ``cuda`` for a configured device.
-
-    Raises
-    ------
-    MupdError
-        If CUDA is asked for by name and is not there.
-    """
-    import torch
-
-    if wanted == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
-    if wanted == "cuda":
-        partition = os.environ.get("SLURM_JOB_PARTITION", "none")
-        raise MupdError(
-            "sampler.device: found no CUDA device, expected one "
-            f"(SLURM partition: {partition}); ask for a GPU in the profile, or set sampler.device to auto or cpu"
-        )
-    return "cpu"
-
-
-_NO_FAULT_OF_THE_CASE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_NO_FAULT_OF_THE_CASE = {*FULL, errno.EROFS, errno.EMFILE, errno.ENFILE}
+_STOPPED = 128 + signal.SIGTERM
 
 
 def reason_for(error: Exception, case: CaseInventory, config: Config) -> str:
@@ -61,12 +45,12 @@ def run_task(task: Task, conditions: CaseConditions, config: Config) -> TaskResu
 
     Raises
     ------
-    ModelError, OSError
-        What is no fault of the case: a damaged model, a full or read-only disk.
+    ModelError, DeviceError, OSError
+        What is no fault of the case: a damaged model, a GPU whose memory is full, a full or read-only disk.
     """
     try:
         draws = tuple(make_draw(task, draw, conditions, config) for draw in range(len(task.seeds)))
-    except ModelError:
+    except (ModelError, DeviceError):
         raise
     except Exception as error:  # whatever one task does, the others go on
         if isinstance(error, OSError) and error.errno in _NO_FAULT_OF_THE_CASE:
@@ -86,6 +70,28 @@ def run_case(case: CaseInventory, config: Config, pipeline: MuPDPipeline) -> lis
     return [run_task(task, conditions, config) for task in tasks_of(case, config)]
 
 
+@contextmanager
+def ends_at_sigterm() -> Iterator[None]:
+    """End the process with exit code 143 at SIGTERM, which a scheduler sends before it kills.
+
+    What is done stands on the disk at every moment, so that there is nothing to save first: the block is left by
+    SystemExit at the next line, files that were being written are removed.
+    """
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        log.warning("SIGTERM: stopped; what is finished is kept, and the next start goes on from there")
+        raise SystemExit(_STOPPED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_shard(config: Config, shard: int) -> Path:
     """Generate what a shard's inventory asks for.
 
@@ -99,18 +105,31 @@ def run_shard(config: Config, shard: int) -> Path:
     CaseError
         After the index is written, if a case failed and ``on_case_error`` is ``stop``.
     MupdError
-        If the shard's inventory is not there, or CUDA is asked for and is not there.
+        If the shard's inventory is not there.
+    DeviceError
+        If CUDA is asked for and is not there, before the model is read; or its memory is full.
+    DiskFullError
+        If the disk of the output folder is full.
     ModelError
         If the model cannot be loaded.
     """
-    cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
-    device = choose_device(config.sampler.device)
-    pipeline = MuPDPipeline.from_pretrained(config.model, device, compile_trunk=config.sampler.compile)
-    results: list[TaskResult] = []
-    for case in track(cases, f"generate {shard_name(shard)}"):
-        results.extend(run_case(case, config, pipeline))
-    index = config.out / "generated" / f"{shard_name(shard)}.json"
-    write_index(index, results)
+    with ends_at_sigterm():
+        cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
+        device = choose_device(config.sampler.device)
+        pipeline = MuPDPipeline.from_pretrained(config.model, device, compile_trunk=config.sampler.compile)
+        results: list[TaskResult] = []
+        index = config.out / "generated" / f"{shard_name(shard)}.json"
+        done = 0
+        try:
+            for case in track(cases, f"generate {shard_name(shard)}"):
+                results.extend(run_case(case, config, pipeline))
+                done += 1
+            write_index(index, results)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            left = [task for case in cases[done:] if case.given for task in tasks_of(case, config)]
+            raise disk_full(config, left) from error
     failed = [f"{r.case_id} {r.target}: {r.reason}" for r in results if r.state == "failed"]
     if failed and config.on_case_error == "stop":
         raise CaseError("cases failed (on_case_error: stop):\n" + "\n".join(failed))

@@ -21,6 +21,7 @@ from mupd.model.attention import Conditions, Context
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
 from mupd.model.guidance import Velocity, guided
+from mupd.model.journal import RegionJournal
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import Probabilities, RecordCodec
 from mupd.model.regions import NATIVE_MPP, WINDOW, decode_region, denoise_region, he_extra
@@ -122,6 +123,8 @@ class MuPDPipeline:
 
     def __init__(self, folder: Path, device: str = "cpu", *, compile_trunk: bool = False) -> None:
         self.folder, self.device, self.compile_trunk = folder, device, compile_trunk
+        self.largest_batch: int | None = None
+        """Windows that fit into the device's memory together, once that is known."""
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "cpu", *, compile_trunk: bool = False) -> MuPDPipeline:
@@ -222,6 +225,7 @@ class MuPDPipeline:
         batch_size: int,
         solver: Solver = "euler",
         on_step: Callable[[], object] | None = None,
+        journal: RegionJournal | None = None,
     ) -> None:
         """Generate a slide region at 0.78 um/px and hand it over tile by tile.
 
@@ -233,6 +237,8 @@ class MuPDPipeline:
             Called with y, x and uint8 pixels (h, w, 3) of each decoded tile.
         guidance
             Scale of each of ``rna`` (pathways with it) and ``text``; 1 where not named.
+        journal
+            Of this very region with these settings: keeps what is done, and says what was done before a kill.
 
         Raises
         ------
@@ -257,8 +263,8 @@ class MuPDPipeline:
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
             return guided(model, "he", context_of(corners), extra, scales)
 
-        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step)
-        decode_region(self.vae, latents[:, :height, :width], write)
+        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal)
+        decode_region(self.vae, latents[:, :height, :width], write, journal)
 
     def rna_kind(self, given: Given) -> Kind:
         """Kind of profile that is generated: spots where there is H&E to place them on, else bulk."""

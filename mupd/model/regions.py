@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.model.guidance import Velocity
+from mupd.model.journal import RegionJournal
 from mupd.model.solvers import Solver, scheduler_of
 from mupd.model.vae import DOWNSAMPLE, Autoencoder
 
@@ -66,6 +67,7 @@ def denoise_region(
     batch_size: int,
     solver: Solver = "euler",
     on_step: Callable[[], object] | None = None,
+    journal: RegionJournal | None = None,
 ) -> Tensor:
     """Integrate a region larger than the window, all windows together.
 
@@ -82,6 +84,8 @@ def denoise_region(
         of a batch of these windows.
     noise
         (channels, height, width) latents at t = 0; neither side under WINDOW.
+    journal
+        Keeps every micro-batch; where it holds some of this region already, these are not computed again.
 
     Returns
     -------
@@ -99,37 +103,68 @@ def denoise_region(
     x = noise
     weight = window_weight().to(noise)
     scheduler = scheduler_of(solver, steps)
+    begin, kept = journal.start() if journal is not None else (0, None)
+    if kept is not None:
+        x = torch.from_numpy(kept).to(noise)
+        scheduler.set_begin_index(begin)
     for step, timestep in enumerate(scheduler.timesteps):
+        if step < begin:
+            if on_step is not None:
+                on_step()
+            continue
         # 7 and 5 share no factor with the stride: all offsets are visited before one comes again.
         ys, xs = window_starts(height, 7 * step), window_starts(width, 5 * step)
         corners = np.array([(top, left) for top in ys for left in xs], np.int64)
         change, covered = torch.zeros_like(x), torch.zeros_like(x[:1])
         t = torch.full((batch_size,), 1.0 - float(timestep) / 1000, dtype=x.dtype, device=x.device)
-        for start in range(0, len(corners), batch_size):
+        known = journal.velocities(step, (batch_size, len(x), WINDOW, WINDOW)) if journal is not None else []
+        for number, start in enumerate(range(0, len(corners), batch_size)):
             chosen = corners[start : start + batch_size]
             filled = np.concatenate([chosen, np.repeat(chosen[-1:], batch_size - len(chosen), axis=0)])
-            windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
-            for (top, left), velocity in zip(chosen, velocity_of(filled)(windows, t), strict=False):
+            if number < len(known):
+                velocities = torch.from_numpy(known[number].copy()).to(x)
+            else:
+                windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
+                velocities = velocity_of(filled)(windows, t)
+                if journal is not None:
+                    journal.append(step, velocities.float().cpu().numpy())
+            for (top, left), velocity in zip(chosen, velocities, strict=False):
                 change[:, top : top + WINDOW, left : left + WINDOW] += weight * velocity
                 covered[:, top : top + WINDOW, left : left + WINDOW] += weight
         x = scheduler.step(-change / covered, timestep, x, return_dict=False)[0]
+        # Between the two evaluations of a Heun step the scheduler holds more than the latents.
+        if journal is not None and getattr(scheduler, "state_in_first_order", True):
+            journal.save(step + 1, x.float().cpu().numpy())
         if on_step is not None:
             on_step()
     return x
 
 
 @torch.no_grad()
-def decode_region(vae: Autoencoder, latents: Tensor, write: Callable[[int, int, NDArray[np.uint8]], None]) -> None:
+def decode_region(
+    vae: Autoencoder,
+    latents: Tensor,
+    write: Callable[[int, int, NDArray[np.uint8]], None],
+    journal: RegionJournal | None = None,
+) -> None:
     """Decode latents (channels, h, w) tile by tile; `write(y, x, pixels)` gets each tile in pixels.
 
-    The decoder's norms read one pixel each, so a tile with a halo comes out as in a whole decode.
+    The decoder's norms read one pixel each, so a tile with a halo comes out as in a whole decode. Tiles that the
+    journal counts as decoded are left out.
     """
     _, height, width = latents.shape
+    done = journal.decoded if journal is not None else 0
+    number = 0
     for y in range(0, height, DECODE_SIDE):
         for x in range(0, width, DECODE_SIDE):
+            number += 1
+            if number <= done:
+                continue
             top, left = max(0, y - DECODE_HALO), max(0, x - DECODE_HALO)
             part = latents[:, top : y + DECODE_SIDE + DECODE_HALO, left : x + DECODE_SIDE + DECODE_HALO]
             pixels = to_uint8(vae.decode(part[None]))[0]
             y0, x0 = (y - top) * DOWNSAMPLE, (x - left) * DOWNSAMPLE
             tall, wide = min(DECODE_SIDE, height - y) * DOWNSAMPLE, min(DECODE_SIDE, width - x) * DOWNSAMPLE
             write(y * DOWNSAMPLE, x * DOWNSAMPLE, pixels[y0 : y0 + tall, x0 : x0 + wide])
+            if journal is not None:
+                journal.tile_done()
