@@ -108,30 +108,34 @@ def refuse_if_not_he(thumb: NDArray[np.uint8], densities: NDArray[np.float32]) -
             f"not H&E: no colour (optical densities of the channels differ by {colour.chroma_od:.3f}, "
             f"under {_CHROMA_LEAST}); greyscale or an unstained section"
         )
-    _refuse_other_stains(thumb, colour)
-    return colour
+    problem = _other_stain(colour)
+    if problem is None:
+        return colour
+    # Under a tinted lamp or a wrong white balance the tint of the background is in every pixel.
+    tinted = colour_of(od_above_background(thumb, most_background=_TINTED_OD_MOST))
+    if tinted is None or _other_stain(tinted) is not None:
+        raise UnusableError(f"not plausibly H&E: {problem}")
+    return tinted
 
 
-def _refuse_other_stains(thumb: NDArray[np.uint8], colour: Colour) -> None:
+def _other_stain(colour: Colour) -> str | None:
+    """What speaks against haematoxylin and eosin, in words; None if nothing does."""
     if colour.brown_share > _BROWN_LEAST and colour.brown_share > _BROWN_TO_PINK_MOST * colour.pink_share:
-        raise UnusableError(
-            f"not plausibly H&E: {colour.brown_share:.0%} of the stained area is brown and {colour.pink_share:.0%} "
-            "pink, as in immunohistochemistry (diaminobenzidine); give the H&E section of the case"
+        return (
+            f"{colour.brown_share:.0%} of the stained area is brown and {colour.pink_share:.0%} pink, as in "
+            "immunohistochemistry (diaminobenzidine); give the H&E section of the case"
         )
     if colour.green_od_share < _GREEN_SHARE_LEAST:
-        # Under a tinted lamp or a wrong white balance the tint of the background is in every pixel.
-        tinted = colour_of(od_above_background(thumb, most_background=_TINTED_OD_MOST))
-        if tinted is None or tinted.green_od_share < _GREEN_SHARE_LEAST:
-            raise UnusableError(
-                "not plausibly H&E: haematoxylin and eosin absorb green most, and here its share of the optical "
-                f"density is {colour.green_od_share:.2f}, under {_GREEN_SHARE_LEAST}: another stain, or colours far off"
-            )
-        colour = tinted
-    if colour.pink_share < _PINK_LEAST:
-        raise UnusableError(
-            f"not plausibly H&E: {colour.pink_share:.1%} of the stained area is pink, under {_PINK_LEAST:.0%}: "
-            "no eosin, as where haematoxylin is the counterstain (immunohistochemistry, in-situ hybridisation)"
+        return (
+            "haematoxylin and eosin absorb green most, and here its share of the optical density is "
+            f"{colour.green_od_share:.2f}, under {_GREEN_SHARE_LEAST}: another stain, or colours far off"
         )
+    if colour.pink_share < _PINK_LEAST:
+        return (
+            f"{colour.pink_share:.1%} of the stained area is pink, under {_PINK_LEAST:.0%}: no eosin, as where "
+            "haematoxylin is the counterstain (immunohistochemistry, in-situ hybridisation)"
+        )
+    return None
 
 
 def _detail(grey: NDArray[np.float32]) -> float | None:

@@ -84,9 +84,11 @@ def _refuse_if_not_rgb(series: Any, kind: str) -> None:
     sizes = _sizes(series)
     shape = "x".join(str(side) for side in series.shape)
     if series.axes not in _LAYOUTS or sizes.get("S", sizes.get("C", 3)) not in (3, 4):
-        if any(axis in series.axes for axis in "ZT"):
-            raise UnusableError(f"{kind} of {shape} ({series.axes}): a stack; save one plane of it as RGB")
-        channels = sizes.get("C", sizes.get("S", sizes.get("I", 1)))
+        if set(series.axes) - set("YXSC") or {"S", "C"} <= set(series.axes):
+            raise UnusableError(
+                f"{kind} of {shape} ({series.axes}): a stack; save the one picture that is meant as RGB"
+            )
+        channels = sizes.get("C", sizes.get("S", 1))
         what = "one grey channel" if channels == 1 else f"{channels} channels, as fluorescence has them"
         raise UnusableError(f"not H&E: {kind} of {what}; expected RGB (bright-field)")
     if str(series.dtype) != "uint8":
