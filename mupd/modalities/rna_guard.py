@@ -140,16 +140,17 @@ def open_h5(path: Path) -> Any:
     file = h5py.File(path, "r")
     seen = 0
 
-    def look(_name: Any, link: Any) -> None:
+    # It returns what is wrong, for h5py does not bear an error raised in here.
+    def look(_name: Any, link: Any) -> str | None:
         nonlocal seen
         seen += 1
         if isinstance(link, h5py.ExternalLink):
-            raise UnusableError("an HDF5 link to another file: expected all data inside")
-        if seen > _MOST_LINKS:
-            raise UnusableError(f"over {_MOST_LINKS:,} groups and arrays in the HDF5 file")
+            return "an HDF5 link to another file: expected all data inside"
+        return f"over {_MOST_LINKS:,} groups and arrays in the HDF5 file" if seen > _MOST_LINKS else None
 
     try:
-        file.visititems_links(look)
+        if found := file.visititems_links(look):
+            raise UnusableError(found)
     except BaseException:
         file.close()
         raise

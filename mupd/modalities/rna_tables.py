@@ -30,7 +30,7 @@ from mupd.modalities.rna_names import (
 )
 from mupd.modalities.rna_text import TEXT_SUFFIXES, TextLayout, as_read, has_suffix, layout_of_text
 
-_CHUNK_ROWS = 256
+_CHUNK_VALUES = 400_000
 _ROWS_FOR_SCALE = 64
 _HEAD_ROWS = 400
 _HEAD_COLUMNS = 8
@@ -89,7 +89,7 @@ def _read_text_table(path: Path, exact: bool) -> _Table:
     precision = "round_trip" if exact else None
     with open_text(path, MOST_TABLE_BYTES) as stream:
         # In pieces of float32, unless every bit counts: the whole at once would stand in memory twice, as float64.
-        pieces = layout.read(stream, chunksize=_CHUNK_ROWS, float_precision=precision)
+        pieces = layout.read(stream, chunksize=max(1, _CHUNK_VALUES // len(layout.cells)), float_precision=precision)
         for piece in pieces:
             own = list(piece.iloc[:, 0])
             body = piece.iloc[:, 1:]

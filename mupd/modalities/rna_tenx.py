@@ -207,6 +207,10 @@ def _names_table(path: Path, columns: int) -> list[list[str]]:
     """Columns of a small TSV without header, as lists."""
     found: list[list[str]] = [[] for _ in range(columns)]
     with open_text(path, MOST_CASE_BYTES) as stream:
+        if columns == 1:
+            # Raw matrices have millions of barcodes.
+            found[0] = [name.partition("\t")[0].strip('"') for name in stream.read().splitlines() if name]
+            return found
         for number, line in enumerate(stream):
             if number >= MOST_NAMES:
                 raise UnusableError(f"over {MOST_NAMES:,} names in a list of a 10x folder")
