@@ -23,6 +23,7 @@ _XENA_ZERO = float(np.log2(XENA_OFFSET))
 _LOG_MOST = 25.0
 _MILLION_TOLERANCE = 0.02
 _MOST_ROWS_LOOKED_AT = 512
+_PIECE_VALUES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,28 @@ def scale_of(matrix: NDArray[np.float32], declared: str) -> tuple[Values, str]:
 
 def to_linear(profile: RnaProfile) -> NDArray[np.float32]:
     """Values (observations, genes) on a linear scale, at least 0."""
-    matrix = profile.matrix.astype(np.float64)
-    if profile.values == "log2tpm":
-        matrix = np.exp2(matrix) - XENA_OFFSET
-        # Xena rounds to 4 digits: what is left of a zero is not expression.
-        matrix[matrix < XENA_OFFSET / 100] = 0
-    elif profile.values == "log2tpm1":
-        matrix = np.exp2(matrix) - 1
-    elif profile.values == "log1p":
-        matrix = np.expm1(matrix)
-    return np.maximum(matrix, 0).astype(np.float32)
+    if profile.values in ("counts", "tpm"):
+        return np.maximum(profile.matrix, 0, dtype=np.float32)
+    linear = np.empty(profile.matrix.shape, np.float32)
+    # In pieces: as float64 a whole section of spots would take gigabytes.
+    for rows in _pieces(linear):
+        matrix = profile.matrix[rows].astype(np.float64)
+        if profile.values == "log2tpm":
+            matrix = np.exp2(matrix) - XENA_OFFSET
+            # Xena rounds to 4 digits: what is left of a zero is not expression.
+            matrix[matrix < XENA_OFFSET / 100] = 0
+        elif profile.values == "log2tpm1":
+            matrix = np.exp2(matrix) - 1
+        else:
+            matrix = np.expm1(matrix)
+        linear[rows] = np.maximum(matrix, 0)
+    return linear
+
+
+def _pieces(matrix: NDArray[np.float32]) -> list[slice]:
+    """Slices of rows of some 16 million values each."""
+    step = max(1, _PIECE_VALUES // max(1, matrix.shape[1]))
+    return [slice(start, start + step) for start in range(0, len(matrix), step)]
 
 
 def to_log_cp10k(profile: RnaProfile) -> NDArray[np.float32]:
@@ -131,10 +144,13 @@ def to_log_cp10k(profile: RnaProfile) -> NDArray[np.float32]:
     The sum runs over the genes that the profile has: profiles that are compared must be brought to
     the same genes first. A row without any expression stays zero.
     """
-    linear = to_linear(profile)
-    sums = linear.sum(1, keepdims=True, dtype=np.float64)
-    scaled = np.divide(linear * 1e4, sums, out=np.zeros(linear.shape, np.float64), where=sums > 0)
-    return np.log1p(scaled).astype(np.float32)
+    values = to_linear(profile)
+    for rows in _pieces(values):
+        linear = values[rows]
+        sums = linear.sum(1, keepdims=True, dtype=np.float64)
+        scaled = np.divide(linear * 1e4, sums, out=np.zeros(linear.shape, np.float64), where=sums > 0)
+        values[rows] = np.log1p(scaled)
+    return values
 
 
 def collapse_genes(
@@ -149,7 +165,7 @@ def collapse_genes(
     if values in ("counts", "tpm"):
         repeats = np.ones(len(names), bool)
         repeats[np.unique(target, return_index=True)[1]] = False
-        merged = matrix[:, ~repeats].astype(np.float32)
+        merged = matrix[:, ~repeats].astype(np.float32, copy=False)
         for column in np.flatnonzero(repeats):
             merged[:, target[column]] += matrix[:, column]
         return list(first), merged, f"{repeated} repeated gene names added up"
