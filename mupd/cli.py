@@ -85,13 +85,19 @@ def status(
 
 
 @app.command()
-def intake(configfile: ConfigFile, shard: Shard) -> None:
+def intake(
+    configfile: ConfigFile,
+    shard: Shard,
+    jobs: Annotated[int, typer.Option(min=1, help="Inputs read at a time, each by a process of its own.")] = 1,
+) -> None:
     """Read a shard's inputs and write its inventory: the status of each modality, with the reason."""
     config = _shard_config(configfile, shard)
+    from functools import partial
+
     from mupd.intake import run_shard
     from mupd.stage_record import recorded
 
-    print(recorded("intake", run_shard, config, shard))
+    print(recorded("intake", partial(run_shard, jobs=jobs), config, shard))
 
 
 @app.command()

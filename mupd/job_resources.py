@@ -25,7 +25,10 @@ _STRIDE_PX = 96
 
 _NATIVE_MPP = 0.78
 _MARGIN = 2.0
-_BASE_MB = {"intake": 4000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000}
+INTAKE_THREADS = 2
+"""Inputs that an intake job reads at a time."""
+
+_BASE_MB = {"intake": 1000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000}
 _LATENT_BYTES = 8 * 4 * 8
 """Bytes of a place of the latents: 8 channels, float32, eight copies at most (noise, change, windows, solver)."""
 
@@ -41,6 +44,9 @@ def window_steps(config: Config) -> int:
 def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
     """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts."""
     wanted = _BASE_MB[stage]
+    if stage == "intake":
+        # Each reading process may take so much: less would have the cluster kill the job for one input's sake.
+        wanted += INTAKE_THREADS * config.intake.file_mb
     if stage == "generate":
         scale = config.slide.mpp / _NATIVE_MPP / 8
         wanted += int(config.slide.width_px * config.slide.height_px * scale**2 * _LATENT_BYTES / 1e6)

@@ -15,11 +15,12 @@ rule intake:
         shard=index_of,
     log:
         OUT / "logs/intake/{shard}.log",
+    threads: INTAKE_THREADS
     resources:
         mem_mb=memory_of("intake"),
         runtime=minutes_of("intake"),
     shell:
-        "{MUPD} intake --configfile {SETTINGS:q} --shard {params.shard} > {log:q} 2>&1"
+        "{MUPD} intake --configfile {SETTINGS:q} --shard {params.shard} --jobs {threads} > {log:q} 2>&1"
 
 
 rule generate:
