@@ -230,6 +230,10 @@ def test_folders_that_hold_no_matrix(tmp_path: Path) -> None:
     write_tenx_folder(tmp_path / "two", cells(), prefix="b_")
     with pytest.raises(UnusableError, match="2 files"):
         read_rna(tmp_path / "two")
+    # The matrix itself says which.
+    assert read_rna(tmp_path / "two" / "b_matrix.mtx.gz").details["barcodes"] == 30
+    named = [file.name for file in source_files(tmp_path / "two" / "b_matrix.mtx.gz")]
+    assert named == ["b_barcodes.tsv.gz", "b_features.tsv.gz", "b_matrix.mtx.gz"]
 
 
 @pytest.mark.parametrize("tenth", range(10))

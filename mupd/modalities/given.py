@@ -46,5 +46,6 @@ def as_stored(part: Any) -> Values2D:
 
 def dense_float32(matrix: Values2D) -> NDArray[np.float32]:
     """The same as a dense (rows, columns) float32."""
-    dense: Any = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+    # Of a sparse one only the stored values are converted: a second dense copy would double the memory.
+    dense: Any = matrix if isinstance(matrix, np.ndarray) else matrix.astype(np.float32).toarray()
     return np.asarray(dense, dtype=np.float32)

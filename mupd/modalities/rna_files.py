@@ -11,10 +11,17 @@ from mupd.modalities.reasons import reason_of
 from mupd.modalities.rna_guard import READ_ERRORS
 from mupd.modalities.rna_h5ad import read_anndata
 from mupd.modalities.rna_text import TEXT_SUFFIXES, has_suffix, read_text_profile
-from mupd.modalities.rna_visium import matrix_in, read_tenx_folder, read_tenx_h5, tenx_files
+from mupd.modalities.rna_visium import (
+    MARKET_SUFFIXES,
+    matrix_in,
+    read_market,
+    read_tenx_folder,
+    read_tenx_h5,
+    tenx_files,
+)
 
 ANNDATA_SUFFIXES = (".h5ad", ".h5mu")
-SUFFIXES = (*ANNDATA_SUFFIXES, ".h5", *TEXT_SUFFIXES)
+SUFFIXES = (*ANNDATA_SUFFIXES, ".h5", *MARKET_SUFFIXES, *TEXT_SUFFIXES)
 """Suffixes of files that may be RNA; a folder may be too (10x)."""
 
 
@@ -27,8 +34,8 @@ def read_rna(
     ----------
     path
         ``.h5ad`` or ``.h5mu`` (its modality ``rna``): spots if ``obsm["spatial"]`` is there (x and y in pixels of the
-        slide's level 0); ``layers["counts"]`` goes before X. A 10x ``.h5`` or folder (a matrix folder or what Space
-        Ranger writes): spots in tissue where ``spatial/tissue_positions`` is beside the matrix, else all barcodes
+        slide's level 0); ``layers["counts"]`` goes before X. A 10x ``.h5``, ``matrix.mtx`` or folder (a matrix folder or what
+        Space Ranger writes): spots in tissue where ``spatial/tissue_positions`` is beside the matrix, else all barcodes
         added up. A table ``.csv``/``.tsv``/``.txt``/``.sf``/``.genes.results``, gzipped or not: genes in rows or in
         columns, gene and value, spots named ``XxY`` in rows (their positions on the slide are then not known), or a
         quantifier's (GDC STAR counts, RSEM, Salmon, kallisto, StringTie, featureCounts, HTSeq).
@@ -53,6 +60,8 @@ def read_rna(
             return read_anndata(path, values, known, keep_given)
         if has_suffix(path, (".h5",)):
             return read_tenx_h5(path, values, keep_given)
+        if has_suffix(path, MARKET_SUFFIXES):
+            return read_market(path, values, keep_given)
         if has_suffix(path, TEXT_SUFFIXES):
             return read_text_profile(path, values, known, keep_given)
     except READ_ERRORS as error:
@@ -74,4 +83,4 @@ def source_files(path: Path) -> list[Path]:
     """
     if path.is_dir():
         return tenx_files(matrix_in(path))
-    return tenx_files(path) if has_suffix(path, (".h5",)) else [path]
+    return tenx_files(path) if has_suffix(path, (".h5", *MARKET_SUFFIXES)) else [path]

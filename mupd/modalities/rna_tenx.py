@@ -231,15 +231,20 @@ class MatrixFolder:
     features: Path
 
 
-def matrix_folder(folder: Path) -> MatrixFolder | None:
+def matrix_folder(folder: Path, prefix: str = "") -> MatrixFolder | None:
     """The three files, also under a common prefix as GEO has them; None if there is no matrix.
+
+    Parameters
+    ----------
+    prefix
+        Of a folder with several samples, the one's that is meant.
 
     Raises
     ------
     UnusableError
         If one of them lacks, or there are several.
     """
-    files = [file for file in sorted(folder.iterdir()) if file.is_file()]
+    files = [file for file in sorted(folder.iterdir()) if file.name.startswith(prefix) and file.is_file()]
 
     def named(*endings: str) -> list[Path]:
         both = tuple(f"{ending}{packed}" for ending in endings for packed in ("", ".gz"))

@@ -12,13 +12,14 @@ from mupd.errors import UnusableError
 from mupd.modalities.profiles import RnaProfile
 from mupd.modalities.rna_assemble import RawRna, assemble
 from mupd.modalities.rna_positions import Places, position_files, read_places
-from mupd.modalities.rna_tenx import TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
+from mupd.modalities.rna_tenx import MatrixFolder, TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
 
 SPOT_UM = 65.0
 """What ``spot_diameter_fullres`` of Space Ranger stands for: a theoretical spot of 65 um, not the 55 um printed."""
 BIN_UM = 100.0
 """Bins of Visium HD are added up to squares of about this: the pitch of the spots that models here know."""
 
+MARKET_SUFFIXES = ("matrix.mtx", "matrix.mtx.gz")
 _IN_ORDER = (
     "filtered_feature_bc_matrix.h5",
     "filtered_feature_bc_matrix",
@@ -82,10 +83,21 @@ def _human_of(genomes: list[Path]) -> Path:
     return chosen[0]
 
 
+def files_of_market(path: Path) -> MatrixFolder:
+    """The three files that belong to a ``matrix.mtx``, by what stands before that in its name."""
+    files = matrix_folder(path.parent, path.name[: path.name.lower().rindex("matrix.mtx")])
+    if files is None:
+        raise UnusableError("no matrix.mtx at the path")
+    return files
+
+
 def tenx_files(matrix: Path) -> list[Path]:
     """All files that are read of a matrix: its own and those of the positions beside it, sorted."""
     own = [matrix]
-    if matrix.is_dir():
+    if matrix.name.lower().endswith(MARKET_SUFFIXES):
+        market = files_of_market(matrix)
+        own, matrix = [market.matrix, market.barcodes, market.features], matrix.parent
+    elif matrix.is_dir():
         files = matrix_folder(matrix)
         own = [files.matrix, files.barcodes, files.features] if files else [matrix]
     return sorted([*own, *position_files(matrix)])
@@ -183,6 +195,11 @@ def _added_up(raw: RawRna) -> RawRna:
 def read_tenx_h5(path: Path, values: str, keep_given: bool) -> RnaProfile:
     """The profile in a 10x ``.h5`` file, with the positions of ``spatial/`` beside it."""
     return profile_of_tenx(read_h5_matrix(path), read_places(path), values, keep_given)
+
+
+def read_market(path: Path, values: str, keep_given: bool) -> RnaProfile:
+    """The profile of a ``matrix.mtx`` and the two lists of names beside it."""
+    return profile_of_tenx(read_folder_matrix(files_of_market(path)), read_places(path.parent), values, keep_given)
 
 
 def read_tenx_folder(path: Path, values: str, keep_given: bool) -> RnaProfile:
