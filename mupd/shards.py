@@ -22,7 +22,8 @@ def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
 
 def inputs_of(cases: Sequence[SheetCase], config: Config) -> list[str]:
     """Files named in the rows of some cases, then the cohort tables."""
-    files = {str(path) for case in cases for path in (case.he, case.rna, case.text) if path is not None}
+    named = (path for case in cases for path in (case.he, case.rna, case.text, *case.further_he))
+    files = {str(path) for path in named if path is not None}
     tables = [path for path in (config.tables.rna, config.tables.text) if path is not None]
     return sorted(files) + tables
 
