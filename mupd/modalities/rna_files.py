@@ -34,11 +34,11 @@ def read_rna(
     ----------
     path
         ``.h5ad`` or ``.h5mu`` (its modality ``rna``): spots if ``obsm["spatial"]`` is there (x and y in pixels of the
-        slide's level 0); ``layers["counts"]`` goes before X. A 10x ``.h5``, ``matrix.mtx`` or folder (a matrix folder or what
-        Space Ranger writes): spots in tissue where ``spatial/tissue_positions`` is beside the matrix, else all barcodes
-        added up. A table ``.csv``/``.tsv``/``.txt``/``.sf``/``.genes.results``, gzipped or not: genes in rows or in
-        columns, gene and value, spots named ``XxY`` in rows (their positions on the slide are then not known), or a
-        quantifier's (GDC STAR counts, RSEM, Salmon, kallisto, StringTie, featureCounts, HTSeq).
+        slide's level 0); ``layers["counts"]`` goes before X. A 10x ``.h5``, ``matrix.mtx`` or folder (of a matrix, or
+        what Space Ranger writes): spots in tissue where ``spatial/tissue_positions`` is beside the matrix, else all
+        barcodes added up. A table ``.csv``/``.tsv``/``.txt``/``.sf``/``.genes.results``, gzipped or not: genes in rows
+        or in columns, gene and value, spots named ``XxY`` in rows (their positions on the slide are then not known),
+        or a quantifier's (GDC STAR counts, RSEM, Salmon, kallisto, StringTie, featureCounts, HTSeq).
     values
         Scale: ``auto``, ``log`` or one of :data:`mupd.modalities.profiles.Values`. Of a quantifier's table that has
         both, ``counts`` takes the reads, everything else the TPM.
