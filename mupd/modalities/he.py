@@ -52,7 +52,7 @@ class Tissue:
     thumb
         (rows, columns, 3) uint8.
     densities
-        (3, rows, columns) optical densities above background.
+        (3, rows, columns) optical densities above background, 0 where a pen has marked.
     mask
         (rows, columns) bool; marks of pens are left out.
     pen
@@ -80,6 +80,7 @@ def look_at_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: floa
     if mpp is not None:
         marks, pen = pen_marks(thumb, densities, mpp * size_px[0] / thumb.shape[1])
         mask &= ~marks
+        densities[:, marks] = 0
     return Tissue(thumb, densities, mask, pen)
 
 
@@ -138,6 +139,8 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
 def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
     tissue = look_at_tissue(thumbnail_once(path, reader, THUMBNAIL_PX), reader.size_px, scale)
     _decode_probe(reader, tissue.mask)
+    if tissue.pen and not tissue.mask.any():
+        raise UnusableError(_too_little(tissue, 0.0, scale, limits))
     colour = refuse_if_not_he(tissue.thumb, tissue.densities)
     width, height = reader.size_px
     fraction = float(tissue.mask.mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ _QUOTED = re.compile(r"""(?!'utf-8')'[^']*'|"[^"]*"|`[^`]*`""")
 def without_path(words: str, path: Path) -> str:
     """A message on one line without a file's path or name, nor those of the files in a folder."""
     inside = [file.name for file in path.iterdir()] if path.is_dir() else []
-    forms = [str(path.resolve()), str(path.absolute()), str(path)]
+    forms = [os.path.realpath(path), str(path.absolute()), str(path)]
     # Files of a folder first: what is left of their paths would still hold their names.
     forms = [*(f"{form}/{name}" for form in forms for name in inside), *inside, *forms]
     # A bare name without a suffix may be a plain word of the message.

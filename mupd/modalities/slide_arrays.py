@@ -27,7 +27,8 @@ def on_white(image: Image.Image) -> NDArray[np.uint8]:
         canvas = Image.new("RGB", image.size, WHITE)
         canvas.paste(rgba, mask=rgba.getchannel("A"))
         return np.asarray(canvas)
-    return np.asarray(image.convert("RGB"))
+    # Converting RGB to RGB would copy it.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def padded(read: ReadLevel, x: int, y: int, w: int, h: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:

@@ -23,8 +23,8 @@ MOST_SIDE_PX = 1_000_000
 MOST_SLIDE_PIXELS = 200_000_000_000
 """A whole glass of 25 x 75 mm at 0.1 um/px has 187 gigapixels."""
 
-MOST_PLAIN_PIXELS = 500_000_000
-"""Plain pictures stand in memory whole (3 bytes a pixel): larger ones must be tiled."""
+MOST_PLAIN_PIXELS = 400_000_000
+"""Plain pictures are decoded whole (7 bytes a pixel at once): larger ones must be tiled."""
 
 MOST_TILE_PIXELS = 4096 * 4096
 """Largest tile or strip that is decoded at once; scanners write 240 to 2,048 px."""
@@ -32,6 +32,8 @@ MOST_TILE_PIXELS = 4096 * 4096
 MOST_FLAT_PIXELS = 600_000_000
 """Largest level that is read whole for a thumbnail; of a larger one without reduced levels places are sampled."""
 
+# A block of 8 x 8 px takes a bit at the very least, and chroma may be halved both ways.
+_LEAST_JPEG_BYTES = 1 / 512
 _MOST_DIRECTORIES = 10_000
 _MOST_TAGS = 4096
 _MOST_TILES = 20_000_000
@@ -68,6 +70,12 @@ def check_plain_size(width: int, height: int, kind: str) -> None:
         )
 
 
+def check_jpeg_bytes(width: int, height: int, size: int) -> None:
+    """Raise UnusableError if a JPEG of `size` bytes cannot hold what it declares: a decoder would fill in grey."""
+    if size < width * height * _LEAST_JPEG_BYTES:
+        raise UnusableError(f"truncated: {size} bytes are too few for a JPEG of {width} x {height} px")
+
+
 def check_tile_size(width: int, height: int) -> None:
     """Raise UnusableError if one tile or strip is too large to decode."""
     if width < 1 or height < 1 or width * height > MOST_TILE_PIXELS:
@@ -87,6 +95,8 @@ class Directory:
         Width and height; of a strip the width is the picture's.
     tiled
         Whether it is in tiles.
+    subordinate
+        Whether another directory leads to it (SubIFDs), as to reduced levels.
     places, beyond
         Tiles or strips that have a place in the file, and those of them that end behind the file's end.
     """
@@ -94,6 +104,7 @@ class Directory:
     size_px: tuple[int, int]
     tile_px: tuple[int, int]
     tiled: bool
+    subordinate: bool
     places: int
     beyond: int
 
@@ -147,7 +158,9 @@ def _tags(data: mmap.mmap, form: _Form, offset: int) -> tuple[dict[int, tuple[in
     return tags, form.number(data, offset + count_size + count * entry, word)
 
 
-def _directory(data: mmap.mmap, form: _Form, tags: dict[int, tuple[int, int, int]]) -> Directory | None:
+def _directory(
+    data: mmap.mmap, form: _Form, tags: dict[int, tuple[int, int, int]], subordinate: bool
+) -> Directory | None:
     def _one(code: int, otherwise: int) -> int:
         values = _values(data, form, tags, code)
         return int(values[0]) if len(values) else otherwise
@@ -169,7 +182,7 @@ def _directory(data: mmap.mmap, form: _Form, tags: dict[int, tuple[int, int, int
     both = min(len(starts), len(sizes))
     used = sizes[:both] > 0
     beyond = used & ((starts[:both] + sizes[:both]) > len(data))
-    return Directory((width, height), tile, tiled, int(used.sum()), int(beyond.sum()))
+    return Directory((width, height), tile, tiled, subordinate, int(used.sum()), int(beyond.sum()))
 
 
 def tiff_directories(path: Path) -> list[Directory]:
@@ -185,21 +198,21 @@ def tiff_directories(path: Path) -> list[Directory]:
     """
     with _mapped(path) as data:
         form = _Form(">" if data[:2] == b"MM" else "<", data[2:4] in (b"+\0", b"\0+"))
-        pending = [form.number(data, 8, 8) if form.big else form.number(data, 4, 4)]
+        pending = [(form.number(data, 8, 8) if form.big else form.number(data, 4, 4), False)]
         seen: set[int] = set()
         found: list[Directory] = []
         while pending:
-            offset = pending.pop()
+            offset, subordinate = pending.pop()
             if offset in seen:
                 raise UnusableError("the directories of the TIFF form a loop: damaged or made to be endless")
             seen.add(offset)
             if len(seen) > _MOST_DIRECTORIES:
                 raise UnusableError(f"more than {_MOST_DIRECTORIES} TIFF directories: not a slide")
             tags, following = _tags(data, form, offset)
-            directory = _directory(data, form, tags)
+            directory = _directory(data, form, tags, subordinate)
             found += [directory] if directory else []
-            subs = [int(sub) for sub in _values(data, form, tags, _SUB_DIRECTORIES)]
-            pending += [next_one for next_one in (*subs, following) if next_one]
+            pending += [(int(sub), True) for sub in _values(data, form, tags, _SUB_DIRECTORIES) if sub]
+            pending += [(following, subordinate)] if following else []
         return found
 
 

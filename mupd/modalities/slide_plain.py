@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mupd.errors import UnusableError
 from mupd.modalities.slide_arrays import on_white, padded, reduced_size
-from mupd.modalities.slide_limits import MOST_PLAIN_PIXELS, check_plain_size
+from mupd.modalities.slide_limits import MOST_PLAIN_PIXELS, check_jpeg_bytes, check_plain_size
 
 # Pillow's own guard stops at 179 MP, less than a spatial transcriptomics picture; a truncated file must raise.
 Image.MAX_IMAGE_PIXELS = MOST_PLAIN_PIXELS
@@ -26,23 +26,38 @@ class PictureReader:
     file_mpp = None
 
     def __init__(self, path: Path, mpp: float | None) -> None:
-        self._image = Image.open(path, formats=PLAIN_FORMATS)
         self._path = path
         self._pixels: NDArray[np.uint8] | None = None
-        self.size_px = self._image.size
+        with self._opened() as image:
+            self.size_px = image.size
+            self.format = str(image.format).lower()
+            mode = image.mode
         self.level_sizes_px = (self.size_px,)
-        self.format = str(self._image.format).lower()
         # The resolution tags of plain pictures tell of screens and printers (72 dpi), not of microscopes.
         self.mpp, self.mpp_source = mpp, "sheet" if mpp is not None else "none"
         check_plain_size(*self.size_px, self.format)
-        if self._image.mode in _DEEP_MODES:
+        if self.format == "jpeg":
+            check_jpeg_bytes(*self.size_px, path.stat().st_size)
+        if mode in _DEEP_MODES:
+            raise UnusableError(f"pixels of kind {mode}: expected 8-bit RGB, as bright-field scanners write")
+
+    def _opened(self) -> Image.Image:
+        try:
+            return Image.open(self._path, formats=PLAIN_FORMATS)
+        except Image.DecompressionBombError as error:
             raise UnusableError(
-                f"pixels of kind {self._image.mode}: expected 8-bit RGB, as bright-field scanners write"
-            )
+                f"a plain picture of over {2 * MOST_PLAIN_PIXELS // 1_000_000} megapixels: it would have to be decoded "
+                "whole; convert it to a pyramid (tiled TIFF, SVS or DICOM)"
+            ) from error
+        except UnidentifiedImageError as error:
+            size = self._path.stat().st_size
+            found = "the file is empty" if size == 0 else "its first bytes are of no slide or picture format"
+            raise UnusableError(f"does not open as a slide: {found}") from error
 
     def _decoded(self) -> NDArray[np.uint8]:
         if self._pixels is None:
-            self._pixels = on_white(self._image)
+            with self._opened() as image:
+                self._pixels = on_white(image)
         return self._pixels
 
     def _inside(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
@@ -61,12 +76,11 @@ class PictureReader:
         size = reduced_size(self.size_px, max_px)
         if self._pixels is None and self.format == "jpeg":
             # JPEG decodes at 1/2, 1/4 or 1/8 directly: a tenth of the time and memory.
-            with Image.open(self._path, formats=PLAIN_FORMATS) as image:
+            with self._opened() as image:
                 image.draft("RGB", (2 * size[0], 2 * size[1]))
                 return np.asarray(Image.fromarray(on_white(image)).resize(size, Image.Resampling.BOX))
         return np.asarray(Image.fromarray(self._decoded()).resize(size, Image.Resampling.BOX))
 
     def close(self) -> None:
         """See :class:`mupd.modalities.slides.SlideReader`."""
-        self._image.close()
         self._pixels = None

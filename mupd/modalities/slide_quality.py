@@ -246,8 +246,8 @@ def pen_marks(
     total = red + green + blue
     most, least = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     inks = {
-        "blue": (red > 1.2 * green) & (blue < 0.6 * red) & (total > 0.4),
-        "green": (red > 1.3 * green) & (blue >= 0.6 * red) & (blue > 1.05 * green) & (total > 0.4),
+        "blue": (red > 1.2 * green) & (blue <= 1.05 * green) & (total > 0.4),
+        "green": (red > 1.3 * green) & (blue > 1.05 * green) & (total > 0.4),
         "black": (least > 0.55) & (most - least < 0.25 * most),
         "red": (red < 0.25 * green) & (blue > 0.7 * green) & (green > 0.6),
     }

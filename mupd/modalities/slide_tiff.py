@@ -83,7 +83,7 @@ def _sizes(series: Any) -> dict[str, int]:
 def _refuse_if_not_rgb(series: Any, kind: str) -> None:
     sizes = _sizes(series)
     shape = "x".join(str(side) for side in series.shape)
-    if series.axes not in _LAYOUTS or sizes.get("S", sizes.get("C", 3)) not in (3, 4):
+    if series.axes not in _LAYOUTS or sizes.get("S", 3) not in (3, 4) or sizes.get("C", 3) != 3:
         if set(series.axes) - set("YXSC") or {"S", "C"} <= set(series.axes):
             raise UnusableError(
                 f"{kind} of {shape} ({series.axes}): a stack; save the one picture that is meant as RGB"

@@ -164,7 +164,8 @@ def _open_tiff(path: Path, vendor: str | None, mpp: float | None) -> SlideReader
         return OpenSlideReader(path, mpp)
     directories = check_tiff(path)
     # OpenSlide's generic reader does not see reduced levels in SubIFDs, nor the scale that OME-XML states.
-    if vendor is None or (vendor == "generic-tiff" and _is_ome(path)):
+    hidden = any(directory.subordinate for directory in directories) or _is_ome(path)
+    if vendor is None or (vendor == "generic-tiff" and hidden):
         return TiffReader(path, mpp)
     try:
         return OpenSlideReader(path, mpp)
