@@ -19,6 +19,11 @@ include: "workflow/rules/train.smk"
 
 
 onstart:
+    try:
+        claim_output(OUT)
+    except MupdError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     write_json(SETTINGS, CONFIG.to_dict())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
@@ -217,3 +218,8 @@ def main() -> None:
     except MupdError as error:
         print(f"mupd: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"mupd: {error.filename or 'a file'}: {error.strerror}; make space, then start again", file=sys.stderr)
+        sys.exit(1)

@@ -1,4 +1,8 @@
-"""Tells a lock that a crashed run left from the lock of a run that is still at work."""
+"""Tells a lock that a crashed run left from the lock of a run that is still at work.
+
+Snakemake locks the files of a working folder. Two runs from different folders with one output folder do not see each
+other's locks, hence a record in the output folder too.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from mupd.errors import MupdError
 from mupd.files import write_json
 
 _RUNS = "mupd-runs"
+OWNER = ".mupd-run.json"
+"""In the output folder: the run that writes into it."""
+
+
+class RunningError(MupdError):
+    """Another run writes into the output folder."""
 
 
 def _is_dead(record: Any) -> bool:
@@ -71,3 +82,51 @@ def record_run(folder: Path) -> Path:
     write_json(path, {"host": host, "pid": pid, "started": psutil.Process().create_time()})
     atexit.register(path.unlink, missing_ok=True)
     return path
+
+
+def _claimed(path: Path) -> bool:
+    """Whether the record of this process now stands at a path where none was."""
+    import psutil
+
+    record = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+    mine = path.with_name(f"{path.name}.{record['host']}-{record['pid']}")
+    write_json(mine, record)
+    try:
+        os.link(mine, path)  # whole or not at all, and for one run only
+    except FileExistsError:
+        return False
+    finally:
+        mine.unlink()
+    return True
+
+
+def claim_output(out: Path) -> None:
+    """Make this process the one run that writes into an output folder, until it ends.
+
+    The record of a run that crashed on this host is replaced. One of another host may be alive, which cannot be told
+    from here.
+
+    Raises
+    ------
+    RunningError
+        If another run has it.
+    """
+    path = out / OWNER
+    if not _claimed(path):
+        record = _read(path)
+        if not _is_dead(record):
+            found = record if isinstance(record, dict) else {}
+            who = f"process {found.get('pid', 'unknown')} on {found.get('host', 'an unknown host')}"
+            raise RunningError(
+                f"{out}: another run writes into this folder: {who}. Wait for it, or give this one another outdir. "
+                f"If that run is over, remove {path} and start again."
+            )
+        path.unlink(missing_ok=True)
+        if not _claimed(path):
+            raise RunningError(f"{out}: another run has just begun to write into this folder")
+    atexit.register(_release, path, os.getpid())
+
+
+def _release(path: Path, pid: int) -> None:
+    if os.getpid() == pid:  # a forked child ends too
+        path.unlink(missing_ok=True)

@@ -122,14 +122,15 @@ def test_a_torn_record_is_computed_again(tmp_path: Path) -> None:
     shape = (2, 3)
     values = [np.full(shape, number, np.float32) for number in range(3)]
     for value in values:
-        journal.append(0, value)
+        journal.append(0, int(value[0, 0]), value)
     path = tmp_path / "velocity-00000.bin"
     path.write_bytes(path.read_bytes()[:-1])
     assert len(journal.velocities(0, shape)) == 2
-    journal.append(0, values[2])
+    for number in (2, 1, 2):  # a second process writes what is there already
+        journal.append(0, number, values[number])
     np.testing.assert_array_equal(np.stack(journal.velocities(0, shape)), np.stack(values))
     damaged = bytearray(path.read_bytes())
-    damaged[30] ^= 1  # in the second record
+    damaged[40] ^= 1  # in the second record
     path.write_bytes(bytes(damaged))
     assert len(journal.velocities(0, shape)) == 1
     journal.save(2, values[0])
@@ -152,7 +153,7 @@ def test_decoding_goes_on_at_the_tile_it_had_reached(tmp_path: Path) -> None:
     journal = RegionJournal(tmp_path / "part")
     with pytest.raises(Killed):
         decode_region(vae, latents, write, journal)
-    assert journal.decoded == 4
+    assert journal.decoded == {0, 1, 2, 3}
     decode_region(vae, latents, lambda y, x, pixels: found.update({(y, x): pixels}), journal)
     assert {key: value.tobytes() for key, value in found.items()} == {k: v.tobytes() for k, v in whole.items()}
 
@@ -164,8 +165,8 @@ def test_a_draw_that_was_stopped_leaves_the_same_values_and_nothing_else(
     calls, evaluated = [0], [0]
     append = RegionJournal.append
 
-    def counted(self: RegionJournal, evaluation: int, velocity: np.ndarray) -> None:
-        append(self, evaluation, velocity)
+    def counted(self: RegionJournal, evaluation: int, number: int, velocity: np.ndarray) -> None:
+        append(self, evaluation, number, velocity)
         evaluated[0] += 1
         calls[0] += 1
         if calls[0] == 7:
@@ -495,3 +496,50 @@ def test_a_really_full_disk_ends_the_run_and_it_goes_on(
         assert contents(config) == undisturbed
     finally:
         subprocess.run(["umount", str(out)], check=True)
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path, tiny_model: Path) -> tuple[list[str], Path]:
+    """A command of a whole run whose output folder does not depend on where it runs, and that folder."""
+    out = tmp_path / "results"
+    sampler = {"steps": 400, "batch_size": 1, "device": "cpu"}
+    configfile = write_tiny_cohort(tmp_path, tiny_model, {"b": "text"}, outdir=str(out), slide=SLIDE, sampler=sampler)
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", str(configfile)]
+    return [*command, "-s", str(REPOSITORY / "Snakefile"), "--until", "generate"], out
+
+
+def run_in(folder: Path, command: list[str]) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.slow
+def test_a_second_run_on_one_output_folder_is_refused(two_folders: tuple[list[str], Path], tmp_path: Path) -> None:
+    command, out = two_folders
+    first = run_in(tmp_path / "one", command)
+    try:
+        wait_for(lambda: list((out / "generated" / "store").glob("*/.part-*")), first)
+        second = run_in(tmp_path / "two", command)
+        said = second.communicate(timeout=60)[0]
+        assert second.returncode != 0
+        assert f"another run writes into this folder: process {first.pid} on" in said
+        assert "Traceback" not in said
+        # From the first one's own folder, Snakemake's lock or our record: refused as well.
+        third = run_in(tmp_path / "one", command)
+        said = third.communicate(timeout=60)[0]
+        assert third.returncode != 0
+        assert "another run writes" in said or "cannot be locked" in said, said
+        # Looking is allowed.
+        look = run_in(tmp_path / "two", [*command, "--dry-run"])
+        look.communicate(timeout=60)
+        assert look.returncode == 0
+        assert first.poll() is None, "the first run was over: nothing is tested"
+    finally:
+        first.kill()
+        first.communicate()
+    # Its job goes on for a while and the next run's job waits for it; what the run left is known as stale.
+    assert (out / ".mupd-run.json").exists()
+    fourth = run_in(tmp_path / "two", command)
+    said = fourth.communicate(timeout=120)[0]
+    assert fourth.returncode == 0, said
+    assert not (out / ".mupd-run.json").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mupd.locks import record_run, release_stale_lock
+from mupd.locks import OWNER, RunningError, claim_output, record_run, release_stale_lock
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUN = """
@@ -127,3 +127,27 @@ def test_own_record(tmp_path: Path) -> None:
     assert values["started"] == pytest.approx(psutil.Process().create_time())
     assert not release_stale_lock(tmp_path)
     assert values["started"] < time.time()
+
+
+def test_an_output_folder_has_one_run(tmp_path: Path) -> None:
+    claim = RUN.replace("record_run", "claim_output")
+    code = [sys.executable, "-c", claim, str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    first = subprocess.Popen([*code, "60"], stdout=subprocess.PIPE, text=True, env=env)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "ready\n"
+    with pytest.raises(RunningError, match=f"another run writes into this folder: process {first.pid} on"):
+        claim_output(tmp_path)
+    kill(first)
+    assert (tmp_path / OWNER).exists()
+    after = subprocess.run([*code, "0"], stdout=subprocess.PIPE, text=True, env=env, check=True)  # stale: replaced
+    assert after.stdout == "ready\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("record", ["{", "[]", '{"host": "another-host", "pid": 1, "started": 0.0}'])
+def test_a_claim_that_may_be_alive_is_respected(tmp_path: Path, record: str) -> None:
+    (tmp_path / OWNER).write_text(record)
+    with pytest.raises(RunningError, match=r"If that run is over, remove .*\.mupd-run\.json"):
+        claim_output(tmp_path)
+    assert (tmp_path / OWNER).read_text() == record

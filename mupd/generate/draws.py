@@ -24,7 +24,7 @@ from mupd.generate.space import enough_space, native_size_px
 from mupd.inventory import Task
 from mupd.modalities.records import undetermined
 from mupd.model.devices import DeviceError, batch_for, halves, is_out_of_memory, place_of_job
-from mupd.model.journal import RegionJournal, allocated
+from mupd.model.journal import RegionJournal, allocated, alone_in
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import NATIVE_MPP, WINDOW
 from mupd.model.solvers import evaluations
@@ -117,7 +117,11 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
         if task.target == "he" and size > (pipeline.largest_batch or size):
             continue
         try:
-            return _made(task, draw, conditions, config, store_folder(config.out, keys[size]), size)
+            final = store_folder(config.out, keys[size])
+            with alone_in(_partial(final)):
+                meta = stored_meta(final, task) or _made(task, draw, conditions, config, final, size)
+                shutil.rmtree(_partial(final), ignore_errors=True)
+            return Draw(final.relative_to(config.out).as_posix(), meta)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -139,11 +143,11 @@ def _partial(final: Path) -> Path:
     return final.with_name(f".part-{final.name}")
 
 
-def _made(task: Task, draw: int, conditions: CaseConditions, config: Config, final: Path, batch_size: int) -> Draw:
+def _made(task: Task, draw: int, conditions: CaseConditions, config: Config, final: Path, batch_size: int) -> DrawMeta:
     """A draw made now, going on where an earlier run was stopped, and stored."""
     for leftover in (*final.parent.glob(f".tmp-*-{final.name}"), *final.parent.glob(f".old-*-{final.name}")):
         shutil.rmtree(leftover)  # of a run that was killed at this draw
-    if not enough_space(task, config, _partial(final)):
+    if not enough_space(task, config, _partial(final) / "native.npy"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(config.out))
     started = time.monotonic()
     with atomic_path(final) as folder:
@@ -173,8 +177,7 @@ def _made(task: Task, draw: int, conditions: CaseConditions, config: Config, fin
             mpp=config.slide.mpp if task.target == "he" else None,
         )
         write_json(folder / "meta.json", asdict(meta))
-    shutil.rmtree(_partial(final), ignore_errors=True)
-    return Draw(final.relative_to(config.out).as_posix(), meta)
+    return meta
 
 
 def _he(

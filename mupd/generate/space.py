@@ -70,6 +70,8 @@ def disk_full(config: Config, left: Iterable[Task]) -> DiskFullError:
     )
 
 
-def enough_space(task: Task, config: Config, partial: Path) -> bool:
-    """Whether one more draw fits onto the disk; one that was begun has its space already."""
-    return partial.exists() or shutil.disk_usage(config.out).free >= working_bytes(task, config)
+def enough_space(task: Task, config: Config, begun: Path) -> bool:
+    """Whether one more slide fits onto the disk, before hours go into it; one that was begun has its space already."""
+    if task.target != "he" or begun.exists():
+        return True
+    return shutil.disk_usage(config.out).free >= working_bytes(task, config)

@@ -127,7 +127,7 @@ def denoise_region(
                 windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
                 velocities = velocity_of(filled)(windows, t)
                 if journal is not None:
-                    journal.append(step, velocities.float().cpu().numpy())
+                    journal.append(step, number, velocities.float().cpu().numpy())
             for (top, left), velocity in zip(chosen, velocities, strict=False):
                 change[:, top : top + WINDOW, left : left + WINDOW] += weight * velocity
                 covered[:, top : top + WINDOW, left : left + WINDOW] += weight
@@ -153,12 +153,12 @@ def decode_region(
     journal counts as decoded are left out.
     """
     _, height, width = latents.shape
-    done = journal.decoded if journal is not None else 0
-    number = 0
+    done = journal.decoded if journal is not None else frozenset()
+    number = -1
     for y in range(0, height, DECODE_SIDE):
         for x in range(0, width, DECODE_SIDE):
             number += 1
-            if number <= done:
+            if number in done:
                 continue
             top, left = max(0, y - DECODE_HALO), max(0, x - DECODE_HALO)
             part = latents[:, top : y + DECODE_SIDE + DECODE_HALO, left : x + DECODE_SIDE + DECODE_HALO]
@@ -167,4 +167,4 @@ def decode_region(
             tall, wide = min(DECODE_SIDE, height - y) * DOWNSAMPLE, min(DECODE_SIDE, width - x) * DOWNSAMPLE
             write(y * DOWNSAMPLE, x * DOWNSAMPLE, pixels[y0 : y0 + tall, x0 : x0 + wide])
             if journal is not None:
-                journal.tile_done()
+                journal.tile_done(number)

@@ -15,7 +15,7 @@ from mupd.errors import MupdError
 from mupd.files import write_json
 from mupd.ids import shard_name
 from mupd.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
-from mupd.locks import record_run, release_stale_lock
+from mupd.locks import claim_output, record_run, release_stale_lock
 from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
 from mupd.sheet import read_sheet
 from mupd.stage_record import ENGINE_VARIABLE
