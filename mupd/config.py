@@ -119,6 +119,7 @@ class Config:
     """A whole run configuration; paths are as given, relative to the working folder."""
 
     cases: str
+    roots: tuple[str, ...]
     tables: Tables
     outdir: str
     model: str
@@ -223,6 +224,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
     intake = full["intake"] | {"allow_synthetic": tuple(full["intake"]["allow_synthetic"])}
     return Config(
         cases=full["cases"],
+        roots=tuple(full["roots"]),
         tables=Tables(**full["tables"]),
         outdir=full["outdir"],
         model=full["model"],

@@ -41,6 +41,7 @@ def refuse_braces(sheet: Sheet, config: Config) -> None:
     for case in sheet.cases:
         where = f"{sheet.path.name}:{case.line}"
         named += [(f"{where} [{key}]", str(getattr(case, key) or "")) for key in ("he", "rna", "text")]
+        named += [(f"{where} [he]", str(path)) for path in case.further_he]
     faults = [
         Fault(where, repr(path), "a path without braces: the workflow reads them as wildcards")
         for where, path in named

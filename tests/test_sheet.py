@@ -131,14 +131,14 @@ def test_files_that_are_no_sheet(tmp_path: Path, make_config: Make, content: byt
 
 def test_a_sheet_that_is_not_there(make_config: Make, tmp_path: Path) -> None:
     assert "No such file" in faults_of(make_config(tmp_path / "none.tsv"))[0]
-    assert "suffix '.xlsx'" in faults_of(make_config(raw_sheet(tmp_path, "case_id\nA\n", "cases.xlsx")))[0]
+    assert "suffix '.xls'" in faults_of(make_config(raw_sheet(tmp_path, "case_id\nA\n", "cases.xls")))[0]
 
 
-def test_a_folder_is_a_slide_but_not_an_expression_table(tmp_path: Path, make_config: Make, write_sheet: Write) -> None:
+def test_a_folder_is_a_slide_or_a_matrix_but_not_a_text(tmp_path: Path, make_config: Make, write_sheet: Write) -> None:
     (tmp_path / "dicom").mkdir()
-    faults = faults_of(make_config(write_sheet([{"case_id": "A", "he": "dicom", "rna": "dicom"}])))
+    faults = faults_of(make_config(write_sheet([{"case_id": "A", "he": "dicom", "rna": "dicom", "text": "dicom"}])))
     assert len(faults) == 1
-    assert "[rna]" in faults[0]
+    assert "[text]: found 'dicom', a folder" in faults[0]
 
 
 def test_files_may_be_left_unchecked(make_config: Make, write_sheet: Write) -> None:

@@ -1,0 +1,227 @@
+"""From a cell of the sample sheet to the files it names, which stay under the roots that the user gave.
+
+The rule, and why. A sheet is often written by someone else than who runs it, and a folder of slides often is a farm
+of links. What a cell *says* can be read and judged by a person; where a link, a ``..`` or a wildcard ends up cannot.
+So: a relative path has to end, links resolved, in the sheet's folder, the working folder or a folder of ``roots``.
+An absolute path (or ``~``) without ``..`` says where it leads: it may also end in the very folder it names. Once
+``roots`` names any folder, that last allowance is gone, and absolute paths are held to the roots too.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import stat
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_SLIDES = 64
+"""Slides of one case: more matches are a wildcard that says too little."""
+
+_MAX_WALKED = 20_000
+_WILD = re.compile(r"[*?\[]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.ASCII)
+_RELATIVE = " (relative paths start at the sheet's folder)"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a column takes: one file or `several`, and whether a folder will do; `what` it is, in words."""
+
+    several: bool
+    folder: bool
+    what: str
+
+
+Problem = tuple[str, str]
+"""What was found and what was expected."""
+
+
+class Places:
+    """Finds files for cells; listings of folders and resolved folders are kept, so that 10,000 rows cost little.
+
+    Parameters
+    ----------
+    folder
+        Folder of the sheet: relative paths start there.
+    roots
+        ``roots`` of the configuration.
+    """
+
+    def __init__(self, folder: Path, roots: Sequence[str] = ()) -> None:
+        self.folder = str(folder)
+        self.strict = bool(roots)
+        given = (self.folder, os.getcwd(), *(os.path.expanduser(root) for root in roots))
+        self.roots = tuple(dict.fromkeys(os.path.realpath(root) for root in given))
+        self._real: dict[str, str] = {}
+        self._inside: dict[str, bool] = {}
+        self._names: dict[str, tuple[list[str], list[str]]] = {}
+
+    def find(self, cell: str, wanted: Wanted, check: bool = True) -> tuple[tuple[Path, ...], Problem | None]:
+        """The files that a cell names, and what is wrong with them.
+
+        A file whose own name holds ``;`` or a wildcard is taken as it stands. `check` off: files are not looked for,
+        but wildcards are still expanded.
+        """
+        if _URL.match(cell):
+            return (), (f"{cell!r}, a URL", "a path on this machine: download the file first, nothing is fetched")
+        special = ";" in cell or _WILD.search(cell)
+        if not special or os.path.lexists(self._absolute(cell)):
+            return self._one(cell, wanted, check)
+        parts = [part.strip() for part in cell.split(";")]
+        if len(parts) > 1 and not wanted.several:
+            return (), (f"{cell!r}, {len(parts)} paths", f"one {wanted.what}: only `he` takes several, parted by ';'")
+        if "" in parts:
+            return (), (f"{cell!r}, with an empty part", "a path on each side of every ';'")
+        paths: list[Path] = []
+        for part in parts:
+            found, problem = self._part(part, wanted, check)
+            if problem:
+                return (), problem
+            paths += found
+        if len(paths) > MAX_SLIDES:
+            return (), (f"{cell!r}, {len(paths)} files", f"at most {MAX_SLIDES} slides of a case")
+        unique = tuple(dict.fromkeys(paths))
+        if len(unique) < len(paths):
+            return unique, (f"{cell!r}, which names a file twice", "each slide once")
+        return unique, None
+
+    def _part(self, part: str, wanted: Wanted, check: bool) -> tuple[tuple[Path, ...], Problem | None]:
+        if _URL.match(part) or not _WILD.search(part) or os.path.lexists(self._absolute(part)):
+            if _URL.match(part):
+                return (), (f"{part!r}, a URL", "a path on this machine: download the file first")
+            return self._one(part, wanted, check)
+        if "**" in part:
+            return (), (f"{part!r}", "wildcards of one folder each: '**' is not expanded")
+        start, matches = self._expand(self._absolute(part))
+        if not matches:
+            return (), (f"{part!r}, which matches nothing", "a wildcard that matches a file" + _RELATIVE)
+        if len(matches) > 1 and not wanted.several:
+            names = ", ".join(os.path.basename(match) for match in matches[:5])
+            more = ", ..." if len(matches) > 5 else ""
+            return (), (f"{part!r}, which matches {len(matches)}: {names}{more}", f"one {wanted.what}")
+        allowed = start if self._is_given(part) else None
+        if check:
+            for match in matches[: MAX_SLIDES + 1]:
+                if problem := self._problem(match, match, wanted, allowed):
+                    return (), problem
+        return tuple(Path(match) for match in matches), None
+
+    def _one(self, cell: str, wanted: Wanted, check: bool) -> tuple[tuple[Path, ...], Problem | None]:
+        path = self._absolute(cell)
+        allowed = os.path.dirname(path) if self._is_given(cell) else None
+        problem = self._problem(path, cell, wanted, allowed) if check else None
+        return (Path(path),), problem
+
+    def _absolute(self, cell: str) -> str:
+        return os.path.join(self.folder, os.path.expanduser(cell) if cell.startswith("~") else cell)
+
+    def _is_given(self, cell: str) -> bool:
+        """Whether the cell itself says which folder is meant: absolute, without a step back."""
+        return not self.strict and cell.startswith(("/", "~")) and ".." not in cell.split("/")
+
+    def _problem(self, path: str, cell: str, wanted: Wanted, allowed: str | None) -> Problem | None:
+        """`allowed`: a folder that is as good as a root for this path."""
+        try:
+            status = os.lstat(path)
+            is_link = stat.S_ISLNK(status.st_mode)
+            if is_link:
+                status = os.stat(path)
+        except FileNotFoundError:
+            return f"{cell!r}, which is not there", f"an existing {wanted.what}{_RELATIVE}"
+        except OSError as error:
+            return f"{cell!r}: {error.strerror or type(error).__name__}", f"an existing {wanted.what}"
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not (stat.S_ISREG(status.st_mode) or is_folder):
+            return f"{cell!r}, a device, pipe or socket", f"an existing {wanted.what}"
+        if is_folder and not wanted.folder:
+            return f"{cell!r}, a folder", f"an existing {wanted.what}{_RELATIVE}"
+        parent, name = os.path.split(path)
+        if is_link or name in ("", ".", ".."):
+            real = os.path.realpath(path)
+            outside = not self._is_inside(real, allowed)
+        else:
+            real = os.path.join(self._real_of(parent), name)
+            outside = not self._is_inside(self._real_of(parent), allowed) and real not in self.roots
+        if outside:
+            return self._escape(cell, real)
+        return self._links_out(path, real, cell, allowed) if is_folder else None
+
+    def _links_out(self, path: str, real: str, cell: str, allowed: str | None) -> Problem | None:
+        """A link inside a folder that leads out of the roots."""
+        walked = 0
+        for parent, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                inner = os.path.join(parent, name)
+                if os.path.islink(inner) and not self._is_inside(target := os.path.realpath(inner), allowed):
+                    if target.startswith(real + os.sep):
+                        continue
+                    return self._escape(f"{cell}/{os.path.relpath(inner, path)}", target)
+            walked += len(folders) + len(files)
+            if walked > _MAX_WALKED:
+                return f"{cell!r}, a folder of more than {_MAX_WALKED:,} files", "the folder of one case"
+        return None
+
+    def _escape(self, cell: str, real: str) -> Problem:
+        outside = "outside the sheet's folder, the working folder and `roots`"
+        return (
+            f"{cell!r}, which leads to {real}, {outside}",
+            f"add {os.path.dirname(real)!r} to `roots`, if you trust it",
+        )
+
+    def _real_of(self, folder: str) -> str:
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        return self._real[folder]
+
+    def _is_inside(self, real: str, allowed: str | None) -> bool:
+        if real not in self._inside:
+            self._inside[real] = any(_lies_in(real, root) for root in self.roots)
+        return self._inside[real] or (allowed is not None and _lies_in(real, self._real_of(allowed)))
+
+    def _expand(self, pattern: str) -> tuple[str, list[str]]:
+        """The folder before the first wildcard, and the sorted paths that match."""
+        parts = pattern.split("/")
+        first = next(index for index, part in enumerate(parts) if _WILD.search(part))
+        start = "/".join(parts[:first]) or ("/" if pattern.startswith("/") else ".")
+        found = [start]
+        for part in parts[first:]:
+            found = [
+                os.path.join(folder, name)
+                for folder in found
+                for name in (self._matching(folder, part) if _WILD.search(part) else [part])
+            ]
+        return start, sorted(path for path in found if os.path.lexists(path))
+
+    def _matching(self, folder: str, pattern: str) -> list[str]:
+        """Names in a folder that match, looked up by what the pattern begins or ends with: most rows match few."""
+        if folder not in self._names:
+            try:
+                names = os.listdir(folder)
+            except OSError:
+                names = []
+            self._names[folder] = sorted(names), sorted(name[::-1] for name in names)
+        forwards, backwards = self._names[folder]
+        head, tail = _WILD.split(pattern, maxsplit=1)[0], re.split(r"[*?\]]", pattern)[-1]
+        if head:
+            names = _beginning_with(forwards, head)
+        else:
+            names = [name[::-1] for name in _beginning_with(backwards, tail[::-1])]
+        matches = re.compile(fnmatch.translate(pattern)).match
+        hidden = pattern.startswith(".")
+        return [name for name in names if matches(name) and (hidden or not name.startswith("."))]
+
+
+def _lies_in(real: str, root: str) -> bool:
+    return real == root or real.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _beginning_with(names: list[str], head: str) -> list[str]:
+    start = bisect_left(names, head)
+    end = start
+    while end < len(names) and names[end].startswith(head):
+        end += 1
+    return names[start:end]
