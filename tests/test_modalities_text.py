@@ -28,10 +28,11 @@ def test_reads_utf8_with_or_without_mark(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.txt", "Tumour".encode("utf-16"), "UTF-16"),
-        ("a.txt", "größer".encode("latin-1"), "not UTF-8"),
-        ("a.txt", b"%PDF\0\1\2", "binary"),
-        ("a.pdf", b"%PDF", "suffix"),
+        ("a.txt", "Tumour".encode("utf-16-le"), "UTF-16"),
+        ("a.txt", "größer".encode() + b"\xfc", "not UTF-8"),
+        ("a.txt", b"\0\1\2", "binary"),
+        ("a.txt", b"%PDF\0\1\2", "first bytes are those of .pdf"),
+        ("a.jpg", b"abc", "suffix"),
     ],
 )
 def test_files_that_are_no_text(tmp_path: Path, name: str, content: bytes, words: str) -> None:

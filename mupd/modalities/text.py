@@ -1,23 +1,39 @@
-"""Clinical text of a case: a UTF-8 file, or a row of the cohort's reports table."""
+"""Clinical text of a case: a file in one of the forms that reports come in, or a row of the cohort's reports table.
+
+What is read comes with identifiers of persons masked (:mod:`mupd.modalities.identifiers`): nothing downstream sees one.
+"""
 
 from __future__ import annotations
 
-import csv
-import gzip
+import hashlib
 import re
-import zlib
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 from mupd.config import IntakeLimits
-from mupd.errors import UnusableError
-from mupd.modalities.reasons import reason_of
+from mupd.errors import SyntheticInputError, UnusableError
+from mupd.modalities.identifiers import mask_identifiers, masked_counts
 from mupd.modalities.records import FIELDS, extract_record, render_record
+from mupd.modalities.text_checks import check_case_id, check_content, check_language, check_organ
+from mupd.modalities.text_files import SUFFIXES, plain_text
+from mupd.modalities.text_tables import texts_of
 
-__all__ = ["FIELDS", "check_text", "extract_record", "has_text_row", "read_text", "read_text_row", "render_record"]
+__all__ = [
+    "FIELDS",
+    "SUFFIXES",
+    "ReadText",
+    "check_text",
+    "extract_record",
+    "has_text_row",
+    "masked_counts",
+    "read_report",
+    "read_text",
+    "read_text_row",
+    "render_record",
+]
 
-SUFFIXES = (".txt", ".md")
 MOST_CHARACTERS = 2_000_000
 """A long report has 20,000 characters; a hundred times that is something else."""
 
@@ -26,105 +42,122 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
 _MOST_CONTROLS = 0.01
 
 
-def _decoded(data: bytes) -> str:
-    if b"\0" in data:
-        raise UnusableError("holds NUL bytes: a binary file or UTF-16; expected UTF-8 text")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnusableError(f"not UTF-8 (byte 0x{data[error.start]:02x} at {error.start}): save it as UTF-8") from error
+@dataclass(frozen=True)
+class ReadText:
+    """A report with identifiers masked, and what its file told: `format`, `encoding`, `pages`, ..."""
+
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
-def read_text(path: Path) -> str:
-    """The text of a ``.txt`` or ``.md`` file, a leading byte order mark dropped.
+def _bounded(text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        raise UnusableError(f"{len(text)} characters, over {MOST_CHARACTERS}: expected one case's clinical text")
+    return text
+
+
+def read_report(path: Path) -> ReadText:
+    """A report file (:data:`SUFFIXES`) with identifiers masked, and facts for :func:`check_text`.
 
     Raises
     ------
     UnusableError
-        For another suffix, a file that cannot be read, NUL bytes, or what is not UTF-8.
+        For another form, a damaged or encrypted file, one that is too large, or an encoding that is not evident.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UnusableError(f"another suffix: expected a UTF-8 text file, {' or '.join(SUFFIXES)}")
-    try:
-        return _decoded(path.read_bytes())
-    except OSError as error:
-        raise UnusableError(f"cannot be read: {reason_of(error, path)}") from error
+    plain = plain_text(path)
+    return ReadText(mask_identifiers(_bounded(plain.text), plain.known), plain.facts)
 
 
-@lru_cache(maxsize=2)
-def _texts(path: Path, _modified_ns: int, _size: int) -> dict[str, list[str]]:
-    """Texts by case id; parsed once a process."""
-    delimiter = "," if ".csv" in [suffix.lower() for suffix in path.suffixes] else "\t"
-    csv.field_size_limit(MOST_CHARACTERS * 4)
-    texts: dict[str, list[str]] = {}
-    try:
-        with _opened(path) as stream:
-            reader = csv.DictReader(stream, delimiter=delimiter)
-            if missing := {"case_id", "text"} - set(reader.fieldnames or ()):
-                raise UnusableError(f"the text table has no column {' and '.join(sorted(missing))}")
-            for row in reader:
-                texts.setdefault((row["case_id"] or "").strip(), []).append(row["text"] or "")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise UnusableError(f"the text table does not read: {reason_of(error, path)}") from error
-    return texts
-
-
-def _opened(path: Path) -> IO[str]:
-    if path.suffix.lower() == ".gz":
-        return cast(IO[str], gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _table(path: Path) -> dict[str, list[str]]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise UnusableError(f"the text table does not read: {reason_of(error, path)}") from error
-    return _texts(path, stat.st_mtime_ns, stat.st_size)
+def read_text(path: Path) -> str:
+    """The text of :func:`read_report`."""
+    return read_report(path).text
 
 
 def has_text_row(table: Path, case_id: str) -> bool:
     """Whether a reports table has a row (or several) of this case."""
-    return case_id in _table(table)
+    return case_id in texts_of(table)
 
 
 def read_text_row(table: Path, case_id: str) -> str:
-    """The text of one case from a table with columns ``case_id`` and ``text``; others are ignored.
+    """The text of one case, identifiers masked, from a table with ``case_id`` and ``text``; other columns are ignored.
+
+    Tables are CSV, TSV, JSON (a list of objects, or id to text) and JSON lines, each also gzipped.
 
     Raises
     ------
     UnusableError
         If the table does not read, or has no row or several of this id.
     """
-    texts = _table(table).get(case_id, [])
+    texts = texts_of(table).get(case_id, [])
     if len(texts) != 1:
         found = f"{len(texts)} rows" if texts else "no row"
         raise UnusableError(f"{found} of this case in the text table: expected exactly one")
-    return texts[0]
+    return mask_identifiers(_bounded(texts[0]))
 
 
-def check_text(text: str, limits: IntakeLimits) -> dict[str, Any]:
+def _refuse_synthetic(text: str) -> None:
+    # What stands in a PDF, in a Word document or far down in a table is seen here only.
+    from mupd.synthetic.recognise import text_tells
+    from mupd.synthetic.text_marks import text_marks
+
+    if marks := text_marks(text) or text_tells(text):
+        raise SyntheticInputError(f"it is synthetic ({marks[0]}): never read as measured")
+
+
+def check_text(
+    text: str,
+    limits: IntakeLimits,
+    *,
+    organ: str = "",
+    case_id: str = "",
+    read: Mapping[str, Any] | None = None,
+    allow_synthetic: bool = False,
+) -> dict[str, Any]:
     """Whether a text can condition the model, and what is known of it.
+
+    Parameters
+    ----------
+    organ, case_id
+        What the sheet says; a text that evidently contradicts either is refused. Empty: not compared.
+    read
+        Facts of :func:`read_report`, handed on.
+    allow_synthetic
+        Whether a text that carries mupd's marks is let in (intake.allow_synthetic names its file).
 
     Returns
     -------
-    `words`, `characters` (int) and `record`, what :func:`extract_record` finds stated in it.
+    `words`, `characters` (int), `record` (what :func:`extract_record` finds stated in it), `masked` ({kind: count} of
+    :func:`masked_counts`), `text_sha256` (of the masked text without regard to white space: equal for two cases
+    that carry the same report), and the facts given in `read`.
 
     Raises
     ------
     UnusableError
-        If it is empty, binary, without letters, too short or too long.
+        If it is empty, binary, without letters, too short or too long, not English, a template without findings, or
+        contradicts the sheet; its subclass SyntheticInputError if it is marked as synthetic.
     """
     if not text.strip():
         raise UnusableError("the text is empty")
-    if len(text) > MOST_CHARACTERS:
-        raise UnusableError(f"{len(text)} characters, over {MOST_CHARACTERS}: expected one case's clinical text")
+    _bounded(text)
     controls = len(_CONTROL.findall(text))
     if controls > _MOST_CONTROLS * len(text):
         raise UnusableError(f"{controls} control or replacement characters of {len(text)}: binary or wrongly decoded")
     words = len(_WORD.findall(text))
-    if words == 0:
+    if words == 0 and text.isascii():
         raise UnusableError("the text holds no words")
+    if not allow_synthetic:
+        _refuse_synthetic(text)
+    check_language(text)
     if words < limits.min_text_words:
         raise UnusableError(f"{words} words, under intake.min_text_words = {limits.min_text_words}")
-    return {"words": words, "characters": len(text), "record": extract_record(text)}
+    check_content(text)
+    check_organ(text, organ)
+    check_case_id(text, case_id)
+    return {
+        "words": words,
+        "characters": len(text),
+        "record": extract_record(text),
+        "masked": masked_counts(text),
+        "text_sha256": hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest(),
+        **(read or {}),
+    }
