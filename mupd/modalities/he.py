@@ -76,7 +76,8 @@ def look_at_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: floa
         Width and height of level 0, and its micrometres per pixel.
     """
     densities = od_above_background(thumb)
-    mask, pen = mask_of_densities(densities), {}
+    mask = mask_of_densities(densities)
+    pen: dict[str, float] = {}
     if mpp is not None:
         marks, pen = pen_marks(thumb, densities, mpp * size_px[0] / thumb.shape[1])
         mask &= ~marks

@@ -23,7 +23,7 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 class PictureReader:
     """A plain picture; its physical scale is only ever what the caller gives."""
 
-    file_mpp = None
+    file_mpp: float | None = None
 
     def __init__(self, path: Path, mpp: float | None) -> None:
         self._path = path
