@@ -45,26 +45,25 @@ def looks_like_dicom(path: Path) -> bool:
 
 
 @contextmanager
-def _as_value_errors() -> Iterator[None]:
+def _as_value_errors(wsidicom: bool = False) -> Iterator[None]:
     """Errors of pydicom and wsidicom, which have no base but Exception, as ValueError."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
-    from wsidicom import errors
 
-    own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    own: list[type[Exception]] = [BytesLengthException, InvalidDicomError]
+    if wsidicom:
+        from wsidicom import errors
+
+        own += [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     try:
         yield
-    except (*own, InvalidDicomError, BytesLengthException) as error:
+    except tuple(own) as error:
         raise ValueError(str(error)) from error
 
 
 def _header(path: Path) -> Any:
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except InvalidDicomError as error:
-        raise ValueError(str(error)) from error
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
 
 
 def _dicom_files(folder: Path) -> list[Path]:
@@ -113,6 +112,7 @@ def _words(series: _Series) -> str:
     return f"{name} (UID ends in {series.uid[-8:]}; {len(series.files)} files, {width} x {height} px)"
 
 
+@_as_value_errors()
 def slide_files(path: Path) -> tuple[Path, ...]:
     """The files of the pyramid that a folder or a file of it stands for.
 
@@ -141,6 +141,7 @@ def slide_files(path: Path) -> tuple[Path, ...]:
     )
 
 
+@_as_value_errors()
 def check_dicom(files: tuple[Path, ...]) -> None:
     """Raise UnusableError for headers over the limits, one channel, or pixel data that ends early."""
     for file in files:
@@ -184,7 +185,7 @@ class WsidicomReader:
     def __init__(self, files: tuple[Path, ...], mpp: float | None) -> None:
         from wsidicom import WsiDicom
 
-        with _as_value_errors():
+        with _as_value_errors(wsidicom=True):
             self._slide = WsiDicom.open(files)
         levels = list(self._slide.levels)
         self._numbers = [level.level for level in levels]
@@ -196,7 +197,7 @@ class WsidicomReader:
         self.mpp_source = "sheet" if mpp is not None else "file" if self.file_mpp else "none"
 
     def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        with _as_value_errors():
+        with _as_value_errors(wsidicom=True):
             region = self._slide.read_region((x, y), self._numbers[level], (w, h), threads=1)
         return np.asarray(region.convert("RGB"))
 
