@@ -107,6 +107,25 @@ class ReportSettings:
 
 
 @dataclass(frozen=True)
+class Suites:
+    """Expectation suites of the user's own, by the table that they are for (paths)."""
+
+    sheet: tuple[str, ...]
+    inventory: tuple[str, ...]
+    rna_profiles: tuple[str, ...]
+    generated_rna: tuple[str, ...]
+    manifest: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What follows from an expectation that is not met, and further suites."""
+
+    on_failure: Literal["report", "stop"]
+    suites: Suites
+
+
+@dataclass(frozen=True)
 class Signing:
     """Ed25519 private key (PEM) that signs manifest and crate, None = unsigned; where its passphrase comes from."""
 
@@ -131,6 +150,7 @@ class Config:
     intake: IntakeLimits
     check: CheckLimits
     report: ReportSettings
+    expectations: Expectations
     sign: Signing
     on_case_error: Literal["continue", "stop"]
     train: str | None
@@ -202,6 +222,22 @@ def with_defaults(value: dict[str, Any], schema: dict[str, Any]) -> dict[str, An
     return filled
 
 
+def _suite_faults(suites: Suites) -> list[Fault]:
+    """What is wrong with the user's own suite files, by their form alone: Great Expectations is not imported."""
+    if not any(asdict(suites).values()):
+        return []
+    from mupd.expectations.suites import read_suites
+    from mupd.expectations.tables import TABLES
+
+    faults: list[Fault] = []
+    for table in TABLES:
+        try:
+            read_suites(table, getattr(suites, table))
+        except InputFaults as error:
+            faults += error.faults
+    return faults
+
+
 def parse_config(values: dict[str, Any], source: str) -> Config:
     """Validate and type a configuration.
 
@@ -222,6 +258,9 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         raise InputFaults(f"configuration {source}", faults)
     full = with_defaults(values, schema)
     intake = full["intake"] | {"allow_synthetic": tuple(full["intake"]["allow_synthetic"])}
+    suites = Suites(**{table: tuple(paths) for table, paths in full["expectations"]["suites"].items()})
+    if faults := _suite_faults(suites):
+        raise InputFaults(f"configuration {source}", faults)
     return Config(
         cases=full["cases"],
         roots=tuple(full["roots"]),
@@ -236,6 +275,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         intake=IntakeLimits(**intake),
         check=CheckLimits(**full["check"]),
         report=ReportSettings(**full["report"]),
+        expectations=Expectations(full["expectations"]["on_failure"], suites),
         sign=Signing(**full["sign"]),
         on_case_error=full["on_case_error"],
         train=full["train"],

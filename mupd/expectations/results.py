@@ -1,0 +1,165 @@
+"""What the suites found, as files between stages and as one table for the report.
+
+``OUT/expectations/SHARD.STAGE.json`` (``cohort.json`` for the manifest): {"stage", "shard", "suites": [{"suite",
+"table", "file", "own", "rows", "results": [...]}]}. A result
+names case ids and numbers, never a value of a text column.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mupd.errors import MupdError
+from mupd.files import write_json
+
+Outcome = Literal["passed", "failed", "error", "nothing to check"]
+MOST_CASES = 50
+
+_log = logging.getLogger(__name__)
+
+
+class ExpectationError(MupdError):
+    """Expectations failed and the configuration says to stop."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One expectation on one table.
+
+    Attributes
+    ----------
+    words
+        The expectation in plain words.
+    checked, unexpected
+        Values looked at and those that do not fit; None where the expectation is of the table or column as a whole.
+    observed
+        What was found, as a number or in words; "" where the counts say it.
+    cases
+        Ids of the cases that do not fit, at most 50.
+    problem
+        Why it could not be decided ("" = it was).
+    """
+
+    type: str
+    words: str
+    outcome: Outcome
+    checked: int | None = None
+    unexpected: int | None = None
+    observed: str = ""
+    cases: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """A suite on the rows of one table."""
+
+    suite: str
+    table: str
+    file: str
+    own: bool
+    rows: int
+    results: tuple[Result, ...] = field(default_factory=tuple)
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """Those that failed or could not be decided."""
+        return tuple(result for result in self.results if result.outcome in ("failed", "error"))
+
+
+def results_path(out: Path, stage: str, shard: str = "") -> Path:
+    """Where the results of a stage lie: of a shard, or of the cohort."""
+    return out / "expectations" / (f"{shard}.{stage}.json" if shard else f"{stage}.json")
+
+
+def write_results(path: Path, stage: str, shard: str, suites: Sequence[SuiteResult]) -> None:
+    """Write them as JSON, atomically."""
+    write_json(path, {"stage": stage, "shard": shard, "suites": [asdict(suite) for suite in suites]})
+
+
+def read_results(path: Path) -> list[SuiteResult]:
+    """Read what :func:`write_results` wrote.
+
+    Raises
+    ------
+    MupdError
+        If the file is there and holds something else.
+    """
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+        return [_suite_of(dict(suite)) for suite in whole["suites"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MupdError(f"{path}: found {error}; expected the results of expectation suites") from error
+
+
+def _suite_of(value: dict[str, Any]) -> SuiteResult:
+    results = tuple(Result(**(item | {"cases": tuple(item["cases"])})) for item in value.pop("results"))
+    return SuiteResult(**value, results=results)
+
+
+def tell(suites: Iterable[SuiteResult], stop: bool) -> None:
+    """Log every expectation that does not hold, as a warning.
+
+    Raises
+    ------
+    ExpectationError
+        If there are such and `stop` is true.
+    """
+    said = []
+    for suite in suites:
+        for result in suite.failed:
+            of = f"{result.unexpected:,} of {result.checked:,}" if result.unexpected is not None else result.observed
+            words = f"expectation not met ({suite.table}, {suite.suite}): {result.words}: {result.problem or of}"
+            cases = (
+                f" [{', '.join(result.cases[:5])}{', ...' if len(result.cases) > 5 else ''}]" if result.cases else ""
+            )
+            said.append(words + cases)
+            _log.warning("%s", said[-1])
+    if said and stop:
+        raise ExpectationError("\n  ".join([f"{len(said)} not met (expectations.on_failure: stop)", *said]))
+
+
+_GRAVITY: tuple[Outcome, ...] = ("nothing to check", "passed", "failed", "error")
+
+
+def _joined(results: Sequence[Result]) -> Result:
+    """One expectation over all shards: the gravest outcome, the sums of the counts, the cases of all."""
+    checked = [result.checked for result in results if result.checked is not None]
+    unexpected = [result.unexpected for result in results if result.unexpected is not None]
+    observed = list(dict.fromkeys(result.observed for result in results if result.observed))
+    cases = tuple(dict.fromkeys(case for result in results for case in result.cases))
+    return Result(
+        results[0].type,
+        results[0].words,
+        max((result.outcome for result in results), key=_GRAVITY.index),
+        sum(checked) if checked else None,
+        sum(unexpected) if unexpected else None,
+        observed[0]
+        if len(observed) == 1
+        else f"{observed[0]} ... {observed[-1]} in {len(results)} shards"
+        if observed
+        else "",
+        cases[:MOST_CASES],
+        next((result.problem for result in results if result.problem), ""),
+    )
+
+
+def merged(suites: Iterable[SuiteResult]) -> list[SuiteResult]:
+    """Results of the same suite on several shards as one; in the order in which they first come."""
+    groups: dict[tuple[str, str, str, bool], list[SuiteResult]] = {}
+    for suite in suites:
+        groups.setdefault((suite.table, suite.suite, suite.file, suite.own), []).append(suite)
+    made = []
+    for (table, name, file, own), parts in groups.items():
+        by_place: dict[tuple[int, str, str], list[Result]] = {}
+        for part in parts:
+            for index, result in enumerate(part.results):
+                by_place.setdefault((index, result.type, result.words), []).append(result)
+        joined = tuple(_joined(results) for results in by_place.values())
+        made.append(SuiteResult(name, table, file, own, sum(part.rows for part in parts), joined))
+    return made

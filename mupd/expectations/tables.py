@@ -1,0 +1,151 @@
+"""The tables that suites speak of: their columns, and how their rows are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from mupd.ids import MODALITIES
+from mupd.inventory import CaseInventory
+from mupd.sheet import SheetCase
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = Literal["sheet", "inventory", "rna_profiles", "generated_rna", "manifest"]
+TABLES: tuple[Table, ...] = get_args(Table)
+Kind = Literal["text", "number", "flag"]
+Row = dict[str, Any]
+
+_MANIFEST = (
+    "case_id modality status reason task synthetic artifact verdict why draws sha256 model_id "
+    "further_artifacts further_sha256"
+)
+COLUMNS: dict[Table, dict[str, Kind]] = {
+    "sheet": {
+        "case_id": "text",
+        "organ": "text",
+        "diagnosis": "text",
+        "he_mpp": "number",
+        "slides": "number",
+        "has_he": "flag",
+        "has_rna": "flag",
+        "has_text": "flag",
+    },
+    "inventory": {
+        "case_id": "text",
+        "modality": "text",
+        "status": "text",
+        "reason": "text",
+        "source_sha256": "text",
+        "let_in": "flag",
+        "mpp": "number",
+        "tissue_mm2": "number",
+        "words": "number",
+        "masked": "number",
+    },
+    "rna_profiles": {
+        "case_id": "text",
+        "kind": "text",
+        "values": "text",
+        "evidence": "text",
+        "observations": "number",
+        "genes": "number",
+        "genes_in_model": "number",
+        "gene_overlap": "number",
+        "genes_detected": "number",
+        "detected_fraction": "number",
+        "library_size": "number",
+        "empty_observations": "number",
+        "empty_fraction": "number",
+        "has_positions": "flag",
+    },
+    "generated_rna": {
+        "case_id": "text",
+        "draw": "number",
+        "kind": "text",
+        "observations": "number",
+        "genes": "number",
+        "not_finite": "number",
+        "smallest": "number",
+        "largest": "number",
+        "library_size": "number",
+        "genes_detected": "number",
+    },
+    "manifest": {name: "text" for name in _MANIFEST.split()},
+}
+"""Columns of each table. A table has a row a case, except: inventory and manifest one for each modality of a case,
+generated_rna one a draw. Numbers that are not known, and empty texts, are null."""
+
+
+def sheet_rows(cases: Iterable[SheetCase]) -> list[Row]:
+    """Rows of ``sheet``; no path and no id of the sheet's own stands in them."""
+    return [
+        {
+            "case_id": case.case_id,
+            "organ": case.organ,
+            "diagnosis": case.diagnosis,
+            "he_mpp": case.he_mpp,
+            "slides": (case.he is not None) + len(case.further_he),
+            "has_he": case.he is not None,
+            "has_rna": case.rna is not None,
+            "has_text": case.text is not None,
+        }
+        for case in cases
+    ]
+
+
+def inventory_rows(cases: Iterable[CaseInventory]) -> list[Row]:
+    """Rows of ``inventory``, one for each modality of a case."""
+    rows = []
+    for case in cases:
+        for modality in MODALITIES:
+            entry = case.entries[modality]
+            facts = entry.facts
+            masked = facts.get("masked")
+            rows.append(
+                {
+                    "case_id": case.case_id,
+                    "modality": modality,
+                    "status": entry.status,
+                    "reason": entry.reason,
+                    "source_sha256": entry.source_sha256,
+                    "let_in": "synthetic_input" in facts,
+                    "mpp": facts.get("mpp"),
+                    "tissue_mm2": facts.get("tissue_mm2"),
+                    "words": facts.get("words"),
+                    "masked": sum(masked.values()) if isinstance(masked, Mapping) else None,
+                }
+            )
+    return rows
+
+
+def rna_rows(cases: Iterable[CaseInventory]) -> list[Row]:
+    """Rows of ``rna_profiles``: what intake found in each measured matrix, which is not read a second time."""
+    rows = []
+    for case in cases:
+        entry = case.entries["rna"]
+        if entry.status == "measured":
+            row = {name: entry.facts.get(name) for name in COLUMNS["rna_profiles"]} | {"case_id": case.case_id}
+            observations, empty = row["observations"], row["empty_observations"]
+            row["empty_fraction"] = empty / observations if observations and empty is not None else None
+            rows.append(row)
+    return rows
+
+
+def frame_of(table: Table, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows as a data frame with exactly the table's columns; empty texts are null."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    for name, kind in COLUMNS[table].items():
+        values = [row.get(name) for row in rows]
+        if kind == "number":
+            columns[name] = pd.array([None if value is None else float(value) for value in values], dtype="float64")
+        elif kind == "flag":
+            columns[name] = pd.array([bool(value) for value in values], dtype=bool)
+        else:
+            columns[name] = pd.Series(
+                [str(value) if value not in (None, "") else None for value in values], dtype=object
+            )
+    return pd.DataFrame(columns, columns=list(COLUMNS[table]))
