@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import anndata as ad
@@ -13,9 +14,12 @@ from conftest import GENES, counts_matrix
 from rna_inputs import IDS, barcodes_of, cells, write_spatial, write_tenx_folder, write_tenx_h5
 from scipy import sparse
 
-from mupd.config import IntakeLimits
+from mupd.config import Config, IntakeLimits
 from mupd.errors import UnusableError
+from mupd.intake.entries import inventory_of
+from mupd.intake.examine import content_hash
 from mupd.modalities.rna import check_rna, read_rna, source_files
+from mupd.sheet import read_sheet
 from mupd.synthetic.recognise import synthetic_marks
 
 LIMITS = IntakeLimits(0.05, 3, 0.5, "auto", ())
@@ -307,6 +311,40 @@ def test_cells_and_spots_of_h5ad(tmp_path: Path) -> None:
     assert (read.kind, len(read.matrix), read.details["out_of_tissue"]) == ("spot", 20, 10)
     assert read.xy_px is not None
     assert read.xy_px[0].tolist() == [20, 21]
+
+
+def test_intake_knows_the_scale_of_spots(
+    tmp_path: Path,
+    write_sheet: Callable[..., Path],
+    write_he: Callable[..., Path],
+    make_config: Callable[..., Config],
+) -> None:
+    counts, barcodes = cells(6) + 10, barcodes_of(6)
+    write_tenx_h5(tmp_path / "v" / "filtered_feature_bc_matrix.h5", counts, barcodes=barcodes)
+    write_spatial(tmp_path / "v" / "spatial", barcodes)
+    write_he()
+    rows = [
+        {"case_id": case, "he": he, "he_mpp": mpp, "rna": "v/filtered_feature_bc_matrix.h5"}
+        for case, he, mpp in (("none", "", ""), ("same", "slide.png", 0.51), ("other", "slide.png", 0.8))
+    ]
+    sheet = write_sheet(rows)
+    config = make_config(sheet)
+    facts = {case.case_id: inventory_of(case, config, GENES).entries["rna"].facts for case in read_sheet(config).cases}
+    assert {case: found["he_mpp"] for case, found in facts.items()} == {"none": 0.5, "same": 0.51, "other": 0.5}
+    assert "the case's slide 0.8" in facts["other"]["other_picture"]
+    assert "other_picture" not in facts["same"]
+
+
+def test_the_hash_covers_positions(tmp_path: Path) -> None:
+    names = barcodes_of(6)
+    path = write_tenx_h5(tmp_path / "filtered_feature_bc_matrix.h5", cells(6), barcodes=names)
+    (tmp_path / "possorted_genome_bam.bam").write_bytes(b"not read")
+    before = content_hash("rna", tmp_path)
+    assert content_hash("rna", path) == before
+    (tmp_path / "possorted_genome_bam.bam").write_bytes(b"other")
+    assert content_hash("rna", tmp_path) == before
+    write_spatial(tmp_path / "spatial", names)
+    assert content_hash("rna", tmp_path) != before
 
 
 def test_real_10x_matrices(shared_data: Path) -> None:

@@ -65,11 +65,28 @@ def _entry_of_slides(case: SheetCase, answers: list[Answer]) -> Entry:
     return Entry(case.case_id, "he", "measured", outcome.reason, best.source.name, outcome.sha256, facts)
 
 
+_SAME_SCALE = 0.1
+
+
 def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:
-    """Spot positions are pixels of the slide: their scale is the slide's, or what the sheet states of it."""
+    """Spot positions are pixels of the slide: their scale is the slide's, or what the sheet states of it.
+
+    Space Ranger states the scale of the picture that it was given: it counts where there is no slide, and where the
+    slide clearly is another picture.
+    """
     scale = entries["he"].facts.get("mpp", case.he_mpp)
     facts = entries["rna"].facts
-    if facts.get("has_positions") and scale is not None:
+    if not facts.get("has_positions"):
+        return
+    of_spots = facts.get("mpp_of_spots")
+    if of_spots is not None and scale is not None and abs(of_spots / scale - 1) > _SAME_SCALE:
+        facts["other_picture"] = (
+            f"the spots' picture has {of_spots:g} um/px by Space Ranger, the case's slide {scale:g}: positions are in "
+            "pixels of the former"
+        )
+        scale = of_spots
+    scale = of_spots if scale is None else scale
+    if scale is not None:
         facts["he_mpp"] = scale
 
 

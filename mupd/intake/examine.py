@@ -150,6 +150,10 @@ def files_of(modality: Modality, path: Path) -> list[Path]:
         from mupd.modalities.slides import source_files
 
         return source_files(path)
+    if modality == "rna":
+        from mupd.modalities.rna import source_files as rna_files
+
+        return rna_files(path)
     return [path]
 
 
@@ -184,12 +188,20 @@ def _read_rna(request: Request, config: Config, genes: tuple[str, ...]) -> Read:
 
 
 def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Read:
-    from mupd.modalities.text import check_text, read_text, read_text_row
+    from mupd.modalities.text import ReadText, check_text, read_report, read_text_row
 
     path = Path(request.path)
-    text = read_text_row(path, request.row) if request.row else read_text(path)
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return check_text(text, config.intake), digest if request.row else ""
+    read = ReadText(read_text_row(path, request.row)) if request.row else read_report(path)
+    digest = hashlib.sha256(read.text.encode("utf-8", "surrogatepass")).hexdigest()
+    facts = check_text(
+        read.text,
+        config.intake,
+        organ=request.organ,
+        case_id=request.case_id,
+        read=read.facts,
+        allow_synthetic=any(fnmatchcase(path.name, glob) for glob in config.intake.allow_synthetic),
+    )
+    return facts, digest if request.row else ""
 
 
 _READ: dict[Modality, Callable[[Request, Config, tuple[str, ...]], Read]] = {
