@@ -65,11 +65,14 @@ def read_header(path: Path) -> Dataset:
         If the file is not readable as DICOM; names the file.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
+    damaged = (InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, KeyError, AttributeError)
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        for _ in dataset.iterall():
+            pass  # values are parsed when they are asked for: a damaged one shows here
+    except (*damaged, NotImplementedError) as error:
         raise UnusableError(f"{path.name}: found bytes that are not DICOM ({error}); expected a DICOM file") from error
     if len(dataset) == 0 and "MediaStorageSOPClassUID" not in dataset.file_meta:
         raise UnusableError(f"{path.name}: found a DICOM preamble and no data; expected a DICOM file")
