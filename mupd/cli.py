@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mupd import __version__
+from mupd.cases.commands import app as cases_app
 from mupd.errors import Fault, InputFaults, MupdError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cases_app)
 
 ConfigFile = Annotated[
     Path, typer.Option("--configfile", help="Run configuration (YAML); every key is explained in config/README.md.")

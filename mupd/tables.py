@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,10 +28,12 @@ def restore(cell: str) -> str:
     return cell[1:] if _DEFUSED.match(cell) else cell
 
 
+def _quoted(cell: str) -> str:
+    # csv's writer does not quote a lone carriage return, at which its reader ends the row.
+    return '"' + cell.replace('"', '""') + '"' if re.search(r'["\t\r\n]', cell) else cell
+
+
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
     """Write rows as tab-separated UTF-8, atomically, each cell defused."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([defuse(row[column]) for column in columns] for row in rows)
-    write_text(path, stream.getvalue())
+    lines = [columns, *([defuse(row[column]) for column in columns] for row in rows)]
+    write_text(path, "".join("\t".join(_quoted(cell) for cell in line) + "\n" for line in lines))

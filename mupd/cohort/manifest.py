@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from mupd.cohort.gather import Artifact, CohortCase, Part
-from mupd.files import write_text
 from mupd.ids import MODALITIES
+from mupd.tables import write_table
 
 COLUMNS = (
     "case_id",
@@ -31,10 +29,9 @@ COLUMNS = (
 _MAIN_KINDS = ("dicom-wsi", "anndata", "report")
 
 
-def defuse(cell: str) -> str:
-    """One line, without tabs, and never a formula: a spreadsheet runs a cell that begins with = + - or @."""
-    line = " ".join(cell.split())
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+def one_line(cell: str) -> str:
+    """The cell without line breaks and tabs."""
+    return " ".join(cell.split())
 
 
 def main_artifacts(part: Part) -> tuple[Artifact, ...]:
@@ -77,21 +74,13 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
                 ";".join(item.path for item in further),
                 ";".join(item.sha256 for item in further),
             )
-            rows.append(dict(zip(COLUMNS, (defuse(value) for value in values), strict=True)))
+            rows.append(dict(zip(COLUMNS, (one_line(value) for value in values), strict=True)))
     return rows
 
 
-def _write_table(path: Path, columns: Sequence[str], rows: list[dict[str, str]]) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
-
-
 def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write the rows as tab-separated UTF-8, atomically."""
-    _write_table(path, COLUMNS, rows)
+    """Write the rows as tab-separated UTF-8, atomically, formulas defused (:mod:`mupd.tables`)."""
+    write_table(path, COLUMNS, rows)
 
 
 def write_case_ids(path: Path, cases: Iterable[CohortCase]) -> None:
@@ -100,8 +89,8 @@ def write_case_ids(path: Path, cases: Iterable[CohortCase]) -> None:
     It is kept apart from the manifest, which goes with the artifacts: an id that can be no name may name a patient.
     """
     given = [(case.case_id, case.inventory.sheet_id or case.case_id) for case in cases]
-    rows = [{"case_id": name, "sheet_id": defuse(sheet_id)} for name, sheet_id in given if name != sheet_id]
+    rows = [{"case_id": name, "sheet_id": sheet_id} for name, sheet_id in given if name != sheet_id]
     if rows:
-        _write_table(path, ("case_id", "sheet_id"), rows)
+        write_table(path, ("case_id", "sheet_id"), rows)
     else:
         path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mupd.errors import UnusableError
 from mupd.files import sha256_path
+from mupd.tables import restore
 
 HashState = Literal["intact", "altered", "unknown"]
 MANIFEST = "manifest.tsv"
@@ -44,7 +45,7 @@ def known_hashes(manifest: Path) -> dict[Path, str]:
         for row in rows:
             for names, values in (("artifact", "sha256"), ("further_artifacts", "further_sha256")):
                 paths, digests = (
-                    [part.strip() for part in (row.get(column) or "").split(";") if part.strip()]
+                    [part.strip() for part in restore(row.get(column) or "").split(";") if part.strip()]
                     for column in (names, values)
                 )
                 if len(paths) == len(digests):
