@@ -1,0 +1,80 @@
+"""How fast intake is: ``python -m benchmarks.intake [--cases 10000] [--slides 1000] [--slide FILE.svs]``.
+
+Each figure comes from a process of its own, so that its peak of memory is its own. Memory is the sum over that
+process and its workers of what is resident, sampled every 0.1 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.intake.cohorts import slide_cohort, table_cohort
+from benchmarks.intake.measure import measured, one_shard, open_and_thumbnail, whole
+
+TABLE_SECONDS, TABLE_GB, SLIDE_SECONDS = 60.0, 2.0, 0.2
+_SHARDS = 157
+
+
+def tables(folder: Path, kind: str, cases: int, jobs: int) -> dict[str, Any]:
+    """A cohort given as tables: whole; a shard; the shard again, from its cache."""
+    config = table_cohort(folder / f"tables-{kind}", kind, cases, _SHARDS)
+    found = measured(whole, config, jobs)
+    shard, again = measured(one_shard, config, jobs), measured(one_shard, config, jobs)
+    ok = found["seconds"] < TABLE_SECONDS and found["gb"] < TABLE_GB
+    print(
+        f"{cases} cases, tables {kind} + csv, {jobs} workers: {found['seconds']:.1f} s (< {TABLE_SECONDS:g}), "
+        f"{found['gb']:.2f} GB (< {TABLE_GB:g}) {'met' if ok else 'NOT met'}; one of {_SHARDS} shards "
+        f"{shard['seconds']:.1f} s, {shard['gb']:.2f} GB, again from its cache {again['seconds']:.1f} s; "
+        f"{found['statuses']}",
+        flush=True,
+    )
+    return {"whole": found, "shard": shard, "again": again}
+
+
+def slides(folder: Path, slide: Path, cases: int, jobs: int) -> dict[str, Any]:
+    """A cohort of slides: OpenSlide's own part and intake, in turns."""
+    config = slide_cohort(folder / "slides", slide, cases, 4)
+    own = measured(open_and_thumbnail, folder / "slides", jobs)["own"]
+    found = measured(whole, config, jobs)
+    again = measured(open_and_thumbnail, folder / "slides", jobs)["own"]
+    own = (own + again) / 2
+    beyond = (found["seconds"] - own) / cases
+    print(
+        f"{cases} slides ({slide.name}), {jobs} workers: intake {found['seconds']:.1f} s, {found['gb']:.2f} GB; "
+        f"OpenSlide's open + thumbnail {own:.1f} s; beyond it {beyond:.3f} s a slide (<= {SLIDE_SECONDS:g}) "
+        f"{'met' if beyond <= SLIDE_SECONDS else 'NOT met'}, ratio {found['seconds'] / own:.1f}; {found['statuses']}",
+        flush=True,
+    )
+    return {"own": own, "whole": found, "beyond": beyond}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--slides", type=int, default=1_000)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--slide", type=Path, default=Path("../shared/data/slides/CMU-1-Small-Region.svs"))
+    parser.add_argument("--only", choices=("h5ad", "csv.gz", "slides"))
+    parser.add_argument("--json", type=Path, help="Where the figures go as well.")
+    arguments = parser.parse_args()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for kind in ("h5ad", "csv.gz"):
+            if arguments.only in (None, kind):
+                figures[kind] = tables(Path(name), kind, arguments.cases, arguments.jobs)
+        if arguments.only in (None, "slides"):
+            if arguments.slide.is_file():
+                figures["slides"] = slides(Path(name), arguments.slide, arguments.slides, arguments.jobs)
+            else:
+                print(f"{arguments.slide}: not there; the slides are not measured", file=sys.stderr)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
