@@ -69,7 +69,7 @@ def test_a_pdf_for_which_only_changes_need_a_password_reads(tmp_path: Path) -> N
         (lambda: pdf_bytes([REPORT * 80_000]), "drawing commands"),
         (lambda: docx_bytes(REPORT), "first bytes are those of .docx"),
         (lambda: b"plain words", "not those of .pdf"),
-        (lambda: b"", "empty file"),
+        (lambda: b"", "0 bytes"),
     ],
 )
 def test_pdfs_that_are_refused(tmp_path: Path, content: object, words: str) -> None:

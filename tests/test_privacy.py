@@ -144,7 +144,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Path]]] = {
         "text",
         lambda f: _written(f / f"{planted.FILE}.txt", f"{planted.NAME} \xfc {planted.BODY}", "latin-1"),
     ),
-    "UTF-16": ("text", lambda folder: _written(folder / f"{planted.FILE}.txt", planted.IDENTITY, "utf-16")),
+    "UTF-16": ("text", lambda folder: _written(folder / f"{planted.FILE}.txt", planted.IDENTITY, "utf-16-le")),
     "text suffix": ("text", wrong_suffix),
 }
 

@@ -95,13 +95,18 @@ def read_text_row(table: Path, case_id: str) -> str:
     return mask_identifiers(_bounded(texts[0]))
 
 
-def _refuse_synthetic(text: str) -> None:
+def _synthetic(text: str, allowed: bool) -> dict[str, str]:
+    """What the marks of a synthetic text say, as a fact, where it is let in."""
     # What stands in a PDF, in a Word document or far down in a table is seen here only.
     from mupd.synthetic.recognise import text_tells
     from mupd.synthetic.text_marks import text_marks
 
-    if marks := text_marks(text) or text_tells(text):
-        raise SyntheticInputError(f"it is synthetic ({marks[0]}): never read as measured")
+    marks = text_marks(text) or text_tells(text)
+    if marks and not allowed:
+        raise SyntheticInputError(
+            f"it is synthetic ({marks[0]}): never read as measured, unless intake.allow_synthetic names the file"
+        )
+    return {"synthetic_input": f"it is synthetic ({marks[0]}): let in by intake.allow_synthetic"} if marks else {}
 
 
 def check_text(
@@ -128,7 +133,8 @@ def check_text(
     -------
     `words`, `characters` (int), `record` (what :func:`extract_record` finds stated in it), `masked` ({kind: count} of
     :func:`masked_counts`), `text_sha256` (of the masked text without regard to white space: equal for two cases
-    that carry the same report), and the facts given in `read`.
+    that carry the same report), the facts given in `read`, and `synthetic_input` (the marks of a synthetic text that
+    is let in).
 
     Raises
     ------
@@ -145,8 +151,7 @@ def check_text(
     words = len(_WORD.findall(text))
     if words == 0 and text.isascii():
         raise UnusableError("the text holds no words")
-    if not allow_synthetic:
-        _refuse_synthetic(text)
+    synthetic = _synthetic(text, allow_synthetic)
     check_language(text)
     if words < limits.min_text_words:
         raise UnusableError(f"{words} words, under intake.min_text_words = {limits.min_text_words}")
@@ -160,4 +165,5 @@ def check_text(
         "masked": masked_counts(text),
         "text_sha256": hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest(),
         **(read or {}),
+        **synthetic,
     }

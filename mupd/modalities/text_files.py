@@ -54,7 +54,7 @@ def _kind(path: Path) -> str:
         head = stream.read(132)
     found = ".dcm" if head[128:] == b"DICM" else next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
     if not head:
-        raise UnusableError("an empty file")
+        raise UnusableError("the text is empty: a file of 0 bytes")
     if suffix in _ELSE:
         raise UnusableError(f"{suffix}, {_ELSE[suffix]}; expected {', '.join(SUFFIXES)}")
     if found == ".dcm" and suffix not in SUFFIXES:
