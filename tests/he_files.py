@@ -1,9 +1,8 @@
-"""Slides in formats that the tests write themselves: OME-TIFF, strips, DICOM in several codecs, huge sparse TIFF."""
+"""Slides in formats that the tests write themselves: OME-TIFF, strips, DICOM in several codecs."""
 
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -36,47 +35,6 @@ def jpeg(pixels: Pixels) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=85, subsampling=0)
     return stream.getvalue()
-
-
-def vast_tiff(path: Path, side_px: int, tissue: Pixels, levels: int, tile_px: int = 256) -> Path:
-    """A BigTIFF of `side_px` squared at 0.25 um/px, each level a quarter of the one before.
-
-    All tiles of a level share one of two JPEGs, tissue in the middle and glass around it: a few megabytes.
-    """
-    out = bytearray(b"II+\0" + struct.pack("<HHQ", 8, 0, 0))
-    link = 8
-    per_mm = struct.unpack("<Q", struct.pack("<II", 40_000, 1))[0]
-    for level in range(levels):
-        factor = 4**level
-        width = side_px // factor
-        across = -(-width // tile_px)
-        small = np.asarray(Image.fromarray(tissue).resize((max(1, tile_px // factor),) * 2, Image.Resampling.BOX))
-        repeats = -(-tile_px // small.shape[0])
-        kinds = [
-            np.tile(small, (repeats, repeats, 1))[:tile_px, :tile_px],
-            np.full((tile_px, tile_px, 3), 243, np.uint8),
-        ]
-        rows, columns = np.mgrid[:across, :across] - across / 2
-        glass = (np.hypot(rows, columns) >= 0.3 * across).ravel()
-        starts, sizes = [], []
-        for kind in kinds:
-            starts.append(len(out))
-            out += jpeg(kind)
-            sizes.append(len(out) - starts[-1])
-        tables = []
-        for values in (starts, sizes):
-            tables.append(len(out))
-            out += np.where(glass, values[1], values[0]).astype("<u8").tobytes()
-        tags = [(254, 4, 1, int(level > 0)), (256, 4, 1, width), (257, 4, 1, width)]
-        tags += [(258, 3, 3, 8 | 8 << 16 | 8 << 32), (259, 3, 1, 7), (262, 3, 1, 6), (277, 3, 1, 3)]
-        tags += [(282, 5, 1, per_mm), (283, 5, 1, per_mm), (296, 3, 1, 3), (322, 4, 1, tile_px), (323, 4, 1, tile_px)]
-        tags += [(324, 16, across**2, tables[0]), (325, 16, across**2, tables[1])]
-        struct.pack_into("<Q", out, link, len(out))
-        out += struct.pack("<Q", len(tags)) + b"".join(struct.pack("<HHQQ", *tag) for tag in tags)
-        link = len(out)
-        out += struct.pack("<Q", 0)
-    path.write_bytes(out)
-    return path
 
 
 def dicom_level(

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import he_pixels
-from he_files import dicom_level, ome_tiff, vast_tiff
+from he_files import dicom_level, ome_tiff
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.slides.spoilt import vast_tiff
 from mupd.config import load_config
 from mupd.errors import UnusableError
 from mupd.modalities.he import check_he
@@ -121,7 +122,7 @@ def test_regions_of_tifffile_and_openslide_agree(
 
 
 def test_a_vast_slide_costs_bounded_memory_and_seconds(tmp_path: Path) -> None:
-    path = vast_tiff(tmp_path / "vast.tif", 100_000, he_pixels(256, 256), levels=5)
+    path = vast_tiff(tmp_path / "vast.tif", 100_000, levels=5)
     tracemalloc.start()
     facts = check_he(path, None, LIMITS)
     _, peak = tracemalloc.get_traced_memory()
@@ -132,7 +133,7 @@ def test_a_vast_slide_costs_bounded_memory_and_seconds(tmp_path: Path) -> None:
 
 
 def test_a_vast_slide_without_levels_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = vast_tiff(tmp_path / "flat.tif", 20_000, he_pixels(256, 256), levels=1)
+    path = vast_tiff(tmp_path / "flat.tif", 20_000, levels=1)
     monkeypatch.setattr("mupd.modalities.slide_arrays.MOST_FLAT_PIXELS", MOST_FLAT_PIXELS // 10)
     monkeypatch.setattr("mupd.modalities.slide_arrays._SAMPLED_SIDE", 16)
     with open_slide(path) as slide:
