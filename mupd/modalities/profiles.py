@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -153,12 +154,18 @@ def to_log_cp10k(profile: RnaProfile) -> NDArray[np.float32]:
     return values
 
 
+@lru_cache(maxsize=8)
+def _first_columns(names: tuple[str, ...]) -> tuple[dict[str, int], NDArray[np.intp]]:
+    """Each name's number in the order of first appearance, and that of every column; once for thousands of rows."""
+    first: dict[str, int] = {}
+    return first, np.array([first.setdefault(name, len(first)) for name in names], np.intp)
+
+
 def collapse_genes(
     names: list[str], matrix: NDArray[np.float32], values: Values
 ) -> tuple[list[str], NDArray[np.float32], str]:
     """Make gene names unique: linear values of one name are added, of logarithms the higher row is kept."""
-    first: dict[str, int] = {}
-    target = np.array([first.setdefault(name, len(first)) for name in names])
+    first, target = _first_columns(tuple(names))
     if len(first) == len(names):
         return names, matrix, ""
     repeated = len(names) - len(first)
