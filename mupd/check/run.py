@@ -140,6 +140,8 @@ def run_shard(config: Config, shard: int) -> Path:
     ------
     MupdError
         If the shard's inventory or index is not there.
+    ExpectationError
+        If an expectation is not met and expectations.on_failure is ``stop``; the verdicts are written before.
     """
     import pandas as pd
 
@@ -159,4 +161,7 @@ def run_shard(config: Config, shard: int) -> Path:
     kinds = {column: "int64" if column == "draw" else str for column in COLUMNS}
     with atomic_path(final) as temporary:
         table.astype(kinds).to_parquet(temporary, index=False)
+    from mupd.check.expectations import meet_and_write
+
+    meet_and_write(results, config, shard)
     return final

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -229,6 +229,7 @@ def write_report(
     model: tuple[str, str],
     config: Config,
     most_pictured: int = 200,
+    expected: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page, atomically; one case stands in memory at a time.
 
@@ -240,6 +241,8 @@ def write_report(
         Id and SHA-256 of the model that made the draws, "" where nothing was generated.
     most_pictured
         Cases after so many have no pictures and no plots.
+    expected
+        What the expectation suites found (:func:`mupd.cohort.expectations.gathered`); None if none was run.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -263,15 +266,9 @@ def write_report(
         }
         for case in cases
     ]
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, **options)
     stream = environment.get_template("report.html.j2").stream(
         title=config.report.title,
         # Our own package files, the same for every cohort: nothing of the cohort's goes into them.
@@ -293,6 +290,7 @@ def write_report(
         plot_width=WIDTH,
         number=_number,
         states=STATES,
+        expected=expected,
     )
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         stream.enable_buffering(50)

@@ -64,11 +64,13 @@ def run(config: Config) -> list[Path]:
     from mupd.cohort.crate import CRATE, write_crate
     from mupd.cohort.crate_entities import RunFacts
     from mupd.cohort.data_card import CARD, card_facts, write_card
+    from mupd.cohort.expectations import gathered, meet_and_write
     from mupd.cohort.mudata import build, write_cohort
     from mupd.cohort.read import read_values
     from mupd.cohort.report import read_metrics, write_report
     from mupd.cohort.values import read_gene_panels
     from mupd.cohort.workflow_copy import copy_workflow
+    from mupd.sheet import filled_shards, read_sheet
     from mupd.synthetic.signature import fingerprint
 
     started, key = now(), _signing_key(config)
@@ -79,6 +81,7 @@ def run(config: Config) -> list[Path]:
     panels = read_gene_panels(Path(config.model))
     rows = manifest_rows(cases)
     write_manifest(manifest, rows)
+    expected = gathered(config, filled_shards(read_sheet(config), config.shards), meet_and_write(rows, config))
     write_case_ids(out / "case_ids.tsv", cases)
     signatures = _sign(manifest, key)
     values = [
@@ -87,7 +90,7 @@ def run(config: Config) -> list[Path]:
     ]
     model = model_of(cases)
     write_cohort(cohort, build(cases, values, panels.genes, model, rows))
-    write_report(report, cases, values, panels.genes, model, config)
+    write_report(report, cases, values, panels.genes, model, config, expected=expected)
     facts = RunFacts(started, now(), *model, fingerprint(key.public_key()) if key else "")
     write_card(card, card_facts(cases, values, config, facts, read_metrics(Path(config.model))))
     workflow = copy_workflow(out / "provenance")
