@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
+from xml.parsers.expat import ExpatError
 
 from mupd.errors import Fault
 from mupd.sheet_tables import MAX_BYTES, RawRow
@@ -22,6 +25,12 @@ _FORMULA = re.compile(rb"<(\w+:)?f[\s/>]")
 _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA", "#SPILL!"})
 _STRICT = frozenset({"case_id", "he", "rna", "text", "he_mpp"})
 _AS_TEXT = "format the column as Text and type it again"
+
+
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, ParseError, EOFError, UnicodeDecodeError, ExpatError),
+    *(KeyError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError, RuntimeError, OverflowError),
+)
 
 
 def _bomb(path: Path) -> Fault | None:
@@ -130,7 +139,7 @@ def read_workbook(path: Path) -> tuple[list[RawRow], list[Fault]]:
         if fault := _bomb(path):
             return [], [fault]
         return _rows(path)
-    except (zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError, EOFError) as error:
+    except (*_DAMAGE, InvalidFileException) as error:
         # openpyxl raises these on damaged parts; what it says of them helps nobody but does say which.
         words = (str(error).splitlines() or [""])[0][:120]
         return [], [Fault(path.name, f"no readable Excel workbook ({words})", "a workbook (.xlsx): save it anew")]
