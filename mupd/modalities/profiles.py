@@ -173,8 +173,8 @@ def collapse_genes(
         repeats = np.ones(len(names), bool)
         repeats[np.unique(target, return_index=True)[1]] = False
         merged = matrix[:, ~repeats].astype(np.float32, copy=False)
-        for column in np.flatnonzero(repeats):
-            merged[:, target[column]] += matrix[:, column]
+        for again in np.flatnonzero(repeats):
+            merged[:, target[again]] += matrix[:, again]
         return list(first), merged, f"{repeated} repeated gene names added up"
     best: dict[str, int] = {}
     means = np.nan_to_num(matrix).mean(0)

@@ -30,8 +30,8 @@ from mupd.modalities.rna_quant import chosen_column, is_star_genes, layout_of, w
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz", ".sf", ".sf.gz", ".tab", ".tab.gz")
-TEXT_SUFFIXES += (".genes.results", ".isoforms.results", ".genes.results.gz", ".isoforms.results.gz")
+_PLAIN_SUFFIXES = (".csv", ".tsv", ".txt", ".sf", ".tab", ".genes.results", ".isoforms.results")
+TEXT_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in _PLAIN_SUFFIXES for packed in ("", ".gz"))
 _MEASURE = re.compile(r"(?i)tpm|fpkm|rpkm|count|length|strand|_fpk|expression|value|reads")
 _MOST_COLUMNS = 1_000_000
 

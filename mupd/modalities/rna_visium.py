@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.modalities.profiles import RnaProfile
+from mupd.modalities.profiles import RnaProfile, Values
 from mupd.modalities.rna_assemble import RawRna, assemble
 from mupd.modalities.rna_positions import Places, position_files, read_places
 from mupd.modalities.rna_tenx import MatrixFolder, TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
@@ -167,7 +167,7 @@ def _placed(matrix: TenxMatrix, places: Places, raw: RawRna) -> RawRna:
 
 def profile_of_tenx(matrix: TenxMatrix, places: Places | None, values: str, keep_given: bool) -> RnaProfile:
     """A 10x matrix as a profile: its spots in tissue, or all barcodes added up where there are no positions."""
-    scale = "counts" if matrix.whole_numbers else None
+    scale: Values | None = "counts" if matrix.whole_numbers else None
     evidence = "; ".join((matrix.format, *matrix.evidence))
     details: dict[str, Any] = {"format": matrix.format}
     raw = RawRna(matrix.ids, matrix.symbols, matrix.counts, matrix.barcodes, evidence, None, scale, details)
