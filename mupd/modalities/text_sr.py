@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 MOST_SR_BYTES = 64 << 20
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _DEFLATED = ("1.2.840.10008.1.2.1.99",)
 _ENCAPSULATED_PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 _MOST_ITEMS, _MOST_DEPTH = 20_000, 40
@@ -81,6 +82,18 @@ def _known(dataset: Dataset) -> Known:
     return Known(names, values("PatientID", "AccessionNumber"), values("PatientBirthDate", "StudyDate"))
 
 
+def _refuse_cut(dataset: Any) -> None:
+    """Raise where an element is shorter than it declares: pydicom takes what is there of a file that was cut off."""
+    from pydicom.dataelem import RawDataElement
+
+    for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
+        raw = dataset.get_item(tag)
+        if not isinstance(raw, RawDataElement) or raw.length == _UNDEFINED_LENGTH:
+            continue
+        if len(raw.value or b"") < raw.length:
+            raise UnusableError("truncated: an element of the report is longer than what is there; copy the file anew")
+
+
 def sr_text(path: Path) -> tuple[str, dict[str, Any], Known]:
     """Lines ``concept: value`` of the content tree, facts (of a PDF), and what the header states of persons.
 
@@ -99,6 +112,7 @@ def sr_text(path: Path) -> tuple[str, dict[str, Any], Known]:
         if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) in _DEFLATED:
             raise UnusableError("deflated DICOM: refused; store it in Explicit VR Little Endian")
         dataset = pydicom.dcmread(path)
+        _refuse_cut(dataset)
         modality, kind = str(dataset.get("Modality", "")), str(dataset.get("SOPClassUID", ""))
         if kind == _ENCAPSULATED_PDF:
             return *pdf_text(bytes(dataset.get("EncapsulatedDocument", b"")), path), _known(dataset)
