@@ -73,19 +73,55 @@ def _root(
 def status(
     configfile: ConfigFile = Path("config/config.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the inventory as JSON instead of a table.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write it as one self-contained page to this file.")] = None,
+    thumbnails: Annotated[int, typer.Option(min=0, help="Slides that the page pictures at most.")] = 200,
 ) -> None:
     """Show what each case has (measured / missing / unusable and why) and what would run. Runs nothing."""
-    from dataclasses import asdict
-
     from mupd.config import load_config
     from mupd.intake import render_status, status_rows
 
     config = load_config(configfile)
+    if any(vars(config.expectations.suites).values()):
+        from mupd.intake.expectations import refuse_wrong_arguments
+
+        refuse_wrong_arguments(config)
     cases = status_rows(config)
+    if html is not None:
+        from mupd.intake.status_page import write_page
+
+        write_page(html, cases, config, thumbnails)
     if as_json:
-        print(json.dumps([asdict(case) for case in cases], indent=2, ensure_ascii=False))
-    else:
+        from mupd.intake.status_json import status_json
+
+        print(json.dumps(status_json(cases, config), indent=2, ensure_ascii=False))
+    elif html is None:
         render_status(cases, config)
+    else:
+        print(html)
+
+
+@app.command()
+def doctor(
+    configfile: ConfigFile = Path("config/config.yaml"),
+    profile: Annotated[
+        str | None, typer.Option(help="Snakemake profile that the run will use: a folder, or one of ours by its name.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check this machine, the model, the folders and the cluster for a run: PASS, WARN or FAIL, each with its fix.
+
+    Exit code: 0 nothing fails, 1 something does.
+    """
+    from mupd.doctor.finding import exit_code
+    from mupd.doctor.run import as_json as plain
+    from mupd.doctor.run import examine, render
+
+    findings = examine(configfile, profile)
+    if as_json:
+        print(json.dumps(plain(findings), indent=2, ensure_ascii=False))
+    else:
+        render(findings)
+    raise typer.Exit(exit_code(findings))
 
 
 @app.command()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mupd.config import Config
-from mupd.expectations.evaluate import run_suite
+from mupd.errors import InputFaults
+from mupd.expectations.evaluate import argument_faults, run_suite
 from mupd.expectations.results import SuiteResult, results_path, tell, write_results
 from mupd.expectations.suites import read_suites
-from mupd.expectations.tables import Row, Table, inventory_rows, rna_rows, sheet_rows
+from mupd.expectations.tables import TABLES, Row, Table, inventory_rows, rna_rows, sheet_rows
 from mupd.ids import shard_name
 from mupd.inventory import CaseInventory
 from mupd.sheet import SheetCase
@@ -50,3 +51,16 @@ def meet_and_write(
     name = shard_name(shard)
     write_results(results_path(config.out, "intake", name), "intake", name, found)
     tell(found, stop=config.expectations.on_failure == "stop")
+
+
+def refuse_wrong_arguments(config: Config) -> None:
+    """Look at the arguments of all suites as Great Expectations does, before anything runs.
+
+    Raises
+    ------
+    InputFaults
+        With every fault, of the suites of all tables.
+    """
+    suites = [suite for table in TABLES for suite in read_suites(table, getattr(config.expectations.suites, table))]
+    if faults := argument_faults(suites):
+        raise InputFaults("expectation suites", faults)
