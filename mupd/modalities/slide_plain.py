@@ -32,7 +32,7 @@ class PictureReader:
             self.size_px = image.size
             self.format = str(image.format).lower()
             mode = image.mode
-        self.level_sizes_px = (self.size_px,)
+        self.level_sizes_px: tuple[tuple[int, int], ...] = (self.size_px,)
         # The resolution tags of plain pictures tell of screens and printers (72 dpi), not of microscopes.
         self.mpp, self.mpp_source = mpp, "sheet" if mpp is not None else "none"
         check_plain_size(*self.size_px, self.format)
@@ -67,8 +67,10 @@ class PictureReader:
         """See :class:`mupd.modalities.slides.SlideReader`."""
         return padded(self._inside, x, y, w, h, self.size_px)
 
-    def read_level(self, _level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         """See :class:`mupd.modalities.slides.SlideReader`."""
+        if level != 0:
+            raise ValueError(f"level: found {level}; expected 0, a plain picture has no other")
         return self.read(x, y, w, h)
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
