@@ -90,7 +90,7 @@ def test_status_shows_all_and_writes_nothing(cohort: Path) -> None:
         assert words in done.stdout, done.stdout
     as_json = mupd("status", "--configfile", cohort, "--json")
     assert as_json.returncode == 0, as_json.stderr
-    cases = json.loads(as_json.stdout)
+    cases = json.loads(as_json.stdout)["cases"]
     assert [case["case_id"] for case in cases] == ["whole", "half", "none"]
     assert cases[2]["entries"]["text"]["status"] == "unusable"
     assert files_of(cohort.parent) == before

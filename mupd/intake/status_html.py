@@ -55,7 +55,7 @@ def _rna_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Holds", f"{_count(facts['observations'])} {kind}, {_count(facts.get('genes', 0))} genes"))
     if facts.get("genes_in_model") is not None:
         shared, whole = facts["genes_in_model"], facts.get("model_genes", 0)
-        rows.append(("Of the model's", f"{_count(shared)} of {_count(whole)} genes"))
+        rows.append(("In model", f"{_count(shared)} of {_count(whole)} genes of the model"))
     if facts.get("evidence"):
         rows.append(("Evidence", str(facts["evidence"])))
     return rows
