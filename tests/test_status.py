@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -44,10 +44,11 @@ def test_everything_is_escaped_and_nothing_is_remote(page: str) -> None:
     assert "<img" not in page
     assert page.count("<script>") == 1
     assert "{{ 7 * 7 }}" in page
-    assert not re.search(
-        r"""(?:src|href)\s*=\s*["']?(?!data:|#)[a-z/]""",
-        re.sub(r"&[^;]+;", "", page.split("<script>")[0]).split("<body>")[0],
-    )
+    tags: list[tuple[str, dict[str, str | None]]] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))  # type: ignore[method-assign]
+    parser.feed(page)
+    assert not [tag for tag, of in tags if tag == "img" or "src" in of or "href" in of or "onerror" in of]
     assert "default-src 'none'" in page
     assert "http://" not in page
     assert "https://" not in page

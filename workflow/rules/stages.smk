@@ -11,7 +11,7 @@ rule intake:
         OUT / "intake/{shard}.parquet",
     params:
         rows=rows_of,
-        digest=CONFIG.digest("intake", "tables", "model"),
+        digest=CONFIG.digest("expectations", "intake", "tables", "model"),
         shard=index_of,
     log:
         OUT / "logs/intake/{shard}.log",
@@ -52,7 +52,7 @@ rule check:
     output:
         OUT / "checked/{shard}.parquet",
     params:
-        digest=CONFIG.digest("check"),
+        digest=CONFIG.digest("check", "expectations"),
         shard=index_of,
     log:
         OUT / "logs/check/{shard}.log",
@@ -99,7 +99,7 @@ rule cohort:
         signatures=SIGNATURES,
     params:
         rows=rows_digest(SHEET.cases),
-        digest=CONFIG.digest("report", "sign"),
+        digest=CONFIG.digest("report", "sign", "expectations"),
     log:
         OUT / "logs/cohort.log",
     resources:
