@@ -12,14 +12,19 @@ from mupd.config import Config, parse_config
 
 GENES = 2000
 _SITES = ("breast", "colon", "stomach", "lung", "bladder")
-_FINDINGS = (
-    "Invasive ductal carcinoma of the breast, grade 2, pT2 pN0.",
-    "Adenocarcinoma of the sigmoid colon, moderately differentiated, pT3.",
-    "The margins are free of tumour. Lymphovascular invasion is not identified.",
-    "Papillary urothelial carcinoma, high grade, invading the lamina propria.",
-    "Poorly cohesive gastric carcinoma with signet ring cells, pT4a.",
+_FINDINGS = {
+    "breast": "Invasive ductal carcinoma of the breast, grade 2, pT2 pN0.",
+    "colon": "Adenocarcinoma of the sigmoid colon, moderately differentiated, pT3.",
+    "stomach": "Poorly cohesive gastric carcinoma with signet ring cells, pT4a.",
+    "lung": "Adenocarcinoma of the lung, acinar pattern, pT1b.",
+    "bladder": "Papillary urothelial carcinoma of the bladder, invading the lamina propria.",
+}
+_SENTENCES = (
+    "The margins are free of tumour.",
+    "Lymphovascular invasion is not identified.",
     "Two of fourteen lymph nodes contain metastatic carcinoma.",
     "The adjacent mucosa shows chronic inflammation without dysplasia.",
+    "Perineural invasion is present.",
 )
 
 
@@ -56,9 +61,9 @@ def table_cohort(folder: Path, kind: str, cases: int, shards: int) -> Config:
                 stream.write(f"{case_id}," + ",".join(map(str, row)) + "\n")
     draw = random.Random(0)
     lines = ["case_id,text"]
-    lines += [
-        f'{case_id},"{" ".join(draw.choices(_FINDINGS, k=12))} Block {number}."' for number, case_id in enumerate(ids)
-    ]
+    for number, case_id in enumerate(ids):
+        words = [_FINDINGS[_SITES[number % 5]], *draw.choices(_SENTENCES, k=12), f"Block {number}."]
+        lines.append(f'{case_id},"{" ".join(words)}"')
     (folder / "reports.csv").write_text("\n".join(lines) + "\n")
     sheet = ["case_id\torgan", *(f"{case_id}\t{_SITES[number % 5]}" for number, case_id in enumerate(ids))]
     (folder / "cases.tsv").write_text("\n".join(sheet) + "\n")

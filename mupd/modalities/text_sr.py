@@ -112,12 +112,12 @@ def sr_text(path: Path) -> tuple[str, dict[str, Any], Known]:
         if str(read_file_meta_info(path).get("TransferSyntaxUID", "")) in _DEFLATED:
             raise UnusableError("deflated DICOM: refused; store it in Explicit VR Little Endian")
         dataset = pydicom.dcmread(path)
-        _refuse_cut(dataset)
         modality, kind = str(dataset.get("Modality", "")), str(dataset.get("SOPClassUID", ""))
         if kind == _ENCAPSULATED_PDF:
             return *pdf_text(bytes(dataset.get("EncapsulatedDocument", b"")), path), _known(dataset)
         if "ContentSequence" not in dataset or modality != "SR":
             raise UnusableError(f"DICOM of modality {modality[:16]!r}: expected a structured report (SR)")
+        _refuse_cut(dataset)
         lines, known = _lines(dataset), _known(dataset)
     except (InvalidDicomError, *_ERRORS) as error:
         raise UnusableError(f"a damaged DICOM file: {reason_of(error, path)}") from error

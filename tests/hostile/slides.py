@@ -32,19 +32,19 @@ def svs(path: Path, mpp: str = "0.5", **options: Any) -> None:
         writer.write(pixels[::4, ::4], description="Aperio Image Library v1\n", photometric="rgb", metadata=None)
 
 
-def _png(path: Path) -> None:
+def png(path: Path) -> None:
     Image.fromarray(he_pixels()).save(path)
 
 
-def _jpeg(path: Path) -> None:
+def jpeg(path: Path) -> None:
     Image.fromarray(he_pixels()).save(path, quality=90)
 
 
-def _tiff(path: Path) -> None:
+def tiff(path: Path) -> None:
     ome_tiff(path, he_pixels(512, 384), 0.78)
 
 
-def _dicom(path: Path) -> None:
+def dicom(path: Path) -> None:
     dicom_level(path, he_pixels(512, 384), "1.2.3.4", mpp=0.78)
 
 
@@ -113,10 +113,10 @@ def hostile_slides(folder: Path) -> list[Hostile]:
 
     whole = {
         ".svs": bytes_of(svs, ".svs", folder),
-        ".png": bytes_of(_png, ".png", folder),
-        ".jpg": bytes_of(_jpeg, ".jpg", folder),
-        ".ome.tif": bytes_of(_tiff, ".ome.tif", folder),
-        ".dcm": bytes_of(_dicom, ".dcm", folder),
+        ".png": bytes_of(png, ".png", folder),
+        ".jpg": bytes_of(jpeg, ".jpg", folder),
+        ".ome.tif": bytes_of(tiff, ".ome.tif", folder),
+        ".dcm": bytes_of(dicom, ".dcm", folder),
     }
     for suffix, content in whole.items():
         for tenths in TENTHS:
