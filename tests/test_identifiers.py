@@ -185,6 +185,12 @@ def test_what_a_file_states_of_its_patient_is_masked() -> None:
     assert masked == "[NAME] came; [ID] since [DATE], Q770."
 
 
+def test_an_address_without_punctuation_ends_where_the_report_begins() -> None:
+    masked = mask_identifiers("Address: 12 Elm Street Invasive carcinoma, pT2, 3/12 nodes.")
+    assert masked.endswith("Invasive carcinoma, pT2, 3/12 nodes.")
+    assert "Elm" not in masked
+
+
 def test_counts() -> None:
     masked = mask_identifiers("Dr. Okafor, MRN: 123456, 03/14/2012 and 03/15/2012.")
     assert masked_counts(masked) == {"NAME": 1, "DATE": 2, "ID": 1}

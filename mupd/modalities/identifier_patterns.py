@@ -186,7 +186,11 @@ def _numbers(text: str, lower: str) -> Iterator[Span]:
             yield match.start() - len(city[0]), match.end(), "ADDRESS"
     yield from _of(_POST_BOX, "ADDRESS", lower)
     yield from _of(_GERMAN, "ADDRESS", text)
-    yield from _of(_LABELLED_ADDRESS, "ADDRESS", lower)
+    for start, end, kind in _of(_LABELLED_ADDRESS, "ADDRESS", lower):
+        # Without punctuation the address ends where words of the report begin.
+        words = re.finditer(r"[^\W\d_]{3,}", lower[start:end])
+        ends = (start + word.start() for word in words if no_name(word[0]) and word[0] not in _IN_STREETS)
+        yield start, next(ends, end), kind
 
 
 def pattern_spans(text: str) -> Iterator[Span]:

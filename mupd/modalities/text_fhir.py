@@ -168,7 +168,7 @@ def fhir_text(root: Any, path: Path) -> tuple[str, dict[str, Any], Known]:
     resources = _resources(root)
     reports = [resource for resource in resources if resource.get("resourceType") == "DiagnosticReport"]
     if not reports:
-        raise UnusableError(f"FHIR {str(root['resourceType'])[:40]!r} without a DiagnosticReport")
+        raise UnusableError("a FHIR resource without a DiagnosticReport")
     if statuses := {_string(report.get("status")) for report in reports} & set(_NOT_A_RESULT):
         raise UnusableError(f"the DiagnosticReport has status {', '.join(sorted(statuses))}")
     _one_patient(reports, resources)
