@@ -11,9 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
+import yaml
 from local_slurm import NODES, Slurm, missing, running_slurm
 from tiny_model import write_tiny_cohort
 
@@ -25,7 +27,9 @@ pytestmark = [
     pytest.mark.external,
     pytest.mark.skipif(bool(MISSING), reason=f"SLURM TESTS NOT RUN, absent: {', '.join(MISSING)}"),
 ]
+PROFILES = REPOSITORY / "workflow" / "profiles"
 SHARDS = 3
+Found = TypeVar("Found")
 NAMES = [f"case-{number}" for number in range(20)]
 CASES = {next(name for name in NAMES if shard_of(name, SHARDS) == shard): "text" for shard in range(SHARDS)}
 QUICK = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3", "--slurm-no-account")
@@ -75,6 +79,34 @@ def local(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def start(slurm: Slurm, cohort: Path) -> Iterator[Callable[..., Run]]:
+    """Starts runs, and ends those that a failed test leaves."""
+    runs: list[Run] = []
+
+    def begin(folder: Path, profile: str, *more: str) -> Run:
+        runs.append(Run(slurm, cohort, folder, profile, *more))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        if run.process.poll() is None:
+            run.process.kill()
+            run.process.wait()
+    for job in slurm.jobs():
+        slurm.call("scancel", job["id"])
+
+
+def derived(profile: str, folder: Path, **generate: object) -> str:
+    """A copy of a profile whose generation asks for more (`--set-resources` would replace what the profile sets)."""
+    values = yaml.safe_load((PROFILES / profile / "config.yaml").read_text(encoding="utf-8"))
+    values.setdefault("set-resources", {}).setdefault("generate", {}).update(generate)
+    copy = folder / profile
+    copy.mkdir()
+    (copy / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return str(copy)
+
+
 class Run:
     """A run of the workflow on SLURM that goes on while a test disturbs it."""
 
@@ -82,7 +114,7 @@ class Run:
         self.slurm, self.folder, self.out = slurm, folder, folder / "snakemake.out"
         folder.mkdir(exist_ok=True)
         self.started = time.monotonic()
-        options = ("--profile", str(REPOSITORY / "workflow" / "profiles" / profile), *QUICK)
+        options = ("--profile", str(PROFILES / profile), *QUICK)
         with self.out.open("wb") as out:
             self.process = subprocess.Popen(
                 command(cohort, *options, *more),
@@ -95,12 +127,14 @@ class Run:
     def said(self) -> str:
         return self.out.read_text(encoding="utf-8", errors="replace")
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = 150) -> None:
+    def wait(self, condition: Callable[[], Found | None], what: str, seconds: float = 240) -> Found:
+        """What a condition found as soon as it is true."""
         deadline = time.monotonic() + seconds
-        while not condition():
+        while not (found := condition()):
             assert self.process.poll() is None, f"over before {what}:\n{self.said()}"
             assert time.monotonic() < deadline, f"no {what} in {seconds} s:\n{self.said()}\n{self.slurm.jobs()}"
             time.sleep(0.1)
+        return found
 
     def end(self, seconds: float = 400) -> str:
         """Wait for the end of the run; what it said."""
@@ -136,54 +170,46 @@ def attempts(said: str, rule: str) -> int:
     return len(re.findall(rf"^rule {rule}:", said, re.MULTILINE))
 
 
-def test_a_run_on_slurm_ends_as_one_without_it(slurm: Slurm, cohort: Path, local: Path, tmp_path: Path) -> None:
+def test_a_run_on_slurm_ends_as_one_without_it(
+    slurm: Slurm, start: Callable[..., Run], local: Path, tmp_path: Path
+) -> None:
     """Through --gpus; one job is cancelled, another one's command dies at its first attempt."""
-    run = Run(slurm, cohort, tmp_path / "gpus", "slurm-gpu", "--set-resources", "generate:gpu=1")
-    victim: list[str] = []
-    run.wait(lambda: run.job_of("generate", 0), "a job that generates shard 0")
-    job = run.job_of("generate", 0)
-    assert job is not None
+    run = start(tmp_path / "gpus", derived("slurm-gpu", tmp_path, gpu=1))
+    job = run.wait(lambda: run.job_of("generate", 0), "a job that generates shard 0")
+    process = run.wait(lambda: run.process_of("generate", 0), "its mupd process")
+    process.suspend()
     shown = slurm.call("scontrol", "show", "job", job["id"])
-    assert "gres/gpu=1" in shown, shown
+    assert "TresPerJob=gres:gpu:1" in shown, shown
     assert "Partition=gpu" in shown
     assert "Requeue=1" in shown
-    run.wait(lambda: run.process_of("generate", 0), "its mupd process")
-    process = run.process_of("generate", 0)
-    assert process is not None
     given = process.environ()
     assert given["CUDA_VISIBLE_DEVICES"] == "0"
     assert given["SLURM_JOB_PARTITION"] == "gpu"
     assert given["SLURMD_NODENAME"] in NODES
-    victim.append(job["id"])
     slurm.call("scancel", job["id"])
-    run.wait(lambda: run.process_of("generate", 1), "the mupd process of shard 1")
-    other = run.process_of("generate", 1)
-    assert other is not None
+    other = run.wait(lambda: run.process_of("generate", 1) or run.process_of("generate", 2), "another shard's process")
     other.kill()
     said = run.end()
-    assert f"SLURM-job '{victim[0]}' failed, SLURM status is: 'CANCELLED'" in said
+    assert f"SLURM-job '{job['id']}' failed, SLURM status is: 'CANCELLED'" in said
     assert attempts(said, "generate") == SHARDS + 2, said
     assert manifest(run.folder) == manifest(local)
     assert contents(run.folder) == contents(local)
 
 
-def test_a_job_out_of_time_and_a_node_that_goes_down(slurm: Slurm, cohort: Path, local: Path, tmp_path: Path) -> None:
+def test_a_job_out_of_time_and_a_node_that_goes_down(
+    slurm: Slurm, start: Callable[..., Run], local: Path, tmp_path: Path
+) -> None:
     """Through --gres, generation alone; a job that hangs runs out of time, a node dies under another and comes back."""
     folder = tmp_path / "gres"
-    run = Run(slurm, cohort, folder, "slurm-gres", "--until", "generate", "--set-resources", "generate:runtime=attempt")
-    run.wait(lambda: run.process_of("generate", 0), "the mupd process of shard 0")
-    hanging = run.process_of("generate", 0)
-    assert hanging is not None
+    run = start(folder, derived("slurm-gres", tmp_path, runtime="attempt"), "--until", "generate")
+    hanging = run.wait(lambda: run.process_of("generate", 0), "the mupd process of shard 0")
     hanging.suspend()
-    late = run.job_of("generate", 0)
-    assert late is not None
-    assert "gres/gpu" in slurm.call("scontrol", "show", "job", late["id"])
-    run.wait(lambda: run.process_of("generate", 1) or run.process_of("generate", 2), "another mupd process")
-    other = 1 if run.process_of("generate", 1) else 2
-    process, lost = run.process_of("generate", other), run.job_of("generate", other)
-    assert process is not None
-    assert lost is not None
+    late = run.wait(lambda: run.job_of("generate", 0), "its job")
+    shown = slurm.call("scontrol", "show", "job", late["id"])
+    assert "TresPerNode=gres:gpu:1" in shown, shown
+    process = run.wait(lambda: run.process_of("generate", 1) or run.process_of("generate", 2), "another mupd process")
     process.suspend()
+    lost = run.wait(lambda: run.job_of("generate", int(process.cmdline()[-1])), "its job")
     node = lost["node"]
     assert node != late["node"], "one GPU a node, and two jobs on it"
     slurm.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
@@ -200,8 +226,8 @@ def test_a_job_out_of_time_and_a_node_that_goes_down(slurm: Slurm, cohort: Path,
     assert contents(folder) == contents(local)
 
 
-def test_arrays(slurm: Slurm, cohort: Path, local: Path, tmp_path: Path) -> None:
-    run = Run(slurm, cohort, tmp_path / "arrays", "slurm-arrays", "--until", "generate")
+def test_arrays(slurm: Slurm, start: Callable[..., Run], local: Path, tmp_path: Path) -> None:
+    run = start(tmp_path / "arrays", "slurm-arrays", "--until", "generate")
     seen: set[str] = set()
     while run.process.poll() is None:
         seen |= {job["id"] for job in slurm.jobs()}
@@ -219,9 +245,9 @@ def test_arrays(slurm: Slurm, cohort: Path, local: Path, tmp_path: Path) -> None
     ],
 )
 def test_what_the_cluster_cannot_give_is_said_before_the_first_job(
-    slurm: Slurm, cohort: Path, tmp_path: Path, option: str, words: str
+    start: Callable[..., Run], tmp_path: Path, option: str, words: str
 ) -> None:
-    run = Run(slurm, cohort, tmp_path / "run", "slurm-gpu", *option.split(), "--retries", "0")
+    run = start(tmp_path / "run", "slurm-gpu", *option.split(), "--retries", "0")
     run.process.wait(120)
     assert run.process.returncode != 0
     assert words in run.said(), run.said()
