@@ -13,7 +13,6 @@ from pathlib import Path
 
 from benchmarks.scale.cohort import REPOSITORY
 
-
 _WAITER = (
     "import os, sys; pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ); _, status, usage = os.wait4(pid, 0); "
     "sys.stdout.write(f'\\npeak KiB {usage.ru_maxrss}'); sys.exit(os.waitstatus_to_exitcode(status))"
