@@ -86,7 +86,7 @@ def test_status_shows_all_and_writes_nothing(cohort: Path) -> None:
     before = files_of(cohort.parent)
     done = mupd("status", "--configfile", cohort)
     assert done.returncode == 0, done.stderr
-    for words in ("whole", "complete", "half", "unusable", "no gene in common", "text->he", "text->rna", "3 cases"):
+    for words in ("whole", "complete", "half", "unusable", "not human", "text->he", "text->rna", "3 cases"):
         assert words in done.stdout, done.stdout
     as_json = mupd("status", "--configfile", cohort, "--json")
     assert as_json.returncode == 0, as_json.stderr

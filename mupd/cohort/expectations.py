@@ -54,7 +54,7 @@ def gathered(config: Config, shards: Sequence[int], of_manifest: Sequence[SuiteR
                 found += read_results(path)
             else:
                 lacking.append(path.name)
-    suites = sorted(merged([*found, *of_manifest]), key=lambda suite: TABLES.index(suite.table))  # type: ignore[arg-type]
+    suites = sorted(merged([*found, *of_manifest]), key=lambda suite: TABLES.index(suite.table))
     return view(suites, lacking)
 
 

@@ -267,8 +267,13 @@ def write_report(
         for case in cases
     ]
     style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, **options)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     stream = environment.get_template("report.html.j2").stream(
         title=config.report.title,
         # Our own package files, the same for every cohort: nothing of the cohort's goes into them.

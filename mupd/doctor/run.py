@@ -77,7 +77,7 @@ def examine(configfile: Path, profile: str | None = None) -> list[Finding]:
     if config is None:
         return [*found, Finding("inputs", "all else", "SKIP", "not looked at without a configuration that can be read")]
     found += check_software(config, on_cluster)
-    found += check_places(config.outdir, config.model, sheet and disk_bytes(sheet, config), on_cluster)
+    found += check_places(config.outdir, config.model, disk_bytes(sheet, config) if sheet else None, on_cluster)
     found += check_model(config.model)
     asked: list[Asked] = asked_by(values, sheet, config) if sheet else []
     return found + check_slurm(asked, executor == "slurm")
@@ -85,7 +85,7 @@ def examine(configfile: Path, profile: str | None = None) -> list[Finding]:
 
 def summary(findings: Sequence[Finding]) -> str:
     """One line: how many of each state, and what that means."""
-    counts = Counter(finding.state for finding in findings)
+    counts: Counter[str] = Counter(finding.state for finding in findings)
     words = ", ".join(f"{counts[state]} {state}" for state in _LOOK if counts[state])
     if counts["FAIL"]:
         return f"{words}: a run cannot succeed before every FAIL is mended"

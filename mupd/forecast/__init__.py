@@ -1,1 +1,1 @@
-"""``mupd forecast``: what a run will take, from speeds measured with its model; beside it what it took."""
+"""What a configuration leads to, counted before anything runs: tasks, draws, network evaluations, bytes."""

@@ -80,7 +80,7 @@ def table_ids(path: Path) -> frozenset[str]:
     mark = "," if ".csv" in path.name.lower() else "\t"
     csv.field_size_limit(1 << 30)
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as packed:
-        text = io.TextIOWrapper(packed, encoding="utf-8-sig", errors="replace", newline="")  # type: ignore[type-var]
+        text = io.TextIOWrapper(packed, encoding="utf-8-sig", errors="replace", newline="")
         rows = csv.reader(text, delimiter=mark)
         header = next(rows, [])
         at = header.index("case_id") if "case_id" in header else 0

@@ -146,7 +146,7 @@ class TiffReader:
             self._cache.move_to_end(key)
             return self._cache[key]
         series = self._levels[level]
-        page = series.pages[plane if series.axes == "CYX" else 0]
+        page: Any = series.pages[plane if series.axes == "CYX" else 0]
         keyframe = page.keyframe
         if series.axes == "SYX":
             index += plane * (len(page.dataoffsets) // _sizes(series)["S"])
@@ -156,7 +156,7 @@ class TiffReader:
         if length == 0:
             return None
         data = self._file.filehandle.read_segments([page.dataoffsets[index]], [length])
-        encoded = next(iter(data))[0]
+        encoded: Any = next(iter(data))[0]
         if encoded is None:
             return None
         most = (keyframe.tilewidth, keyframe.tilelength) if keyframe.is_tiled else self.level_sizes_px[level]
