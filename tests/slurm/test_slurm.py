@@ -156,6 +156,13 @@ class Run:
                 return job
         return None
 
+    def generating(self, *but: int) -> tuple[int, psutil.Process] | None:
+        """Any shard that is generated now, of those not named, and its `mupd` process."""
+        for shard in set(range(SHARDS)).difference(but):
+            if process := self.process_of("generate", shard):
+                return shard, process
+        return None
+
     def process_of(self, stage: str, shard: int) -> psutil.Process | None:
         """The `mupd` process of a stage's shard, of this run alone."""
         for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
@@ -175,9 +182,9 @@ def test_a_run_on_slurm_ends_as_one_without_it(
 ) -> None:
     """Through --gpus; one job is cancelled, another one's command dies at its first attempt."""
     run = start(tmp_path / "gpus", derived("slurm-gpu", tmp_path, gpu=1))
-    job = run.wait(lambda: run.job_of("generate", 0), "a job that generates shard 0")
-    process = run.wait(lambda: run.process_of("generate", 0), "its mupd process")
+    shard, process = run.wait(run.generating, "a process that generates")
     process.suspend()
+    job = run.wait(lambda: run.job_of("generate", shard), "its job")
     shown = slurm.call("scontrol", "show", "job", job["id"])
     assert "TresPerJob=gres:gpu:1" in shown, shown
     assert "Partition=gpu" in shown
@@ -187,7 +194,7 @@ def test_a_run_on_slurm_ends_as_one_without_it(
     assert given["SLURM_JOB_PARTITION"] == "gpu"
     assert given["SLURMD_NODENAME"] in NODES
     slurm.call("scancel", job["id"])
-    other = run.wait(lambda: run.process_of("generate", 1) or run.process_of("generate", 2), "another shard's process")
+    _, other = run.wait(lambda: run.generating(shard), "another shard's process")
     other.kill()
     said = run.end()
     assert f"SLURM-job '{job['id']}' failed, SLURM status is: 'CANCELLED'" in said
@@ -202,14 +209,14 @@ def test_a_job_out_of_time_and_a_node_that_goes_down(
     """Through --gres, generation alone; a job that hangs runs out of time, a node dies under another and comes back."""
     folder = tmp_path / "gres"
     run = start(folder, derived("slurm-gres", tmp_path, runtime="attempt"), "--until", "generate")
-    hanging = run.wait(lambda: run.process_of("generate", 0), "the mupd process of shard 0")
+    first, hanging = run.wait(run.generating, "a process that generates")
     hanging.suspend()
-    late = run.wait(lambda: run.job_of("generate", 0), "its job")
+    late = run.wait(lambda: run.job_of("generate", first), "its job")
     shown = slurm.call("scontrol", "show", "job", late["id"])
     assert "TresPerNode=gres:gpu:1" in shown, shown
-    process = run.wait(lambda: run.process_of("generate", 1) or run.process_of("generate", 2), "another mupd process")
+    second, process = run.wait(lambda: run.generating(first), "another one")
     process.suspend()
-    lost = run.wait(lambda: run.job_of("generate", int(process.cmdline()[-1])), "its job")
+    lost = run.wait(lambda: run.job_of("generate", second), "its job")
     node = lost["node"]
     assert node != late["node"], "one GPU a node, and two jobs on it"
     slurm.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
