@@ -156,7 +156,7 @@ def test_rows_of_what_is_no_table_are_refused(cohort: Path, make_config: Make) -
     assert "not there" in words[3]
 
 
-def test_ten_thousand_rows_with_paths_of_their_own_are_read_in_two_seconds(tmp_path: Path, make_config: Make) -> None:
+def test_ten_thousand_rows_with_paths_of_their_own_are_read_in_seconds(tmp_path: Path, make_config: Make) -> None:
     (tmp_path / "d").mkdir()
     lines = ["case_id\the\trna\ttext"]
     for number in range(10_000):
@@ -167,7 +167,8 @@ def test_ten_thousand_rows_with_paths_of_their_own_are_read_in_two_seconds(tmp_p
     config = make_config(tmp_path / "cases.tsv")
     started = time.process_time()
     sheet = read_sheet(config)
-    assert time.process_time() - started < 2
+    # About 2 s; a folder that is listed anew for each row takes minutes.
+    assert time.process_time() - started < 20
     assert all(len(case.further_he) == 1 for case in sheet.cases)
 
 
