@@ -15,12 +15,13 @@ from conftest import GENES, counts_matrix, he_pixels
 from rich.console import Console
 
 from mupd.config import Config
-from mupd.errors import InputFaults, ModelError
+from mupd.errors import InputFaults, ModelError, UnusableError
 from mupd.files import sha256_file
 from mupd.ids import shard_of
 from mupd.intake import render_status, run_shard, status_rows
 from mupd.intake.entries import NOT_IN_SHEET, NOT_IN_TABLE, inventories_of
 from mupd.intake.inputs import in_place
+from mupd.intake.sources import signature_of
 from mupd.inventory import CaseInventory, read_inventory, tasks_of
 from mupd.sheet import cases_of_shard, read_sheet
 
@@ -327,6 +328,9 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, write_sheet: Write, make_
     os.mkfifo(tmp_path / "pipe.svs")
     with pytest.raises(InputFaults, match="a device, pipe or socket"):
         status_rows(make_config(write_sheet([{"case_id": "pipe", "he": "pipe.svs"}])))
+    # Where it became one after the sheet was read.
+    with pytest.raises(UnusableError, match="neither a file nor a folder"):
+        signature_of([tmp_path / "pipe.svs"], "he")
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "again").symlink_to(tmp_path / "loop")
     with (tmp_path / "holes.svs").open("wb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -97,3 +98,27 @@ def _sampled(read: ReadLevel, level_px: tuple[int, int], size: tuple[int, int]) 
             y = (2 * row + 1) * height // (2 * rows) - side_y // 2
             canvas[row, column] = read(x, y, max(1, side_x), max(1, side_y)).mean((0, 1)).round()
     return canvas
+
+
+class LevelReader(ABC):
+    """What every slide that is read level by level has in common, given how a level is read inside its bounds."""
+
+    size_px: tuple[int, int]
+    level_sizes_px: tuple[tuple[int, int], ...]
+
+    @abstractmethod
+    def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """(h, w, 3) of a level, in its own pixels; the box lies inside it."""
+
+    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """See :class:`mupd.modalities.slides.SlideReader`."""
+        return padded(lambda *box: self._inside(level, *box), x, y, w, h, self.level_sizes_px[level])
+
+    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """See :class:`mupd.modalities.slides.SlideReader`."""
+        return self.read_level(0, x, y, w, h)
+
+    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
+        """See :class:`mupd.modalities.slides.SlideReader`."""
+        level = best_level(self.level_sizes_px, min(max_px, self.size_px[0]))
+        return reduced(lambda *box: self._inside(level, *box), self.level_sizes_px[level], self.size_px, max_px)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.modalities.slide_arrays import best_level, padded, reduced
+from mupd.modalities.slide_arrays import LevelReader
 from mupd.modalities.slide_limits import check_slide_size, check_tile_size
 from mupd.modalities.slide_scale import one_scale
 
@@ -177,7 +177,7 @@ def _check_whole(file: Path, header: Any, native_bytes: int) -> None:
             raise UnusableError("truncated: the pixel data has no end; copy the file anew from its source")
 
 
-class WsidicomReader:
+class WsidicomReader(LevelReader):
     """A DICOM slide that OpenSlide does not read: JPEG-LS, HTJ2K, JPEG XL, sparse tiling of several planes."""
 
     format = "dicom"
@@ -200,19 +200,6 @@ class WsidicomReader:
         with _as_value_errors(wsidicom=True):
             region = self._slide.read_region((x, y), self._numbers[level], (w, h), threads=1)
         return np.asarray(region.convert("RGB"))
-
-    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.modalities.slides.SlideReader`."""
-        return padded(lambda *box: self._inside(level, *box), x, y, w, h, self.level_sizes_px[level])
-
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.modalities.slides.SlideReader`."""
-        return self.read_level(0, x, y, w, h)
-
-    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.modalities.slides.SlideReader`."""
-        level = best_level(self.level_sizes_px, min(max_px, self.size_px[0]))
-        return reduced(lambda *box: self._inside(level, *box), self.level_sizes_px[level], self.size_px, max_px)
 
     def close(self) -> None:
         """See :class:`mupd.modalities.slides.SlideReader`."""

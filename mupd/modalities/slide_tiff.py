@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.errors import UnusableError
-from mupd.modalities.slide_arrays import best_level, padded, reduced
+from mupd.modalities.slide_arrays import LevelReader
 from mupd.modalities.slide_limits import check_plain_size, check_slide_size, check_tile_size
 from mupd.modalities.slide_scale import one_scale
 
@@ -95,7 +95,7 @@ def _refuse_if_not_rgb(series: Any, kind: str) -> None:
         raise UnusableError(f"pixels of kind {series.dtype}: expected 8-bit RGB, as bright-field scanners write")
 
 
-class TiffReader:
+class TiffReader(LevelReader):
     """A TIFF in tiles or strips, with the levels that tifffile finds (OME-TIFF's SubIFDs among them)."""
 
     def __init__(self, path: Path, mpp: float | None) -> None:
@@ -201,19 +201,6 @@ class TiffReader:
             for plane in range(3):
                 self._plane(level, plane, x, y, w, h, canvas[..., plane : plane + 1])
         return canvas
-
-    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.modalities.slides.SlideReader`."""
-        return padded(lambda *box: self._inside(level, *box), x, y, w, h, self.level_sizes_px[level])
-
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.modalities.slides.SlideReader`."""
-        return self.read_level(0, x, y, w, h)
-
-    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.modalities.slides.SlideReader`."""
-        level = best_level(self.level_sizes_px, min(max_px, self.size_px[0]))
-        return reduced(lambda *box: self._inside(level, *box), self.level_sizes_px[level], self.size_px, max_px)
 
     def close(self) -> None:
         """See :class:`mupd.modalities.slides.SlideReader`."""
