@@ -134,3 +134,26 @@ def shared_backbone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoders, "lite_network", lambda _: lite0)
         yield
+
+
+@pytest.fixture(scope="module")
+def shared_text_encoder() -> Iterator[None]:
+    """The sentence encoder is loaded once a module."""
+    from mupd.model import encoders, pipeline
+
+    text = encoders.TextEncoder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "TextEncoder", lambda: text)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[tuple[str, str, int], str]:
+    """Content hashes of the draws of a shard that nothing stopped."""
+    from stopped_runs import cohort, contents
+
+    from mupd.generate.run import run_shard
+
+    config = cohort(tmp_path_factory.mktemp("undisturbed"), tiny_model)
+    run_shard(config, 0)
+    return contents(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -11,66 +10,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from stopped_runs import REPOSITORY, SLIDE, Driver, cohort, contents, wait_for
 from tiny_model import LATENT_CHANNELS, tiny_vae, write_tiny_cohort
 
 from mupd.config import Config, load_config
-from mupd.errors import MupdError
-from mupd.generate import draws as draws_module
-from mupd.generate import space
 from mupd.generate.run import run_shard
-from mupd.intake import run_shard as run_intake
-from mupd.inventory import Task
-from mupd.model import devices, encoders, pipeline
-from mupd.model.devices import DeviceError, choose_device, fitting_batch, halves
-from mupd.model.journal import RegionJournal, allocated
-from mupd.model.pipeline import MuPDPipeline
+from mupd.model.journal import RegionJournal
 from mupd.model.regions import WINDOW, decode_region, denoise_region
 from mupd.model.solvers import evaluations
-from mupd.store import read_index
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-CASES = {"a": "rna", "b": "text"}
-SLIDE = {"width_px": 400, "height_px": 304, "mpp": 0.78}
 
 
 class Killed(BaseException):
     """As SIGKILL: nothing of the project catches it."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def shared_encoder() -> Iterator[None]:
-    text = encoders.TextEncoder()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "TextEncoder", lambda: text)
-        yield
-
-
-def cohort(folder: Path, model: Path, **sections: Any) -> Config:
-    """A configuration whose inventory is written."""
-    how = {"slide": SLIDE, "sampler": {"steps": 4, "batch_size": 4, "device": "cpu"}} | sections
-    config = load_config(write_tiny_cohort(folder, model, CASES, outdir=str(folder / "results"), **how))
-    run_intake(config, 0)
-    return config
-
-
-def contents(config: Config) -> dict[tuple[str, str, int], str]:
-    results = read_index(config.out / "generated" / "shard-0000.json")
-    assert {result.state for result in results} == {"done"}
-    return {(r.case_id, r.target, d.meta.draw): d.meta.content_sha256 for r in results for d in r.draws}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[tuple[str, str, int], str]:
-    config = cohort(tmp_path_factory.mktemp("undisturbed"), tiny_model)
-    run_shard(config, 0)
-    return contents(config)
+pytestmark = pytest.mark.usefixtures("shared_text_encoder")
 
 
 def velocity_of(corners: np.ndarray) -> Any:
@@ -191,46 +151,12 @@ def test_a_draw_that_was_stopped_leaves_the_same_values_and_nothing_else(
     assert not [path for path in (config.out / "generated" / "store").rglob(".*")]
 
 
-class Driver:
-    """`mupd generate` as a process of its own."""
-
-    def __init__(self, config: Config, configfile: Path) -> None:
-        self.config, self.configfile = config, configfile
-
-    def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "mupd", "generate", "--configfile", str(self.configfile), "--shard", "0"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        )
-
-    def done(self) -> int:
-        """Micro-batches and tiles that stand on the disk: whole draws, latents and velocities of unfinished ones."""
-        return sum(path.stat().st_size for path in self._journal("velocity-*.bin")) + self._finished()
-
-    def _finished(self) -> int:
-        return len(list((self.config.out / "generated" / "store").glob("*/[0-9a-f]*/meta.json")))
-
-    def _journal(self, name: str) -> list[Path]:
-        return list((self.config.out / "generated" / "store").glob(f"*/.part-*/{name}"))
-
-
 @pytest.fixture
 def slow(tmp_path: Path, tiny_model: Path) -> tuple[Driver, Config]:
     """A shard that takes long enough to be stopped in: many small micro-batches."""
     how = {"slide": {"width_px": 400, "height_px": 304}, "sampler": {"steps": 60, "batch_size": 1, "device": "cpu"}}
     config = cohort(tmp_path, tiny_model, **how)
     return Driver(config, tmp_path / "config.yaml"), config
-
-
-def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_sigterm_stops_soon_and_says_that_all_is_kept(slow: tuple[Driver, Config]) -> None:
@@ -320,182 +246,6 @@ def test_twenty_kills_at_random_moments_lose_a_micro_batch_each(
     undisturbed = load_config(tmp_path / "undisturbed.yaml")
     assert contents(config) == contents(undisturbed)
     assert not [path for path in (config.out / "generated" / "store").rglob(".*")]
-
-
-class OutOfMemory(torch.cuda.OutOfMemoryError):
-    """What CUDA raises."""
-
-
-def test_a_full_gpu_halves_the_micro_batch_and_the_draw_says_so(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stub that holds two windows: the values are those of a run that was configured for two."""
-    config = cohort(tmp_path / "full", tiny_model)
-    generate_he = MuPDPipeline.generate_he
-    tried = []
-
-    def stub(self: MuPDPipeline, *args: Any, batch_size: int, **how: Any) -> None:
-        tried.append(batch_size)
-        if batch_size > 2:
-            raise OutOfMemory("CUDA out of memory")
-        generate_he(self, *args, batch_size=batch_size, **how)
-
-    monkeypatch.setattr(MuPDPipeline, "generate_he", stub)
-    run_shard(config, 0)
-    assert tried == [4, 2, 2]  # the second slide begins with what fits
-    slides = [d for r in read_index(config.out / "generated" / "shard-0000.json") if r.target == "he" for d in r.draws]
-    assert {draw.meta.settings["batch_size"] for draw in slides} == {2}
-    run_shard(config, 0)
-    assert tried == [4, 2, 2]  # found in the store
-    monkeypatch.setattr(MuPDPipeline, "generate_he", generate_he)
-    other = cohort(tmp_path / "two", tiny_model, sampler={"steps": 4, "batch_size": 2, "device": "cpu"})
-    run_shard(other, 0)
-    assert contents(config) == contents(other)
-    assert not [path for path in (config.out / "generated" / "store").rglob(".*")]
-
-
-def test_a_gpu_without_room_for_one_window_is_no_fault_of_the_case(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = cohort(tmp_path, tiny_model)
-
-    def full(*_args: Any, **_how: Any) -> None:
-        raise OutOfMemory("CUDA out of memory")
-
-    monkeypatch.setattr(MuPDPipeline, "generate_he", full)
-    monkeypatch.setenv("SLURM_JOB_PARTITION", "small")
-    monkeypatch.setenv("SLURMD_NODENAME", "gpu07")
-    with pytest.raises(DeviceError, match=r"a rna->he: the GPU's memory is full \(node gpu07, SLURM partition small"):
-        run_shard(config, 0)
-
-
-def test_the_micro_batch_fits_into_free_memory(monkeypatch: pytest.MonkeyPatch, tiny_model: Path) -> None:
-    assert list(halves(12)) == [12, 6, 3, 1]
-    assert fitting_batch(16, 10**9, 80 * 10**9) == 16
-    assert fitting_batch(16, 10**9, 8 * 10**9) == 4
-    assert fitting_batch(16, 10**9, 10**6) == 1
-    on_cpu = MuPDPipeline.from_pretrained(tiny_model)
-    assert devices.batch_for(on_cpu, 16, WINDOW**2) == 16
-    window = devices.window_bytes(on_cpu.transformer, WINDOW**2)
-    monkeypatch.setattr(on_cpu, "device", "cuda")
-    monkeypatch.setattr(devices, "free_memory", lambda: 9 * window)
-    assert devices.batch_for(on_cpu, 16, WINDOW**2) == 4
-
-
-def test_a_gpu_that_is_not_there_is_said_before_the_model_is_read(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = cohort(tmp_path, tiny_model, sampler={"steps": 2, "device": "cuda"})
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(MuPDPipeline, "from_pretrained", lambda *_args, **_how: pytest.fail("the model was read"))
-    monkeypatch.setenv("SLURM_JOB_PARTITION", "cpu")
-    monkeypatch.setenv("SLURMD_NODENAME", "node3")
-    monkeypatch.setenv("SLURM_JOB_ID", "17")
-    words = r"no CUDA.*node node3, SLURM partition cpu, job 17; SLURM gave no GPU.*set-resources"
-    with pytest.raises(DeviceError, match=words):
-        run_shard(config, 0)
-    # A GPU that the job holds and cannot use would lie idle: `auto` does not fall back to the CPU then.
-    monkeypatch.setenv("SLURM_JOB_GPUS", "1")
-    with pytest.raises(DeviceError, match="SLURM gave GPU 1"):
-        choose_device("auto")
-    assert choose_device("cpu") == "cpu"
-
-
-def test_a_full_disk_is_said_before_a_draw_is_begun(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[tuple[str, str, int], str]
-) -> None:
-    config = cohort(tmp_path, tiny_model)
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _path: usage._replace(free=100_000))
-    with pytest.raises(MupdError, match=r"0\.1 MB free; what this shard still has to generate needs up to \d+\.\d MB"):
-        run_shard(config, 0)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _path: usage)
-    run_shard(config, 0)
-    assert contents(config) == undisturbed
-
-
-@pytest.mark.parametrize("failing", ["allocated", "_save", "write_json"])
-def test_a_disk_that_fills_up_ends_the_run_and_it_goes_on(
-    tmp_path: Path,
-    tiny_model: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    undisturbed: dict[tuple[str, str, int], str],
-    failing: str,
-) -> None:
-    config = cohort(tmp_path, tiny_model)
-
-    def full(path: Path, *_args: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(draws_module, failing, full)
-        with pytest.raises(MupdError, match="no space left"):
-            run_shard(config, 0)
-    assert not (config.out / "generated" / "shard-0000.json").exists()
-    run_shard(config, 0)
-    assert contents(config) == undisturbed
-
-
-def test_space_is_taken_before_it_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    array = allocated(tmp_path / "a.npy", (100, 100, 3))
-    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= array.nbytes
-
-    def full(*_args: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
-        allocated(tmp_path / "b.npy", (100, 100, 3))
-    assert not (tmp_path / "b.npy").exists()
-
-
-def test_what_a_draw_needs_is_an_upper_bound(tmp_path: Path, tiny_model: Path) -> None:
-    config = cohort(tmp_path, tiny_model, slide={"width_px": 400, "height_px": 304, "mpp": 1.0})
-    run_shard(config, 0)
-    for result in read_index(config.out / "generated" / "shard-0000.json"):
-        task = Task(result.case_id, result.target, result.given, tuple(d.meta.seed for d in result.draws))
-        for draw in result.draws:
-            size = sum(path.stat().st_size for path in (config.out / draw.folder).iterdir() if path.suffix == ".npy")
-            assert size <= space.kept_bytes(task, config) + 1000 <= space.working_bytes(task, config) + 1000
-
-
-def mount_tmpfs(folder: Path, size: str) -> bool:
-    return (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
-        ).returncode
-    )
-
-
-@pytest.mark.external
-def test_a_really_full_disk_ends_the_run_and_it_goes_on(
-    tmp_path: Path, tiny_model: Path, undisturbed: dict[tuple[str, str, int], str]
-) -> None:
-    """A file system of 3 MB, filled by somebody else while the slide is made."""
-    out = tmp_path / "results"
-    out.mkdir()
-    if not mount_tmpfs(out, "3m"):
-        pytest.skip("FULL DISK NOT TRIED: mount -t tmpfs needs root")
-    try:
-        config = cohort(tmp_path, tiny_model)
-        hog = out / "hog"
-        free = shutil.disk_usage(out).free
-        hog.write_bytes(b"\0" * (free - 500_000))
-        driver = Driver(config, tmp_path / "config.yaml")
-        process = driver.start()
-        said = process.communicate(timeout=120)[1]
-        print(said)
-        assert process.returncode == 1
-        assert "no space left" in said
-        assert "Traceback" not in said
-        hog.unlink()
-        again = driver.start()
-        assert again.communicate(timeout=120)[1] is not None
-        assert again.returncode == 0
-        assert contents(config) == undisturbed
-    finally:
-        subprocess.run(["umount", str(out)], check=True)
 
 
 @pytest.fixture
