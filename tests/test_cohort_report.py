@@ -11,11 +11,12 @@ import pytest
 from cohort_fixtures import EVIL, GENES, Plan, make_cohort, profile, tissue_picture
 from PIL import Image
 
+from mupd import pages
 from mupd.cohort import run
 from mupd.cohort.gather import gather
 from mupd.cohort.plots import TOP_GENES, rna_plot
 from mupd.cohort.read import read_values
-from mupd.cohort.report import TEMPLATES, csp_hash, read_metrics, write_report
+from mupd.cohort.report import TEMPLATES, read_metrics, write_report
 from mupd.cohort.thumbnails import MAGENTA, data_uri, heat, mark_synthetic
 from mupd.cohort.values import GenePanels, RnaValues
 from mupd.config import Config
@@ -74,8 +75,9 @@ def test_the_page_is_self_contained_and_runs_only_its_own_script(finished: tuple
     assert "default-src 'none'" in page.csp
     assert "unsafe" not in page.csp
     assert page.scripts == [(TEMPLATES / "report.js").read_text()]
-    assert csp_hash(page.scripts[0]) in page.csp
-    assert csp_hash((TEMPLATES / "report.css").read_text()) in page.csp
+    assert pages.csp_hash(page.scripts[0]) in page.csp
+    style = Path(pages.__file__).with_name("base.css").read_text() + (TEMPLATES / "report.css").read_text()
+    assert pages.csp_hash(style) in page.csp
     assert not page.handlers
     assert not page.styles
     beside = [target for target in page.loaded if not target.startswith(("#", "data:image/jpeg;base64,"))]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mupd.config import Config
+from mupd.intake.status import summary
 from mupd.intake.status_html import write_status_html
 from mupd.intake.status_json import status_json
 from mupd.inventory import CaseInventory, Entry
@@ -69,3 +70,15 @@ def test_json_has_the_documented_keys(make_config: Callable[..., Config]) -> Non
     (first, _) = found["cases"]
     assert first["entries"]["text"]["facts"]["words"] == 12
     assert [task["name"] for task in first["tasks"]] == ["text->he", "text->rna"]
+
+
+def test_a_synthetic_input_is_never_counted_among_the_measured(
+    tmp_path: Path, make_config: Callable[..., Config]
+) -> None:
+    entry = Entry("C", "text", "measured", "let in", "t.txt", "ab" * 32, {"synthetic_input": "let in"})
+    case = CaseInventory("C", a_case("C").entries | {"text": entry})
+    write_status_html(tmp_path / "s.html", [case, a_case("B")], make_config())
+    page = (tmp_path / "s.html").read_text(encoding="utf-8")
+    assert "1 measured, 1 synthetic input" in page
+    assert "<dt>Measured</dt><dd>1<small>and 1 synthetic input, let in" in page
+    assert "1 measured, 1 synthetic input, let in, 2 missing" in summary([case, a_case("B")], make_config())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ from mupd.config import Config
 from mupd.errors import ModelError
 from mupd.files import atomic_path
 from mupd.ids import MODALITIES
+from mupd.pages import page_stream
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"he": "H&E", "rna": "RNA", "text": "Text"}
@@ -37,12 +36,6 @@ STATES: dict[State, str] = {
     "failed": "failed",
 }
 _OUTCOMES = {True: "passed", False: "failed"}
-
-
-def csp_hash(text: str) -> str:
-    """Source expression by which a Content-Security-Policy allows one inline block."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
 def read_metrics(model: Path) -> list[dict[str, Any]]:
@@ -244,9 +237,6 @@ def write_report(
     expected
         What the expectation suites found (:func:`mupd.cohort.expectations.gathered`); None if none was run.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     mean, others = _cohort_rna(cases, values)
 
     def views() -> Iterator[dict[str, Any]]:
@@ -266,21 +256,10 @@ def write_report(
         }
         for case in cases
     ]
-    style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    stream = environment.get_template("report.html.j2").stream(
+    stream = page_stream(
+        TEMPLATES,
+        "report",
         title=config.report.title,
-        # Our own package files, the same for every cohort: nothing of the cohort's goes into them.
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=csp_hash(style),
-        script_hash=csp_hash(script),
         now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=mupd.__version__,
         model_id=model[0],

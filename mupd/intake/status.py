@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from mupd.config import Config
 from mupd.ids import MODALITIES, Modality
+from mupd.intake.status_json import counts_of
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, Status, tasks_of
 
 _LOOK: dict[Status, tuple[str, str]] = {
@@ -43,13 +43,13 @@ def _tasks_cell(case: CaseInventory, config: Config) -> Text:
 
 def summary(cases: Sequence[CaseInventory], config: Config) -> str:
     """One line: how many cases and entries of each status, tasks, draws, and cases that will fail."""
-    statuses = Counter(entry.status for case in cases for entry in case.entries.values())
-    tasks = [task for case in cases for task in tasks_of(case, config)]
-    draws = sum(len(task.seeds) for task in tasks)
-    failing = sum(not case.given for case in cases)
-    counted = ", ".join(f"{statuses[status]} {status}" for status in _LOOK)
-    line = f"{len(cases)} cases: {counted}; {len(tasks)} tasks, {draws} draws"
-    return f"{line}; {failing} fail with nothing to condition on" if failing else line
+    counts = counts_of(cases, config)
+    entries, let_in = counts["entries"], counts["synthetic_inputs"]
+    words = [f"{entries['measured'] - let_in} measured"]
+    words += [f"{let_in} synthetic input{'s' * (let_in > 1)}, let in"] if let_in else []
+    words += [f"{entries[status]} {status}" for status in ("missing", "unusable")]
+    line = f"{len(cases)} cases: {', '.join(words)}; {counts['tasks']} tasks, {counts['draws']} draws"
+    return f"{line}; {counts['failing']} fail with nothing to condition on" if counts["failing"] else line
 
 
 def status_table(cases: Sequence[CaseInventory], config: Config) -> RenderableType:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +15,12 @@ from mupd.ids import MODALITIES
 from mupd.intake.status_fixes import fix_of
 from mupd.intake.status_json import counts_of
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, tasks_of
+from mupd.pages import page_stream
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"he": "H&E", "rna": "RNA", "text": "Text"}
 DEFAULT_THUMBNAILS = 200
-
-
-def _csp_hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+_WORDS = {"measured": "measured", "let_in": "synthetic input", "missing": "missing", "unusable": "unusable"}
 
 
 def _count(value: Any) -> str:
@@ -83,13 +80,13 @@ def _shown_reason(entry: Entry) -> str:
 
 
 def _entry_view(entry: Entry) -> dict[str, Any]:
-    let_in = "synthetic_input" in entry.facts
+    state = _state(entry)
     return {
         "name": NAMES[entry.modality],
         "modality": entry.modality,
         "status": entry.status,
-        "state": "let_in" if let_in else entry.status,
-        "word": "synthetic input" if let_in else entry.status,
+        "state": state,
+        "word": _WORDS[state],
         "reason": _shown_reason(entry),
         "fix": fix_of(entry),
         "facts": _FACTS[entry.modality](entry.facts) if entry.status == "measured" else [],
@@ -116,14 +113,22 @@ def _case_view(case: CaseInventory, config: Config, picture: str | None) -> dict
     }
 
 
-def _bars(counts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _state(entry: Entry) -> str:
+    """The status; a synthetic input that was let in is never counted among the patient's own."""
+    return "let_in" if "synthetic_input" in entry.facts else entry.status
+
+
+def _bars(cases: Sequence[CaseInventory]) -> list[dict[str, Any]]:
     bars = []
-    for modality, numbers in counts["by_modality"].items():
+    for modality in MODALITIES:
+        numbers = Counter(_state(case.entries[modality]) for case in cases)
         at, pieces = 0.0, []
-        for status, number in numbers.items():
-            width = 100 * number / max(1, counts["cases"])
-            if number:
-                pieces.append({"status": status, "n": number, "x": round(at, 3), "width": round(width, 3)})
+        for state, word in _WORDS.items():
+            width = 100 * numbers[state] / max(1, len(cases))
+            if numbers[state]:
+                pieces.append(
+                    {"state": state, "word": word, "n": numbers[state], "x": round(at, 3), "width": round(width, 3)}
+                )
             at += width
         bars.append({"name": NAMES[modality], "pieces": pieces})
     return bars
@@ -139,24 +144,15 @@ def write_status_html(
     pictures
         Data URIs of slides by case id (:func:`mupd.intake.status_pictures.pictures_of`).
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    style, script = ((TEMPLATES / f"status.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, **options)
     shown, counts = pictures or {}, counts_of(cases, config)
-    stream = environment.get_template("status.html.j2").stream(
-        # Our own package files, the same for every cohort: nothing of the cohort's goes into them.
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_csp_hash(style),
-        script_hash=_csp_hash(script),
+    stream = page_stream(
+        TEMPLATES,
+        "status",
         title=config.report.title,
         now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=mupd.__version__,
         counts=counts,
-        bars=_bars(counts),
+        bars=_bars(cases),
         pictured=len(shown),
         cases=(_case_view(case, config, shown.get(case.case_id)) for case in cases),
     )
