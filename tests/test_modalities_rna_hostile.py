@@ -17,7 +17,7 @@ import pytest
 from conftest import GENES, counts_matrix
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rna_inputs import barcodes_of, cells, write_tenx_folder, write_tenx_h5
+from rna_inputs import barcodes_of, cells, write_spatial, write_tenx_folder, write_tenx_h5
 from scipy import sparse
 
 from mupd.config import IntakeLimits
@@ -152,6 +152,16 @@ def test_links_in_circles_and_filters_of_plugins(tmp_path: Path) -> None:
         read_rna(path)
 
 
+@pytest.mark.parametrize("name", [b"features", b"feature_type", b"barcodes"])
+def test_names_that_are_not_utf8(tmp_path: Path, name: bytes) -> None:
+    path = write_tenx_h5(tmp_path / "a.h5", cells())
+    content = path.read_bytes()
+    assert name in content
+    path.write_bytes(content.replace(name, name[:-1] + b"\x80"))
+    with pytest.raises(UnusableError, match="not UTF-8"):
+        read_rna(path)
+
+
 def test_gzip_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rna_guard, "_RATIO_COUNTS_FROM", 1 << 22)
     bomb = gzip.compress(TABLE.encode() + b"ACTB,0\n" * (4 << 20))
@@ -281,8 +291,6 @@ fuzz = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 @fuzz
 @given(edits=edits)
 def test_changed_bytes_end_in_a_reason_or_a_profile(tmp_path: Path, kind: str, edits: list[tuple[float, int]]) -> None:
-    from rna_inputs import write_spatial
-
     if kind in ("matrix", "features", "positions"):
         names = barcodes_of(30)
         path = write_tenx_folder(tmp_path / "m", cells(), names, packed=False)

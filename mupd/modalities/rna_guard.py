@@ -131,7 +131,7 @@ def open_h5(path: Path) -> Any:
     Raises
     ------
     UnusableError
-        For an external link, or an absurd number of links.
+        For an external link, a name that is no text, or an absurd number of links.
     OSError
         If it is no HDF5.
     """
@@ -140,16 +140,21 @@ def open_h5(path: Path) -> Any:
     file = h5py.File(path, "r")
     seen = 0
 
-    # It returns what is wrong, for h5py does not bear an error raised in here.
-    def look(_name: Any, link: Any) -> str | None:
+    # It returns what is wrong, for h5py does not bear an error raised in here; and it gets names as bytes, for
+    # h5py's own decoding of them is such an error.
+    def look(name: bytes, link: Any) -> str | None:
         nonlocal seen
         seen += 1
-        if isinstance(link, h5py.ExternalLink):
+        if link.type == h5py.h5l.TYPE_EXTERNAL:
             return "an HDF5 link to another file: expected all data inside"
+        try:
+            name.decode("utf-8")
+        except UnicodeDecodeError:
+            return "a name in the HDF5 file that is not UTF-8"
         return f"over {_MOST_LINKS:,} groups and arrays in the HDF5 file" if seen > _MOST_LINKS else None
 
     try:
-        if found := file.visititems_links(look):
+        if found := file.id.links.visit(look, info=True):
             raise UnusableError(found)
     except BaseException:
         file.close()
