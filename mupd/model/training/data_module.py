@@ -192,7 +192,7 @@ class DataModule:
         found: dict[Target, Any] = {}
         sections = plan.spots(plan.sections)
         if "he" in targets:
-            found["he"] = HeBatches(sections, plan.tiles, texts)
+            found["he"] = HeBatches(sections, plan.tiles, texts, plan.tile_share, plan.tile_balance)
         spots = spot_sets(sections, plan.raw, tiles)
         people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train", reports="rna" in targets)
         if "rna" in targets:

@@ -27,7 +27,9 @@ _TCGA_HISTOLOGY: dict[str, tuple[str, str | None]] = {
 }
 # The tables' column `stage` follows the T category of the reports, not the AJCC stage group.
 _T_CATEGORY = {"0": "T0", "I": "T1", "II": "T2", "III": "T3", "IV": "T4"}
-_TILE_ORGAN = {"colon": "colorectum"}
+TILE_ORGAN = {"colon": "colorectum"}
+"""Organs of the tiles under the name of the record, where it is another."""
+
 # Organ and class of a tile -> diagnosis, subtype and tissue, None where the class does not say. Benign lesions of
 # the breast are mixtures of glands and stroma, and "non-tumor bone and soft tissue" is several tissues.
 _TILE_CLASS: dict[tuple[str, str], tuple[str | None, str | None, str | None]] = {
@@ -103,7 +105,7 @@ def _known(record: dict[str, str | None]) -> dict[str, str]:
 def tile_record(organ: str, diagnosis: str) -> dict[str, str]:
     """Record of an H&E tile by its class; fields that the class does not state are absent."""
     named, subtype, tissue = _TILE_CLASS.get((organ, diagnosis), (None, None, None))
-    record = {"organ": _TILE_ORGAN.get(organ, organ), "diagnosis": named, "subtype": subtype, "tissue": tissue}
+    record = {"organ": TILE_ORGAN.get(organ, organ), "diagnosis": named, "subtype": subtype, "tissue": tissue}
     return _known(record)
 
 

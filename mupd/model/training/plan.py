@@ -16,6 +16,7 @@ from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.presets import preset
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.training.align import AlignSettings
+from mupd.model.training.he_batches import TileBalance
 from mupd.model.training.loop import LoopSettings
 from mupd.model.training.prepare import RawFeatures, Spots, read_spots
 from mupd.model.training.sources import HELD_OUT_SECTION
@@ -67,6 +68,8 @@ class Plan:
     ----------
     public
         Folders of the public data: ``her2st``, ``tcga`` and ``tiles``, or none.
+    tile_share, tile_balance
+        Share of the public H&E windows that are tiles, and how often each tile is drawn.
     cohort
         The user's own cases.
     base
@@ -83,6 +86,8 @@ class Plan:
 
     name: str
     public: dict[str, Path]
+    tile_share: float
+    tile_balance: TileBalance
     cohort: CohortSettings | None
     base: Path | None
     gene_sets: Path
@@ -216,6 +221,8 @@ def load_plan(path: Path) -> Plan:
     return Plan(
         name=filled["name"],
         public={name: Path(filled["data"][name]) for name in _PUBLIC if name in filled["data"]},
+        tile_share=filled["data"]["tile_share"],
+        tile_balance=filled["data"]["tile_balance"],
         cohort=None if cohort is None else CohortSettings(**(cohort | {"configfile": Path(cohort["configfile"])})),
         base=None if filled["base"] is None else Path(filled["base"]),
         gene_sets=Path(filled["gene_sets"]),
