@@ -31,8 +31,10 @@ _TABLE = Wanted(several=False, folder=False, what="table")
 # C0 and C1 controls, and the marks that reorder text (Trojan Source): none belongs in a name or a path.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _TABLE_SUFFIXES = {
-    "rna": (".h5ad", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
-    "text": (".csv", ".csv.gz", ".tsv", ".tsv.gz"),
+    "rna": (".h5ad", ".h5mu", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
+    "text": tuple(
+        suffix + packed for suffix in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") for packed in ("", ".gz")
+    ),
 }
 
 

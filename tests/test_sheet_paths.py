@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 
 from mupd.config import Config
 from mupd.errors import InputFaults
+from mupd.intake.entries import examine
+from mupd.modalities.text_tables import TABLE_SUFFIXES
 from mupd.shards import inputs_of
 from mupd.sheet import read_sheet
 from mupd.sheet_paths import MAX_SLIDES, Places, Wanted
@@ -138,6 +142,27 @@ def test_rows_of_tables_and_several_slides_reach_the_case(cohort: Path, make_con
         assert (first.text, first.text_row) == (cohort / "reports.csv", "A/1")
         assert (second.rna, second.rna_row, second.further_he) == (cohort / "m.h5ad", "", ())
     assert str(cohort / "slides/P1_b.svs") in inputs_of([first], config)
+
+
+@pytest.mark.parametrize("suffix", [s + packed for s in TABLE_SUFFIXES for packed in ("", ".gz")])
+def test_a_row_of_every_text_table_that_has_a_reader_can_be_named(
+    tmp_path: Path, make_config: Make, suffix: str
+) -> None:
+    words = "Invasive ductal carcinoma of the breast, grade 2, pT2 pN0."
+    content = {
+        ".csv": f'case_id,text\nR1,"{words}"\n',
+        ".tsv": f"case_id\ttext\nR1\t{words}\n",
+        ".json": json.dumps([{"case_id": "R1", "text": words}]),
+    }.get(suffix.removesuffix(".gz"), json.dumps({"case_id": "R1", "text": words}) + "\n")
+    (tmp_path / f"t{suffix}").write_bytes(
+        gzip.compress(content.encode()) if suffix.endswith(".gz") else content.encode()
+    )
+    (tmp_path / "cases.tsv").write_text(f"case_id\ttext\nA\tt{suffix}::R1\nB\tt{suffix}::R2\n")
+    config = make_config(tmp_path / "cases.tsv")
+    found = [examine(case, "text", config, ()) for case in read_sheet(config).cases]
+    assert [entry.status for entry in found] == ["measured", "unusable"], found
+    table = make_config(tmp_path / "cases.tsv", tables={"text": str(tmp_path / f"t{suffix}")})
+    assert read_sheet(table).cases
 
 
 def test_rows_of_what_is_no_table_are_refused(cohort: Path, make_config: Make) -> None:
