@@ -20,6 +20,10 @@ include: "workflow/rules/train.smk"
 
 onstart:
     try:
+        if workflow.executor_plugin.name == "slurm":
+            from mupd.doctor.submission import refuse_impossible
+
+            refuse_impossible(workflow.resource_settings, SHEET, CONFIG)
         claim_output(OUT)
     except MupdError as error:
         print(error, file=sys.stderr)
@@ -31,3 +35,4 @@ rule all:
     default_target: True
     input:
         rules.cohort.output,
+        MET,

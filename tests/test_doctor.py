@@ -14,6 +14,7 @@ from tiny_model import write_tiny_cohort
 from typer.testing import CliRunner
 
 from mupd.cli import app
+from mupd.config import load_config
 from mupd.doctor.cluster import Asked, asked_faults, check_slurm, minutes_of, parse_sinfo
 from mupd.doctor.finding import Finding, exit_code
 from mupd.doctor.model import check_licence, check_weights, licence_of, read_header
@@ -21,7 +22,9 @@ from mupd.doctor.places import check_seen, check_space, check_writable, mount_of
 from mupd.doctor.profile import check_keys, check_plugin, profile_file
 from mupd.doctor.run import examine
 from mupd.doctor.software import check_codecs, check_python, check_torch
+from mupd.doctor.submission import refuse_impossible
 from mupd.errors import InputFaults, ModelError
+from mupd.sheet import read_sheet
 
 SINFO = """\
 cpu*|up|1-00:00:00|32|128000|(null)
@@ -93,6 +96,31 @@ def test_slurm_is_asked_and_its_lack_of_accounting_told(tmp_path: Path, monkeypa
     assert "cpu, gpu, old" in of(found, "jobs of generate").fix
     assert of(found, "jobs of check").state == "PASS"
     assert "squeue" in of(found, "accounting").fix
+
+
+def test_a_run_is_refused_for_what_its_jobs_cannot_get(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snakemake.resources import Resources
+    from snakemake.settings.types import ResourceSettings
+
+    def settings(**generate: str | int) -> ResourceSettings:
+        default = Resources.from_mapping({"slurm_partition": "cpu"})
+        return ResourceSettings(
+            default_resources=default, overwrite_resources={"generate": Resources.from_mapping(generate)}
+        )
+
+    config = load_config(write_tiny_cohort(tmp_path / "c", tiny_model, {"a": "text"}))
+    sheet = read_sheet(config)
+    _programs(tmp_path / "bin", monkeypatch, f"cat {tmp_path}/bin/sinfo.txt")
+    refuse_impossible(settings(slurm_partition="gpu", gpu=1), sheet, config)
+    refuse_impossible(settings(slurm_partition="old", gpu=1), sheet, config)  # down: the jobs wait
+    with pytest.raises(InputFaults) as caught:
+        refuse_impossible(settings(slurm_partition="nowhere", mem_mb=9), sheet, config)
+    assert [fault.where for fault in caught.value.faults] == ["resources of generate"]
+    assert "cpu, gpu, old" in str(caught.value)
+    (tmp_path / "bin" / "sinfo").write_text("#!/bin/sh\nexit 1\n")
+    refuse_impossible(settings(slurm_partition="nowhere"), sheet, config)
 
 
 def test_slurm_that_does_not_answer_matters_where_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

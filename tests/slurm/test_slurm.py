@@ -247,8 +247,9 @@ def test_arrays(slurm: Slurm, start: Callable[..., Run], local: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--default-resources slurm_partition=nowhere", "invalid partition specified: nowhere"),
-        ("--set-resources intake:mem_mb=90000000", "Memory specification can not be satisfied"),
+        ("--default-resources slurm_partition=nowhere", "no partition 'nowhere'"),
+        ("--set-resources generate:slurm_partition=nowhere", "no partition 'nowhere'"),
+        ("--set-resources intake:mem_mb=90000000", "90,000,000 MB a job, nodes of"),
     ],
 )
 def test_what_the_cluster_cannot_give_is_said_before_the_first_job(
