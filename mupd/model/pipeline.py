@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,16 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from torch import Tensor
 
 from mupd.errors import ModelError
-from mupd.files import sha256_file
+from mupd.model import loading
 from mupd.model.attention import Conditions, Context
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
 from mupd.model.guidance import Velocity, guided
 from mupd.model.journal import RegionJournal
+from mupd.model.loading import load_autoencoder, load_network
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import Probabilities, RecordCodec
 from mupd.model.regions import NATIVE_MPP, WINDOW, decode_region, denoise_region, he_extra
@@ -29,7 +28,7 @@ from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
 from mupd.model.solvers import Solver
 from mupd.model.transformer import MuPDTransformer
-from mupd.model.vae import DOWNSAMPLE, Autoencoder, AutoencoderKLAdapter, autoencoder_class
+from mupd.model.vae import DOWNSAMPLE, Autoencoder
 
 _PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
 MICRO_BATCH = 32
@@ -80,32 +79,14 @@ class RnaDraw:
     values: NDArray[np.float32]
 
 
-def _load(kind: Any, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """Load one network; safetensors only, and every tensor has to be there."""
-    weights = folder / "diffusion_pytorch_model.safetensors"
-    if not weights.exists():
-        raise ModelError(f"{folder}: found no {weights.name}; expected weights as safetensors (pickles are refused)")
-    try:
-        model, info = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError, TypeError) as error:
-        raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
-        raise ModelError(
-            f"{folder}: config and tensors disagree: missing {info['missing_keys'][:3]}, "
-            f"unexpected {info['unexpected_keys'][:3]}, of another shape {info['mismatched_keys'][:3]}"
-        )
-    return model.eval()
+def hashed_files(folder: Path) -> list[Path]:
+    """Weights and configurations of a model folder, and what the places of a record's vector stand for."""
+    return loading.hashed_files(folder, _PARTS, (RECORD_FILE,))
 
 
 def model_sha256(folder: Path) -> str:
     """SHA-256 over the names and contents of a model's weights and configurations."""
-    digest = hashlib.sha256()
-    for part in _PARTS:
-        for file in sorted(path for path in (folder / part).rglob("*") if path.suffix in {".json", ".safetensors"}):
-            digest.update(f"{file.relative_to(folder).as_posix()}\0{sha256_file(file)}\n".encode())
-    if (folder / RECORD_FILE).exists():  # what the places of a record's vector stand for
-        digest.update(f"{RECORD_FILE}\0{sha256_file(folder / RECORD_FILE)}\n".encode())
-    return digest.hexdigest()
+    return loading.files_sha256(folder, hashed_files(folder))
 
 
 class MuPDPipeline:
@@ -160,19 +141,13 @@ class MuPDPipeline:
     @cached_property
     def vae(self) -> Autoencoder:
         """The H&E autoencoder: MuPDVAE, or a diffusers AutoencoderKL."""
-        folder = self.folder / "vae"
-        try:
-            kind = autoencoder_class(folder)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{folder}: {str(error).splitlines()[0]}") from error
-        model = _load(kind, folder).to(self.device)
-        return model if kind.__name__ == "MuPDVAE" else AutoencoderKLAdapter(model)
+        return load_autoencoder(self.folder / "vae", self.device)
 
     @cached_property
     def transformer(self) -> MuPDTransformer:
         """The trunk."""
         dtype = torch.bfloat16 if self.device.startswith("cuda") else torch.float32
-        model = _load(MuPDTransformer, self.folder / "transformer", dtype).to(self.device)
+        model = load_network(MuPDTransformer, self.folder / "transformer", dtype).to(self.device)
         if self.compile_trunk:
             model.compile()
         return model

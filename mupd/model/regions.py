@@ -22,8 +22,13 @@ WINDOW = HE_WINDOW_PX // DOWNSAMPLE
 NATIVE_MPP = 0.78
 """Micrometres per pixel at which H&E was trained."""
 
-STRIDE = WINDOW - 4
-"""Step of the grid of windows: neighbours share 4 latents, over which they are faded into each other."""
+
+def stride_of(window: int) -> int:
+    """Step of the grid of windows of a side, in latents: neighbours share a quarter, faded into each other there."""
+    return window - window // 4
+
+
+STRIDE = stride_of(WINDOW)
 
 DECODE_SIDE = 64
 """Side of a decoded tile in latents."""
@@ -38,23 +43,29 @@ def he_extra(mpp: float | None) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """(batch, 3, h, w) in [-1, 1] to (batch, h, w, 3) uint8."""
+    """(batch, channels, h, w) in [-1, 1] to (batch, h, w, channels) uint8."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def window_starts(length: int, offset: int) -> list[int]:
+def from_uint8(pixels: NDArray[np.uint8]) -> Tensor:
+    """(batch, h, w, channels) uint8 to (batch, channels, h, w) in [-1, 1]; the inverse of :func:`to_uint8`."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def window_starts(length: int, offset: int, window: int = WINDOW) -> list[int]:
     """Starts of the windows that cover one side, the grid moved back by `offset` latents.
 
     Every window lies inside: at the ends it is pushed inward and overlaps its neighbour.
     """
-    starts = range(-(offset % STRIDE), length - WINDOW + STRIDE, STRIDE)
-    return sorted({min(max(start, 0), length - WINDOW) for start in starts})
+    stride = stride_of(window)
+    starts = range(-(offset % stride), length - window + stride, stride)
+    return sorted({min(max(start, 0), length - window) for start in starts})
 
 
-def window_weight() -> Tensor:
-    """Weight (WINDOW, WINDOW) of a window's places: 1 inside, falling off over the shared latents."""
-    shared = WINDOW - STRIDE
-    ramp = (torch.arange(WINDOW) + 1).clamp(max=shared + 1) / (shared + 1)
+def window_weight(window: int = WINDOW) -> Tensor:
+    """Weight (window, window) of a window's places: 1 inside, falling off over the shared latents."""
+    shared = window - stride_of(window)
+    ramp = (torch.arange(window) + 1).clamp(max=shared + 1) / (shared + 1)
     side = torch.minimum(ramp, ramp.flip(0))
     return side[:, None] * side[None]
 
@@ -68,6 +79,7 @@ def denoise_region(
     solver: Solver = "euler",
     on_step: Callable[[], object] | None = None,
     journal: RegionJournal | None = None,
+    window: int = WINDOW,
 ) -> Tensor:
     """Integrate a region larger than the window, all windows together.
 
@@ -83,9 +95,11 @@ def denoise_region(
         Given window corners (batch_size, 2) as y, x in latents of the region, returns the velocity
         of a batch of these windows.
     noise
-        (channels, height, width) latents at t = 0; neither side under WINDOW.
+        (channels, height, width) latents at t = 0; neither side under `window`.
     journal
         Keeps every micro-batch; where it holds some of this region already, these are not computed again.
+    window
+        Side of the trunk's window in latents.
 
     Returns
     -------
@@ -98,10 +112,10 @@ def denoise_region(
         If the region is smaller than a window.
     """
     height, width = noise.shape[1:]
-    if min(height, width) < WINDOW:
-        raise ValueError(f"noise: found {height} x {width} latents; expected at least {WINDOW} x {WINDOW}")
+    if min(height, width) < window:
+        raise ValueError(f"noise: found {height} x {width} latents; expected at least {window} x {window}")
     x = noise
-    weight = window_weight().to(noise)
+    weight = window_weight(window).to(noise)
     scheduler = scheduler_of(solver, steps)
     begin, kept = journal.start() if journal is not None else (0, None)
     if kept is not None:
@@ -113,24 +127,24 @@ def denoise_region(
                 on_step()
             continue
         # 7 and 5 share no factor with the stride: all offsets are visited before one comes again.
-        ys, xs = window_starts(height, 7 * step), window_starts(width, 5 * step)
+        ys, xs = window_starts(height, 7 * step, window), window_starts(width, 5 * step, window)
         corners = np.array([(top, left) for top in ys for left in xs], np.int64)
         change, covered = torch.zeros_like(x), torch.zeros_like(x[:1])
         t = torch.full((batch_size,), 1.0 - float(timestep) / 1000, dtype=x.dtype, device=x.device)
-        known = journal.velocities(step, (batch_size, len(x), WINDOW, WINDOW)) if journal is not None else []
+        known = journal.velocities(step, (batch_size, len(x), window, window)) if journal is not None else []
         for number, start in enumerate(range(0, len(corners), batch_size)):
             chosen = corners[start : start + batch_size]
             filled = np.concatenate([chosen, np.repeat(chosen[-1:], batch_size - len(chosen), axis=0)])
             if number < len(known):
                 velocities = torch.from_numpy(known[number].copy()).to(x)
             else:
-                windows = torch.stack([x[:, top : top + WINDOW, left : left + WINDOW] for top, left in filled])
+                windows = torch.stack([x[:, top : top + window, left : left + window] for top, left in filled])
                 velocities = velocity_of(filled)(windows, t)
                 if journal is not None:
                     journal.append(step, number, velocities.float().cpu().numpy())
             for (top, left), velocity in zip(chosen, velocities, strict=False):
-                change[:, top : top + WINDOW, left : left + WINDOW] += weight * velocity
-                covered[:, top : top + WINDOW, left : left + WINDOW] += weight
+                change[:, top : top + window, left : left + window] += weight * velocity
+                covered[:, top : top + window, left : left + window] += weight
         x = scheduler.step(-change / covered, timestep, x, return_dict=False)[0]
         # Between the two evaluations of a Heun step the scheduler holds more than the latents.
         if journal is not None and getattr(scheduler, "state_in_first_order", True):
@@ -138,6 +152,40 @@ def denoise_region(
         if on_step is not None:
             on_step()
     return x
+
+
+@torch.no_grad()
+def encode_region(
+    vae: Autoencoder, read: Callable[[int, int, int, int], NDArray[np.uint8]], shape: tuple[int, int]
+) -> Tensor:
+    """Latents (channels, height, width) of a picture of any size, read and encoded tile by tile.
+
+    A tile is encoded with a halo over the encoder's reach: it comes out as in a whole encode.
+
+    Parameters
+    ----------
+    read
+        x, y, width and height in pixels to pixels (height, width, channels).
+    shape
+        Height and width in latents.
+    """
+    height, width = shape
+    found: Tensor | None = None
+    device = vae.device
+    for y in range(0, height, DECODE_SIDE):
+        for x in range(0, width, DECODE_SIDE):
+            top, left = max(0, y - DECODE_HALO), max(0, x - DECODE_HALO)
+            bottom, right = min(height, y + DECODE_SIDE + DECODE_HALO), min(width, x + DECODE_SIDE + DECODE_HALO)
+            sides = left, top, right - left, bottom - top
+            pixels = read(*(side * DOWNSAMPLE for side in sides))
+            latents = vae.encode(from_uint8(pixels[None]).to(device))[0]
+            if found is None:
+                found = latents.new_empty(len(latents), height, width)
+            part = found[:, y : y + DECODE_SIDE, x : x + DECODE_SIDE]
+            part.copy_(latents[:, y - top : y - top + part.shape[1], x - left : x - left + part.shape[2]])
+    if found is None:
+        raise ValueError(f"shape: found {shape}; expected sides over 0")
+    return found
 
 
 @torch.no_grad()

@@ -14,11 +14,19 @@ class LatentStem(nn.Module):
 
     The convolutions see over patch borders: a bare patch embedding of 2 leaves a lattice. With
     `blocks` 0 it is that bare patch embedding (DiT), for trunks that are large enough.
+
+    Parameters
+    ----------
+    aligned
+        Channels of a condition that lies on the latents place by place, such as another picture's latents. Its
+        convolution is added to the first: the same as one convolution over the channels of both, and weights of a
+        stem without it fit as they are.
     """
 
-    def __init__(self, channels: int, stem: int, width: int, blocks: int) -> None:
+    def __init__(self, channels: int, stem: int, width: int, blocks: int, aligned: int = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, stem, 3, padding=1)
+        self.aligned = nn.Conv2d(aligned, stem, 3, padding=1, bias=False) if aligned else None
         self.down_blocks = nn.ModuleList([ResBlock(stem, width) for _ in range(blocks)])
         self.down = nn.Conv2d(stem, width, 2, stride=2)
         self.up = nn.Conv2d(width, 4 * stem, 1)
@@ -27,17 +35,28 @@ class LatentStem(nn.Module):
         self.last_norm = ChannelNorm(stem)
         self.last = zeroed(nn.Conv2d(stem, channels, 3, padding=1))
 
-    def tokens(self, x: Tensor, vector: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]:
+    def tokens(
+        self, x: Tensor, vector: Tensor, aligned: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Tokens (batch, n, width), the features to skip over the trunk, and the grid (rows, columns).
 
         Raises
         ------
         ValueError
-            If a side of `x` (batch, channels, height, width) is odd.
+            If a side of `x` (batch, channels, height, width) is odd, or `aligned` is not what the stem was made for.
         """
         if x.shape[2] % 2 or x.shape[3] % 2:
             raise ValueError(f"x: found {x.shape[2]} x {x.shape[3]} latents; expected even sides")
+        if (self.aligned is None) != (aligned is None):
+            wanted = "none" if self.aligned is None else f"({len(x)}, {self.aligned.in_channels}, height, width)"
+            found = "none" if aligned is None else f"shape {tuple(aligned.shape)}"
+            raise ValueError(f"aligned: found {found}; expected {wanted}")
         skip = self.first(x)
+        if self.aligned is not None and aligned is not None:
+            wanted_shape = (len(x), self.aligned.in_channels, *x.shape[2:])
+            if aligned.shape != wanted_shape:
+                raise ValueError(f"aligned: found shape {tuple(aligned.shape)}; expected {wanted_shape}")
+            skip = skip + self.aligned(aligned)
         for block in self.down_blocks:
             skip = block(skip, vector)
         small = self.down(skip)

@@ -48,6 +48,9 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Of the convolutions around the trunk for H&E; `stem_blocks` 0 is DiT's patch embedding.
     own_modulation
         A modulation table a block (SiT, DiT) instead of one for all.
+    aligned_channels
+        Latent channels of a picture that is a condition place by place (virtual staining: the H&E that is
+        stained); 0 = none.
     """
 
     _supports_gradient_checkpointing = False
@@ -68,6 +71,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         stem_width: int = 96,
         stem_blocks: int = 2,
         own_modulation: bool = False,
+        aligned_channels: int = 0,
     ) -> None:
         super().__init__()
         self.stream = nn.ModuleDict(
@@ -79,7 +83,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
         self.activation = nn.SiLU()
         self.modulation = nn.Identity() if own_modulation else zeroed(nn.Linear(width, 6 * width))
-        self.stem_he = LatentStem(he_channels, stem_width, width, stem_blocks)
+        self.stem_he = LatentStem(he_channels, stem_width, width, stem_blocks, aligned_channels)
         self.stem_rna = VectorStem(rna_dim, rna_tokens, width)
         self.stem_text = VectorStem(text_dim, text_tokens, width)
         self.blocks = nn.ModuleList([Block(width, heads, tuple(streams), own_modulation) for _ in range(depth)])
@@ -129,6 +133,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         *,
         dropout: float = 0.0,
         features_of: int | None = None,
+        aligned: Tensor | None = None,
     ) -> Any:
         """Velocity (for text: logits) at `x` and time `t`.
 
@@ -146,11 +151,13 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             In the feed-forward layers, while training.
         features_of
             Also return the tokens (batch, n, width) behind this block and their grid, for feature alignment.
+        aligned
+            (batch, aligned_channels, height, width), for ``he``; needed where the trunk has such channels.
 
         Raises
         ------
         ValueError
-            If the target is unknown, or the batches of `x` and `context` differ.
+            If the target is unknown, the batches of `x` and `context` differ, or `aligned` does not fit.
         """
         if target not in TARGETS:
             raise ValueError(f"target: found {target!r}; expected one of {', '.join(TARGETS)}")
@@ -162,7 +169,7 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         modulation = self.modulation(self.activation(vector))
         skip, grid = x, (0, 0)
         if target == "he":
-            tokens, skip, grid = self.stem_he.tokens(x, vector)
+            tokens, skip, grid = self.stem_he.tokens(x, vector, aligned)
         else:
             tokens = self._vector_stem(target).tokens(x)
         features = None

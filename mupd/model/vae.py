@@ -1,4 +1,4 @@
-"""MuPDVAE: H&E tiles to latents and back, 8 times smaller on each side."""
+"""MuPDVAE: tiles of H&E, or of another stain, to latents and back, 8 times smaller on each side."""
 
 from __future__ import annotations
 
@@ -25,8 +25,13 @@ class Autoencoder(Protocol):
         """Channels of the latent."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        ...
+
     def encode(self, images: Tensor) -> Tensor:
-        """(batch, 3, h, w) in [-1, 1] to (batch, latent_channels, h / 8, w / 8) of about unit variance."""
+        """(batch, channels, h, w) in [-1, 1] to (batch, latent_channels, h / 8, w / 8) of about unit variance."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -34,9 +39,9 @@ class Autoencoder(Protocol):
         ...
 
 
-def _expect_images(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images: found shape {tuple(images.shape)}; expected (batch, 3, h, w)")
+def _expect_images(images: Tensor, channels: int = 3) -> None:
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(f"images: found shape {tuple(images.shape)}; expected (batch, {channels}, h, w)")
     if images.shape[2] % DOWNSAMPLE or images.shape[3] % DOWNSAMPLE:
         raise ValueError(f"images: found {images.shape[2]} x {images.shape[3]} px; expected multiples of {DOWNSAMPLE}")
 
@@ -59,6 +64,8 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Residual blocks at each of these two sizes.
     latent_noise
         Largest standard deviation of the noise that training adds to the latents.
+    channels
+        Of the pictures: 3 for H&E and other bright-field stains, one a marker for fluorescence.
     """
 
     @register_to_config
@@ -70,9 +77,10 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         encoder_blocks: tuple[int, int] = (2, 2),
         decoder_blocks: tuple[int, int] = (3, 2),
         latent_noise: float = 0.3,  # noqa: ARG002  (kept in the configuration, read by forward)
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        pixels = 3 * _UNSHUFFLE**2
+        pixels = channels * _UNSHUFFLE**2
         quarter, eighth = encoder_widths
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(_UNSHUFFLE),
@@ -95,7 +103,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
             nn.Conv2d(quarter, 128, 3, padding=1),
             nn.PixelShuffle(2),
             nn.SiLU(),
-            nn.Conv2d(32, 12, 3, padding=1),
+            nn.Conv2d(32, 4 * channels, 3, padding=1),
             nn.PixelShuffle(2),
         )
 
@@ -110,7 +118,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         Parameters
         ----------
         images
-            (batch, 3, height, width), float in [-1, 1]; sides multiples of 8.
+            (batch, channels, height, width), float in [-1, 1]; sides multiples of 8.
 
         Returns
         -------
@@ -122,7 +130,7 @@ class MuPDVAE(ModelMixin, ConfigMixin):  # type: ignore[misc]
         ValueError
             If the shape is not as above.
         """
-        _expect_images(images)
+        _expect_images(images, self.config["channels"])
         return self.standardise(self.encoder(images))
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -170,6 +178,11 @@ class AutoencoderKLAdapter:
     def latent_channels(self) -> int:
         """Channels of the latent."""
         return int(self.model.config.latent_channels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.model.device
 
     def encode(self, images: Tensor) -> Tensor:
         """Mean latents, scaled; see :meth:`MuPDVAE.encode`."""
