@@ -13,8 +13,9 @@ from public_data import write_public_data
 from tiny_model import GENE_SETS, RNA_DIM
 
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.training.he_batches import HeBatches, tile_texts, tile_weights
-from mupd.model.training.prepare import Spots
+from mupd.model.training.he_batches import HeBatches, class_reports, tile_texts, tile_weights
+from mupd.model.training.prepare import Spots, split_of
+from mupd.model.training.sources import read_tiles
 
 TABLE = pd.DataFrame(
     [("lung", "adenocarcinoma")] * 90 + [("lung", "benign")] * 10 + [("colon", "benign")] * 4 + [("colorectum", "x")],
@@ -72,3 +73,45 @@ def test_the_share_of_tiles_is_that_asked_for(tiles: Path, share: float) -> None
     # Four fifths of the section's windows are around spots; of these, all but 2 in 100 keep one of the two streams.
     assert either == pytest.approx((1 - share) * 0.8 * 0.98, abs=0.08)
     assert len(source.images) == 9
+
+
+def test_reports_are_of_the_class_and_of_nobody_held_back(tmp_path: Path) -> None:
+    cases = [f"TCGA-{n:04d}" for n in range(30)]
+    folder = tmp_path / "other_reports"
+    folder.mkdir()
+    for cohort in ("luad", "brca", "coadread"):
+        table = pd.DataFrame({"case_id": cases, "text": [f"{cohort} {case}" for case in cases]})
+        table.loc[0, "text"] = " "
+        table.to_csv(folder / f"{cohort}_reports.csv.gz", index=False)
+    seen: list[str] = []
+
+    def encoder(text: str) -> Any:
+        seen.append(text)
+        return np.zeros((2, TEXT_DIM), np.float32)
+
+    found = class_reports(tmp_path, encoder)
+    usable = [case for case in cases[1:] if split_of(case) == "train"]
+    assert seen == [f"{cohort} {case}" for cohort in ("luad", "brca", "coadread") for case in usable]
+    assert 0 < len(usable) < 29
+    assert {key: len(rows) for key, rows in found.items()} == {
+        ("lung", "adenocarcinoma"): len(usable),
+        ("breast", "breast carcinoma"): len(usable),
+        ("colon", "adenocarcinoma"): len(usable),
+    }
+
+
+def test_a_third_of_the_texts_of_a_class_with_reports_are_reports(tiles: Path) -> None:
+    encoder: Any = StubText()
+    rows = np.zeros((2, RNA_DIM), np.float32)
+    scores = np.zeros((2, len(GENE_SETS)), np.float32)
+    xy = np.full((2, 2), 200.0)
+    section = Spots("T1", he_pixels(640, 480), xy, rows, np.pad(rows, ((0, 0), (0, 1))), scores)
+    report = np.full((3, TEXT_DIM), 7, np.float32)
+    table = read_tiles(tiles)
+    classes = {(row.organ, row.diagnosis): [report] for row in table.itertuples()}
+    source = HeBatches([section], tiles, encoder, 0.99, "organs", classes)
+    _, conditions, _ = source.batch(400, np.random.default_rng(0))
+    tokens, given = conditions["text"]
+    share = float((tokens[:, 0, 0] == 7).float().mean())
+    assert share == pytest.approx(0.99 * 0.9 / 3, abs=0.06)
+    assert set(given.sum(1).tolist()) == {0, 1, 2, 3}  # of a report between one chunk and all

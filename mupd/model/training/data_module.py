@@ -27,7 +27,7 @@ from mupd.model.training.cohort_batches import (
 )
 from mupd.model.training.cohort_cases import TrainingCase, TrainingCohort, cohort_facts, print_cohort, read_cohort
 from mupd.model.training.cohort_windows import Windows, cut_windows
-from mupd.model.training.he_batches import HER2ST_TEXTS, HeBatches
+from mupd.model.training.he_batches import HER2ST_TEXTS, HeBatches, class_reports
 from mupd.model.training.kept_texts import KeptTexts, kept_texts_path
 from mupd.model.training.plan import Plan
 from mupd.model.training.prepare import TrainingProfiles, is_held_out, training_profiles
@@ -192,7 +192,8 @@ class DataModule:
         found: dict[Target, Any] = {}
         sections = plan.spots(plan.sections)
         if "he" in targets:
-            found["he"] = HeBatches(sections, plan.tiles, texts, plan.tile_share, plan.tile_balance)
+            reports = class_reports(plan.tcga, texts) if plan.tile_reports else None
+            found["he"] = HeBatches(sections, plan.tiles, texts, plan.tile_share, plan.tile_balance, reports)
         spots = spot_sets(sections, plan.raw, tiles)
         people = patients(plan.tcga, plan.codec, plan.scorer, texts, "train", reports="rna" in targets)
         if "rna" in targets:

@@ -16,16 +16,27 @@ from torch import Tensor
 
 from mupd.modalities.records import render_record
 from mupd.model.attention import Conditions
+from mupd.model.encoders import TEXT_DIM
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.training.labels import HER2ST_RECORD, TILE_ORGAN, tile_record
 from mupd.model.training.prepare import Spots, split_of
 from mupd.model.training.sources import HER2ST_MPP, read_tiles, tissue_windows
+from mupd.model.training.vector_pairs import bag, padded, read_reports
+from mupd.progress import track
 
 TILE_SHARE, TISSUE_SHARE = 0.25, 0.2
 STREAM_DROPOUT = 0.1
 RNA_NOISE = 0.25
 JITTER_PX = 24
+REPORT_SHARE = 1 / 3
+_REPORTS, _MOST_CHUNKS = 150, 8
+_REPORT_CLASSES = (
+    ("luad", "lung", "adenocarcinoma"),
+    ("brca", "breast", "breast carcinoma"),
+    ("coadread", "colon", "adenocarcinoma"),
+)
 TileBalance = Literal["classes", "organs"]
+Reports = dict[tuple[str, str], list[NDArray[np.float32]]]
 HER2ST_TEXTS = (
     render_record(HER2ST_RECORD),
     "H&E histology of invasive breast carcinoma, HER2 positive.",
@@ -63,6 +74,20 @@ def tile_texts(organ: str, diagnosis: str, text: str) -> list[str]:
     ]
 
 
+def class_reports(folder: Path, encoder: Callable[[str], NDArray[np.float32]]) -> Reports:
+    """Real reports (chunks, 384) by class of tiles: of TCGA patients whose cohort has this organ and diagnosis.
+
+    They are no patients of the tiles: a report says what such a tile shows by its organ and diagnosis alone. Of
+    each cohort the first in order, none of a patient who is held back by the hash of the id.
+    """
+    found: Reports = {}
+    for cohort, organ, diagnosis in _REPORT_CLASSES:
+        texts = read_reports(folder / "other_reports", cohort)
+        usable = [case for case in sorted(texts) if split_of(case) == "train" and texts[case].split()]
+        found[organ, diagnosis] = [encoder(texts[case]) for case in track(usable[:_REPORTS], f"reports of {cohort}")]
+    return found
+
+
 class HeBatches:
     """Batches of windows with their conditions.
 
@@ -80,6 +105,8 @@ class HeBatches:
         Share of the windows that are tiles.
     balance
         How often each tile is drawn, see :func:`tile_weights`.
+    reports
+        Of some classes of tiles, as :func:`class_reports` gives them; a third of their texts are from these.
     """
 
     def __init__(
@@ -89,17 +116,19 @@ class HeBatches:
         encoder: Callable[[str], NDArray[np.float32]],
         tile_share: float = TILE_SHARE,
         balance: TileBalance = "classes",
+        reports: Reports | None = None,
     ) -> None:
         self.sections = sections
         self.spot_share = (1 - tile_share) * (1 - TISSUE_SHARE)
         self.section_share = 1 - tile_share
         self.corners = [tissue_windows(s.image, HE_WINDOW_PX, 64) for s in sections]
         self.images: list[NDArray[np.uint8]] = []
-        self.texts: list[list[Tensor]] = []
+        self.texts: list[list[NDArray[np.float32]]] = []
+        self.reports: list[list[NDArray[np.float32]]] = []
         self.mpps: list[float] = []
-        self.own = [torch.from_numpy(encoder(text)) for text in HER2ST_TEXTS]
+        self.own = [encoder(text) for text in HER2ST_TEXTS]
         if tiles is not None:
-            cache: dict[str, Tensor] = {}
+            cache: dict[str, NDArray[np.float32]] = {}
             table = read_tiles(tiles)
             table = table[[split_of(str(group)) == "train" for group in table["group"]]]
             self.weights = tile_weights(table, balance)
@@ -109,15 +138,23 @@ class HeBatches:
                 forms = tile_texts(row.organ, row.diagnosis, row.text)
                 for form in forms:
                     if form not in cache:
-                        cache[form] = torch.from_numpy(encoder(form))
+                        cache[form] = encoder(form)
                 self.texts.append([cache[form] for form in forms])
+                self.reports.append((reports or {}).get((row.organ, row.diagnosis), []))
+
+    def _text_of(self, tile: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Chunks (n, 384) of one of the texts of a tile."""
+        reports = self.reports[tile]
+        if reports and rng.random() < REPORT_SHARE:
+            return bag(reports[rng.integers(len(reports))], _MOST_CHUNKS, rng)
+        return self.texts[tile][rng.integers(len(self.texts[tile]))]
 
     def batch(self, size: int, rng: np.random.Generator) -> tuple[Tensor, Conditions, Tensor]:
         """Images (size, 3, 128, 128) in [-1, 1], conditions, and the extra vector (size, 2)."""
         dim, sets = self.sections[0].conditions.shape[1], self.sections[0].pathways.shape[1]
         rna, has_rna = torch.zeros(size, 1, dim), torch.zeros(size, 1, dtype=torch.bool)
         pathways, has_pathways = torch.zeros(size, 1, sets), torch.zeros(size, 1, dtype=torch.bool)
-        text, has_text = torch.zeros(size, 1, 384), torch.zeros(size, 1, dtype=torch.bool)
+        texts: list[NDArray[np.float32] | None] = []
         extra, crops = torch.zeros(size, 2), []
         for i in range(size):
             kind = rng.random()
@@ -139,19 +176,20 @@ class HeBatches:
                 else:
                     y, x = self.corners[which][rng.integers(len(self.corners[which]))]
                 image, mpp = section.image, HER2ST_MPP
-                text[i] = self.own[rng.integers(len(self.own))]
-                has_text[i] = rng.random() < 0.5
+                own = self.own[rng.integers(len(self.own))]
+                texts.append(own if rng.random() < 0.5 else None)
             else:
                 tile = int(rng.choice(len(self.images), p=self.weights))
                 image, mpp = self.images[tile], self.mpps[tile]
                 y = int(rng.integers(image.shape[0] - HE_WINDOW_PX + 1))
                 x = int(rng.integers(image.shape[1] - HE_WINDOW_PX + 1))
-                text[i] = self.texts[tile][rng.integers(len(self.texts[tile]))]
-                has_text[i] = rng.random() >= STREAM_DROPOUT
+                own = self._text_of(tile, rng)
+                texts.append(own if rng.random() >= STREAM_DROPOUT else None)
             if math.isfinite(mpp) and rng.random() < 0.5:
                 extra[i] = he_extra(mpp)
             crop = image[y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX]
             crop = np.rot90(crop, int(rng.integers(4)))
             crops.append(np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop))
         images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return images, {"rna": (rna, has_rna), "pathways": (pathways, has_pathways), "text": (text, has_text)}, extra
+        text = padded(texts, TEXT_DIM)
+        return images, {"rna": (rna, has_rna), "pathways": (pathways, has_pathways), "text": text}, extra

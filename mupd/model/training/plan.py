@@ -70,6 +70,8 @@ class Plan:
         Folders of the public data: ``her2st``, ``tcga`` and ``tiles``, or none.
     tile_share, tile_balance
         Share of the public H&E windows that are tiles, and how often each tile is drawn.
+    tile_reports
+        Whether real reports are among the texts of tiles.
     cohort
         The user's own cases.
     base
@@ -88,6 +90,7 @@ class Plan:
     public: dict[str, Path]
     tile_share: float
     tile_balance: TileBalance
+    tile_reports: bool
     cohort: CohortSettings | None
     base: Path | None
     gene_sets: Path
@@ -223,6 +226,7 @@ def load_plan(path: Path) -> Plan:
         public={name: Path(filled["data"][name]) for name in _PUBLIC if name in filled["data"]},
         tile_share=filled["data"]["tile_share"],
         tile_balance=filled["data"]["tile_balance"],
+        tile_reports=filled["data"]["tile_reports"],
         cohort=None if cohort is None else CohortSettings(**(cohort | {"configfile": Path(cohort["configfile"])})),
         base=None if filled["base"] is None else Path(filled["base"]),
         gene_sets=Path(filled["gene_sets"]),
