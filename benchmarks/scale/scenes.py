@@ -6,14 +6,17 @@ import csv
 import json
 import re
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.scale.cohort import REPOSITORY, Holes, tiny_model_module, write_cohort
-from benchmarks.scale.measure import jobs_of, slope, snakemake
+from benchmarks.scale.measure import jobs_of, measured, slope, snakemake
 
 THIRDS = Holes(he=0.2, rna=0.2, text=0.2)
 MINI = REPOSITORY / "resources" / "models" / "mupd-mini"
@@ -73,6 +76,35 @@ def scheduler(work: Path, size: int, per_shard: int) -> dict[str, Any]:
         raise RuntimeError(done.output[-3000:])
     jobs = 4 * len(list((folder / "results" / "exported").glob("*.json"))) + 2
     return {"cases": size, "jobs": jobs, "seconds": done.seconds, "per_job": done.seconds / jobs, "mb": done.peak_mb}
+
+
+def overhead(work: Path, size: int, per_shard: int) -> dict[str, Any]:
+    """The scheduler's share: its time for all jobs over that of mupd-mini's generation, from one real shard of them.
+
+    Slides, draws and steps are those of a run by default.
+    """
+    alone = scheduler(work, size, per_shard)
+    folder = work / f"overhead-{size}-{per_shard}"
+    shutil.rmtree(folder, ignore_errors=True)
+    config = write_cohort(folder, size, THIRDS, MINI, per_shard)
+    values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    for name in ("draws", "slide", "sampler"):
+        del values[name]
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    seconds = {}
+    for stage in ("intake", "generate"):
+        done = measured([sys.executable, "-m", "mupd", stage, "--configfile", str(config), "--shard", "0"], folder)
+        if done.returncode:
+            raise RuntimeError(done.output[-3000:])
+        seconds[stage] = done.seconds
+    tasks = json.loads((folder / "results" / "generated" / "shard-0000.json").read_text(encoding="utf-8"))["tasks"]
+    whole = seconds["generate"] * (alone["jobs"] - 2) / 4
+    return alone | {
+        "shard_seconds": seconds,
+        "shard_tasks": dict(Counter(f"{task['target']} {task['state']}" for task in tasks)),
+        "generation_hours": whole / 3600,
+        "scheduler_share": alone["seconds"] / whole,
+    }
 
 
 def intake(work: Path, size: int, per_shard: int) -> dict[str, Any]:
