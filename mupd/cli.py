@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,14 @@ ConfigFile = Annotated[
     Path, typer.Option("--configfile", help="Run configuration (YAML); every key is explained in config/README.md.")
 ]
 Shard = Annotated[int, typer.Option("--shard", min=0, help="Bucket of cases, from 0; see `mupd status`.")]
+
+
+class Gate(StrEnum):
+    """Where a run can be stopped by expectations."""
+
+    inputs = "inputs"
+    draws = "draws"
+    run = "run"
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,7 +91,7 @@ def status(
 
     config = load_config(configfile)
     if any(vars(config.expectations.suites).values()):
-        from mupd.intake.expectations import refuse_wrong_arguments
+        from mupd.expectations.meet import refuse_wrong_arguments
 
         refuse_wrong_arguments(config)
     cases = status_rows(config)
@@ -178,6 +187,21 @@ def cohort(configfile: ConfigFile) -> None:
 
     for path in run(load_config(configfile)):
         print(path)
+
+
+@app.command()
+def expect(
+    gate: Annotated[Gate, typer.Argument(help="inputs: before generation; draws: before export; run: at the end.")],
+    configfile: ConfigFile,
+) -> None:
+    """Evaluate the expectation suites over all shards; with `expectations.on_failure: stop` fail where one is not met.
+
+    Only a run with `stop` calls it: else the cohort command evaluates all suites by itself and reports.
+    """
+    from mupd.config import load_config
+    from mupd.expectations.meet import pass_gate
+
+    print(pass_gate(gate.value, load_config(configfile)))
 
 
 @app.command()

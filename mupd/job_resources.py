@@ -12,7 +12,7 @@ from typing import Literal
 from mupd.config import Config
 from mupd.sheet import SheetCase
 
-JobStage = Literal["intake", "generate", "check", "export", "cohort"]
+JobStage = Literal["intake", "generate", "check", "export", "cohort", "expect"]
 
 LONGEST_MIN = 1440
 """Most minutes asked for: a day, which most partitions allow. A longer generation goes on at its next attempt."""
@@ -28,7 +28,7 @@ _MARGIN = 2.0
 INTAKE_THREADS = 2
 """Inputs that an intake job reads at a time."""
 
-_BASE_MB = {"intake": 1000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000}
+_BASE_MB = {"intake": 1000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000, "expect": 2000}
 _LATENT_BYTES = 8 * 4 * 8
 """Bytes of a place of the latents: 8 channels, float32, eight copies at most (noise, change, windows, solver)."""
 
@@ -65,6 +65,8 @@ def runtime_min(stage: JobStage, cases: Sequence[SheetCase], config: Config, att
         seconds = slides * window_steps(config) * _WINDOW_STEP_S + 2.0 * others + 5.0 * len(cases)
     elif stage == "intake":
         seconds = 60.0 * len(cases)
+    elif stage == "expect":
+        seconds = 0.02 * len(cases)
     else:
         seconds = 10.0 * len(cases) + slides * config.slide.width_px * config.slide.height_px / 5e6
     return min((15 + int(_MARGIN * seconds / 60)) * attempt, LONGEST_MIN)

@@ -28,6 +28,16 @@ def inputs_of(cases: Sequence[SheetCase], config: Config) -> list[str]:
     return sorted(files) + tables
 
 
+def suite_files(config: Config, *tables: str) -> list[str]:
+    """Files of the expectation suites of some tables, of all if none is named: the shipped ones, then the user's."""
+    from mupd.expectations.suites import shipped_folder
+    from mupd.expectations.tables import TABLES
+
+    wanted = [table for table in TABLES if not tables or table in tables]
+    shipped = [str(shipped_folder() / f"{table}.json") for table in wanted]
+    return shipped + [path for table in wanted for path in getattr(config.expectations.suites, table)]
+
+
 def refuse_braces(sheet: Sheet, config: Config) -> None:
     """Snakemake takes ``{...}`` in a path for a wildcard and cannot be told otherwise.
 
@@ -38,6 +48,8 @@ def refuse_braces(sheet: Sheet, config: Config) -> None:
     """
     named = [(f"configuration [{key}]", getattr(config, key)) for key in ("outdir", "model")]
     named += [(f"configuration [tables.{key}]", getattr(config.tables, key)) for key in ("rna", "text")]
+    for table, paths in vars(config.expectations.suites).items():
+        named += [(f"configuration [expectations.suites.{table}]", path) for path in paths]
     for case in sheet.cases:
         where = f"{sheet.path.name}:{case.line}"
         named += [(f"{where} [{key}]", str(getattr(case, key) or "")) for key in ("he", "rna", "text")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -38,16 +39,22 @@ class PeakMemory(threading.Thread):
         return self.peak_gb
 
 
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of those that it started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
 def _in_process(results: Any, work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> None:
     memory = PeakMemory()
     memory.start()
     began = time.perf_counter()
     found = work(*arguments)
-    results.put(found | {"seconds": time.perf_counter() - began, "gb": memory.stop()})
+    results.put(found | {"seconds": time.perf_counter() - began, "cpu": cpu_seconds(), "gb": memory.stop()})
 
 
 def measured(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What `work` returns, with its wall time and peak memory."""
+    """What `work` returns, with its wall time, CPU time (of it and what it ended) and peak memory."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     process = context.Process(target=_in_process, args=(results, work, arguments))
@@ -62,8 +69,10 @@ def whole(config: Any, jobs: int) -> dict[str, Any]:
     from collections import Counter
 
     from mupd.intake import status_rows
+    from mupd.intake.isolate import pool_of
 
     cases = status_rows(config, jobs)
+    pool_of(jobs).close()
     return {"statuses": dict(Counter(f"{m} {e.status}" for case in cases for m, e in case.entries.items()))}
 
 
@@ -80,12 +89,15 @@ def open_and_thumbnail(folder: Path, jobs: int) -> dict[str, Any]:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         pool.map(_thumbnail, paths[: 4 * jobs])
         began = time.perf_counter()
-        pool.map(_thumbnail, paths, chunksize=8)
-        return {"own": time.perf_counter() - began}
+        cpu = sum(pool.map(_thumbnail, paths, chunksize=8))
+        return {"own": time.perf_counter() - began, "own_cpu": cpu}
 
 
-def _thumbnail(path: str) -> None:
+def _thumbnail(path: str) -> float:
+    """CPU seconds of one slide."""
     import openslide
 
+    began = time.process_time()
     with openslide.OpenSlide(path) as slide:
         slide.get_thumbnail((1024, 1024))
+    return time.process_time() - began

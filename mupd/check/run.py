@@ -15,7 +15,7 @@ from mupd.inventory import CaseInventory, read_inventory, tasks_of
 from mupd.progress import track
 from mupd.store import Draw, TaskResult, content_sha256, read_index
 
-COLUMNS = ("case_id", "target", "draw", "verdict", "reasons", "checks", "content_sha256", "folder")
+COLUMNS = ("case_id", "target", "draw", "verdict", "reasons", "checks", "content_sha256", "folder", "facts")
 _FAILED_DRAW = -1
 
 
@@ -55,11 +55,11 @@ def _row(
     checks: dict[str, Any] | None = None,
     sha256: str = "",
     folder: str = "",
+    facts: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    encoded = json.dumps(checks or {}, sort_keys=True)
-    return dict(
-        zip(COLUMNS, (case_id, target, draw, verdict, "; ".join(reasons), encoded, sha256, folder), strict=True)
-    )
+    encoded, of_draw = json.dumps(checks or {}, sort_keys=True), json.dumps(facts or {}, sort_keys=True)
+    values = (case_id, target, draw, verdict, "; ".join(reasons), encoded, sha256, folder, of_draw)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def check_task(result: TaskResult, config: Config, reference: Any) -> list[dict[str, Any]]:
@@ -73,6 +73,7 @@ def check_task(result: TaskResult, config: Config, reference: Any) -> list[dict[
     from mupd.check.he import check_he
     from mupd.check.result import Check, as_json, sentences
     from mupd.check.rna import check_rna
+    from mupd.check.rna_facts import rna_facts
     from mupd.check.text import agreement, check_text
 
     if result.state == "failed":
@@ -112,8 +113,10 @@ def check_task(result: TaskResult, config: Config, reference: Any) -> list[dict[
         warnings = [*sentences(checks, failed=False), *meta.notes]
         verdict = "rejected" if failed else "accepted"
         reasons = failed + warnings
+        facts = rna_facts(folder) if meta.target == "rna" else None
+        checked = as_json(checks)
         rows.append(
-            _row(meta.case_id, meta.target, meta.draw, verdict, reasons, as_json(checks), read.sha256, draw.folder)
+            _row(meta.case_id, meta.target, meta.draw, verdict, reasons, checked, read.sha256, draw.folder, facts)
         )
     return rows
 
@@ -134,14 +137,13 @@ def run_shard(config: Config, shard: int) -> Path:
 
     Columns: case_id, target, draw (int64; -1 for a failed task), verdict (``accepted``, ``rejected``,
     ``failed``), reasons (plain sentences joined by "; "), checks (JSON: {name: {"value", "limit", "ok"}}, ok
-    null where nothing was decided), content_sha256 (recomputed), folder (relative to the output folder).
+    null where nothing was decided), content_sha256 (recomputed), folder (relative to the output folder), facts (JSON of
+    :func:`mupd.check.rna_facts.rna_facts`, of RNA alone).
 
     Raises
     ------
     MupdError
         If the shard's inventory or index is not there.
-    ExpectationError
-        If an expectation is not met and expectations.on_failure is ``stop``; the verdicts are written before.
     """
     import pandas as pd
 
@@ -161,7 +163,4 @@ def run_shard(config: Config, shard: int) -> Path:
     kinds = {column: "int64" if column == "draw" else str for column in COLUMNS}
     with atomic_path(final) as temporary:
         table.astype(kinds).to_parquet(temporary, index=False)
-    from mupd.check.expectations import meet_and_write
-
-    meet_and_write(results, config, shard)
     return final

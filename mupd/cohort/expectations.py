@@ -1,4 +1,4 @@
-"""The suite of the manifest, and what all suites found, for the report."""
+"""What all suites found over all shards, for the report."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mupd.config import Config
-from mupd.expectations.evaluate import run_suite
-from mupd.expectations.results import SuiteResult, merged, read_results, results_path, tell, write_results
-from mupd.expectations.suites import read_suites
-from mupd.expectations.tables import TABLES
-from mupd.ids import shard_name
+from mupd.expectations.meet import input_rows, meet, rows_of_draws
+from mupd.expectations.results import SuiteResult, results_path, tell, write_results
+from mupd.inventory import CaseInventory
+from mupd.sheet import read_sheet
 
 TABLE_NAMES = {
     "sheet": "Sample sheet",
@@ -22,43 +21,31 @@ TABLE_NAMES = {
 _WORDS = {"passed": "met", "failed": "not met", "error": "undecided", "nothing to check": "nothing to check"}
 
 
-def meet_and_write(rows: Sequence[Mapping[str, Any]], config: Config) -> list[SuiteResult]:
-    """Run the manifest's suites and write ``expectations/cohort.json``; warns of what is not met.
+def meet_and_write(
+    inventories: Sequence[CaseInventory], manifest: Sequence[Mapping[str, Any]], config: Config
+) -> dict[str, Any]:
+    """Run the suites of all tables and write ``expectations/cohort.json``; warns of what is not met.
+
+    Returns
+    -------
+    dict
+        What the report shows (:func:`view`).
 
     Raises
     ------
     InputFaults
         If a suite of the user's cannot be used.
-    """
-    suites = read_suites("manifest", config.expectations.suites.manifest)
-    found = [run_suite(suite, rows) for suite in suites]
-    write_results(results_path(config.out, "cohort"), "cohort", "", found)
-    tell(found, stop=False)
-    return found
-
-
-def gathered(config: Config, shards: Sequence[int], of_manifest: Sequence[SuiteResult]) -> dict[str, Any]:
-    """What the report shows: suites over all shards in the order of the tables, and which files are not there.
-
-    Raises
-    ------
     MupdError
-        If a file of results is damaged.
+        If the verdicts of a shard are not there.
     """
-    found: list[SuiteResult] = []
-    lacking = []
-    for shard in shards:
-        for stage in ("intake", "check"):
-            path = results_path(config.out, stage, shard_name(shard))
-            if path.is_file():
-                found += read_results(path)
-            else:
-                lacking.append(path.name)
-    suites = sorted(merged([*found, *of_manifest]), key=lambda suite: TABLES.index(suite.table))
-    return view(suites, lacking)
+    rows = input_rows(read_sheet(config, check_files=False).cases, inventories)
+    found = meet(rows | rows_of_draws(config) | {"manifest": list(manifest)}, config)
+    write_results(results_path(config.out, "cohort"), "cohort", found)
+    tell(found, stop=False)
+    return view(found)
 
 
-def view(suites: Sequence[SuiteResult], lacking: Sequence[str] = ()) -> dict[str, Any]:
+def view(suites: Sequence[SuiteResult]) -> dict[str, Any]:
     """Plain values for the template."""
     shown = [
         {
@@ -85,4 +72,4 @@ def view(suites: Sequence[SuiteResult], lacking: Sequence[str] = ()) -> dict[str
         for suite in suites
     ]
     counts = {outcome: sum(r.outcome == outcome for s in suites for r in s.results) for outcome in _WORDS}
-    return {"suites": shown, "counts": counts, "lacking": list(lacking)}
+    return {"suites": shown, "counts": counts}

@@ -235,7 +235,7 @@ def write_report(
     most_pictured
         Cases after so many have no pictures and no plots.
     expected
-        What the expectation suites found (:func:`mupd.cohort.expectations.gathered`); None if none was run.
+        What the expectation suites found (:func:`mupd.cohort.expectations.view`); None if none was run.
     """
     mean, others = _cohort_rna(cases, values)
 

@@ -64,13 +64,12 @@ def run(config: Config) -> list[Path]:
     from mupd.cohort.crate import CRATE, write_crate
     from mupd.cohort.crate_entities import RunFacts
     from mupd.cohort.data_card import CARD, card_facts, write_card
-    from mupd.cohort.expectations import gathered, meet_and_write
+    from mupd.cohort.expectations import meet_and_write
     from mupd.cohort.mudata import build, write_cohort
     from mupd.cohort.read import read_values
     from mupd.cohort.report import read_metrics, write_report
     from mupd.cohort.values import read_gene_panels
     from mupd.cohort.workflow_copy import copy_workflow
-    from mupd.sheet import filled_shards, read_sheet
     from mupd.synthetic.signature import fingerprint
 
     started, key = now(), _signing_key(config)
@@ -81,7 +80,7 @@ def run(config: Config) -> list[Path]:
     panels = read_gene_panels(Path(config.model))
     rows = manifest_rows(cases)
     write_manifest(manifest, rows)
-    expected = gathered(config, filled_shards(read_sheet(config), config.shards), meet_and_write(rows, config))
+    expected = meet_and_write([case.inventory for case in cases], rows, config)
     write_case_ids(out / "case_ids.tsv", cases)
     signatures = _sign(manifest, key)
     values = [

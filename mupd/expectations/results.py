@@ -1,8 +1,8 @@
-"""What the suites found, as files between stages and as one table for the report.
+"""What the suites found, as a file and for the report.
 
-``OUT/expectations/SHARD.STAGE.json`` (``cohort.json`` for the manifest): {"stage", "shard", "suites": [{"suite",
-"table", "file", "own", "rows", "results": [...]}]}. A result
-names case ids and numbers, never a value of a text column.
+``OUT/expectations/cohort.json`` (``inputs.json`` and ``draws.json`` of the gates): {"stage", "suites": [{"suite",
+"table", "file", "own", "rows", "results": [...]}]}. A result names case ids and numbers, never a value of a text
+column.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ class SuiteResult:
         return tuple(result for result in self.results if result.outcome in ("failed", "error"))
 
 
-def results_path(out: Path, stage: str, shard: str = "") -> Path:
-    """Where the results of a stage lie: of a shard, or of the cohort."""
-    return out / "expectations" / (f"{shard}.{stage}.json" if shard else f"{stage}.json")
+def results_path(out: Path, stage: str) -> Path:
+    """Where the results of the cohort stage, or of a gate before it, lie."""
+    return out / "expectations" / f"{stage}.json"
 
 
-def write_results(path: Path, stage: str, shard: str, suites: Sequence[SuiteResult]) -> None:
+def write_results(path: Path, stage: str, suites: Sequence[SuiteResult]) -> None:
     """Write them as JSON, atomically."""
-    write_json(path, {"stage": stage, "shard": shard, "suites": [asdict(suite) for suite in suites]})
+    write_json(path, {"stage": stage, "suites": [asdict(suite) for suite in suites]})
 
 
 def read_results(path: Path) -> list[SuiteResult]:
@@ -122,44 +122,3 @@ def tell(suites: Iterable[SuiteResult], stop: bool) -> None:
             _log.warning("%s", said[-1])
     if said and stop:
         raise ExpectationError("\n  ".join([f"{len(said)} not met (expectations.on_failure: stop)", *said]))
-
-
-_GRAVITY: tuple[Outcome, ...] = ("nothing to check", "passed", "failed", "error")
-
-
-def _joined(results: Sequence[Result]) -> Result:
-    """One expectation over all shards: the gravest outcome, the sums of the counts, the cases of all."""
-    checked = [result.checked for result in results if result.checked is not None]
-    unexpected = [result.unexpected for result in results if result.unexpected is not None]
-    observed = list(dict.fromkeys(result.observed for result in results if result.observed))
-    cases = tuple(dict.fromkeys(case for result in results for case in result.cases))
-    return Result(
-        results[0].type,
-        results[0].words,
-        max((result.outcome for result in results), key=_GRAVITY.index),
-        sum(checked) if checked else None,
-        sum(unexpected) if unexpected else None,
-        observed[0]
-        if len(observed) == 1
-        else f"{observed[0]} ... {observed[-1]} in {len(results)} shards"
-        if observed
-        else "",
-        cases[:MOST_CASES],
-        next((result.problem for result in results if result.problem), ""),
-    )
-
-
-def merged(suites: Iterable[SuiteResult]) -> list[SuiteResult]:
-    """Results of the same suite on several shards as one; in the order in which they first come."""
-    groups: dict[tuple[str, str, str, bool], list[SuiteResult]] = {}
-    for suite in suites:
-        groups.setdefault((suite.table, suite.suite, suite.file, suite.own), []).append(suite)
-    made = []
-    for (table, name, file, own), parts in groups.items():
-        by_place: dict[tuple[int, str, str], list[Result]] = {}
-        for part in parts:
-            for index, result in enumerate(part.results):
-                by_place.setdefault((index, result.type, result.words), []).append(result)
-        joined = tuple(_joined(results) for results in by_place.values())
-        made.append(SuiteResult(name, table, file, own, sum(part.rows for part in parts), joined))
-    return made

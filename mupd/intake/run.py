@@ -86,8 +86,6 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
         If the sheet cannot be used.
     ModelError
         If the model folder has no list of genes.
-    ExpectationError
-        If an expectation is not met and expectations.on_failure is ``stop``; the inventory is written before.
     """
     cases = cases_of_shard(read_sheet(config), shard, config.shards)
     genes = model_genes(config)
@@ -106,10 +104,6 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
         cache.save()
     path = config.out / "intake" / f"{shard_name(shard)}.parquet"
     write_inventory(path, inventories)
-    # Reads nothing again: seconds a shard, for the import of Great Expectations.
-    from mupd.intake.expectations import meet_and_write
-
-    meet_and_write(cases, inventories, config, shard)
     return path
 
 

@@ -16,7 +16,7 @@ from mupd.files import write_json
 from mupd.ids import shard_name
 from mupd.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
 from mupd.locks import claim_output, record_run, release_stale_lock
-from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
+from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest, suite_files
 from mupd.sheet import read_sheet
 from mupd.stage_record import ENGINE_VARIABLE
 from mupd.synthetic.signature import signature_files
@@ -59,6 +59,28 @@ def rows_of(wildcards):
     return rows_digest(CASES[SHARDS[wildcards.shard]])
 
 
+# What a stage's job depends on of the configuration.
+SECTIONS = {
+    "generate": ("seed", "draws", "slide", "sampler", "model", "intake", "check.abstain_below"),
+    "check": ("check",),
+    "export": ("slide",),
+}
+# Where a run stops if expectations are not met: between stages, and at the end. None are due else.
+STOPS = CONFIG.expectations.on_failure == "stop"
+MET = [OUT / "expectations/met.json"] if STOPS else []
+
+
+def behind_gate(gate, stage):
+    """Inputs of a stage that a gate stands before.
+
+    The gate's results are `ancient`: where a suite changed, what follows is held up and not run again. Snakemake then
+    looks for no other reason in what follows; so the stage's own reasons are a file too, which a rule of its own writes.
+    """
+    if not STOPS:
+        return []
+    return [ancient(OUT / f"expectations/{gate}.json"), OUT / f"expectations/settings/{stage}.json"]
+
+
 def index_of(wildcards):
     return SHARDS[wildcards.shard]
 
@@ -84,5 +106,14 @@ def model_facts(name):
     return [path] if path.exists() else []
 
 
+# Files of the model that a stage reads.
+MODEL_FILES_OF = {
+    "generate": MODEL_FILES,
+    "check": model_facts("reference.json"),
+    "export": model_facts("reliability.json"),
+}
+
+
 wildcard_constraints:
+    stage="generate|check|export",
     shard=r"shard-\d{4}",

@@ -1,4 +1,5 @@
-# One rule a stage; intake to export run once a shard, cohort once. What a rule depends on of the
+# One rule a stage; intake to export run once a shard, cohort once. Only where expectations may stop the run
+# (expectations.on_failure), it has rules for that too, at the end. What a rule depends on of the
 # configuration stands in its `digest`. MUPD and SETTINGS are no params (though --lint would have
 # it): another interpreter or output folder is no reason to run a stage again.
 
@@ -11,7 +12,7 @@ rule intake:
         OUT / "intake/{shard}.parquet",
     params:
         rows=rows_of,
-        digest=CONFIG.digest("expectations", "intake", "tables", "model"),
+        digest=CONFIG.digest("intake", "tables", "model"),
         shard=index_of,
     log:
         OUT / "logs/intake/{shard}.log",
@@ -26,11 +27,12 @@ rule intake:
 rule generate:
     input:
         inventory=OUT / "intake/{shard}.parquet",
-        model=MODEL_FILES,
+        model=MODEL_FILES_OF["generate"],
+        gate=behind_gate("inputs", "generate"),
     output:
         OUT / "generated/{shard}.json",
     params:
-        digest=CONFIG.digest("seed", "draws", "slide", "sampler", "model", "intake", "check.abstain_below"),
+        digest=CONFIG.digest(*SECTIONS["generate"]),
         shard=index_of,
     log:
         OUT / "logs/generate/{shard}.log",
@@ -48,11 +50,12 @@ rule check:
     input:
         generated=OUT / "generated/{shard}.json",
         inventory=OUT / "intake/{shard}.parquet",
-        reference=model_facts("reference.json"),
+        reference=MODEL_FILES_OF["check"],
+        gate=behind_gate("inputs", "check"),
     output:
         OUT / "checked/{shard}.parquet",
     params:
-        digest=CONFIG.digest("check", "expectations"),
+        digest=CONFIG.digest(*SECTIONS["check"]),
         shard=index_of,
     log:
         OUT / "logs/check/{shard}.log",
@@ -68,11 +71,12 @@ rule export:
         checked=OUT / "checked/{shard}.parquet",
         generated=OUT / "generated/{shard}.json",
         inventory=OUT / "intake/{shard}.parquet",
-        reliability=model_facts("reliability.json"),
+        reliability=MODEL_FILES_OF["export"],
+        gate=behind_gate("draws", "export"),
     output:
         OUT / "exported/{shard}.json",
     params:
-        digest=CONFIG.digest("slide"),
+        digest=CONFIG.digest(*SECTIONS["export"]),
         shard=index_of,
     log:
         OUT / "logs/export/{shard}.log",
@@ -89,12 +93,15 @@ rule cohort:
         checked=expand(OUT / "checked/{shard}.parquet", shard=SHARDS),
         inventory=expand(OUT / "intake/{shard}.parquet", shard=SHARDS),
         metrics=model_facts("metrics.json"),
+        suites=suite_files(CONFIG),
+        gates=[OUT / f"expectations/{gate}.json" for gate in ("inputs", "draws") if STOPS],
     output:
         manifest=OUT / "manifest.tsv",
         cohort=OUT / "cohort/cohort.h5mu",
         report=OUT / "report.html",
         card=OUT / "data_card.md",
         crate=OUT / "ro-crate-metadata.json",
+        expectations=OUT / "expectations/cohort.json",
         workflow=directory(OUT / "provenance"),
         signatures=SIGNATURES,
     params:
@@ -107,3 +114,64 @@ rule cohort:
         runtime=minutes_of("cohort"),
     shell:
         "{MUPD} cohort --configfile {SETTINGS:q} > {log:q} 2>&1"
+
+
+rule expect_inputs:
+    input:
+        inventory=expand(OUT / "intake/{shard}.parquet", shard=SHARDS),
+        suites=suite_files(CONFIG, "sheet", "inventory", "rna_profiles"),
+    output:
+        OUT / "expectations/inputs.json",
+    params:
+        rows=rows_digest(SHEET.cases),
+    log:
+        OUT / "logs/expect_inputs.log",
+    resources:
+        mem_mb=memory_of("expect"),
+        runtime=minutes_of("expect"),
+    shell:
+        "{MUPD} expect inputs --configfile {SETTINGS:q} > {log:q} 2>&1"
+
+
+rule expect_draws:
+    input:
+        checked=expand(OUT / "checked/{shard}.parquet", shard=SHARDS),
+        suites=suite_files(CONFIG, "generated_rna"),
+    output:
+        OUT / "expectations/draws.json",
+    log:
+        OUT / "logs/expect_draws.log",
+    resources:
+        mem_mb=memory_of("expect"),
+        runtime=minutes_of("expect"),
+    shell:
+        "{MUPD} expect draws --configfile {SETTINGS:q} > {log:q} 2>&1"
+
+
+rule expect_run:
+    input:
+        OUT / "expectations/cohort.json",
+    output:
+        OUT / "expectations/met.json",
+    log:
+        OUT / "logs/expect_run.log",
+    resources:
+        mem_mb=memory_of("expect"),
+        runtime=minutes_of("expect"),
+    shell:
+        "{MUPD} expect run --configfile {SETTINGS:q} > {log:q} 2>&1"
+
+
+localrules:
+    settings_of_stage,
+
+
+rule settings_of_stage:
+    input:
+        lambda wildcards: MODEL_FILES_OF[wildcards.stage],
+    output:
+        OUT / "expectations/settings/{stage}.json",
+    params:
+        digest=lambda wildcards: CONFIG.digest(*SECTIONS[wildcards.stage]),
+    shell:
+        """printf '{{"digest": "%s"}}\\n' {params.digest} > {output:q}"""

@@ -1,0 +1,130 @@
+"""Evaluates the suites of a run, all shards at once: Great Expectations is loaded once and sees whole tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from mupd.config import Config
+from mupd.errors import InputFaults, MupdError
+from mupd.expectations.evaluate import argument_faults, run_suite
+from mupd.expectations.results import SuiteResult, read_results, results_path, tell, write_results
+from mupd.expectations.suites import read_suites
+from mupd.expectations.tables import TABLES, Row, Table, inventory_rows, rna_rows, sheet_rows
+from mupd.files import write_json
+from mupd.ids import shard_name
+from mupd.inventory import CaseInventory, read_inventory
+from mupd.sheet import SheetCase, filled_shards, read_sheet
+
+Gate = Literal["inputs", "draws", "run"]
+"""Where a run can be stopped: before generation, before export, at its end."""
+
+
+def _of_every_shard(config: Config, folder: str, stage: str) -> list[Path]:
+    shards = filled_shards(read_sheet(config, check_files=False), config.shards)
+    paths = [config.out / folder / f"{shard_name(shard)}.parquet" for shard in shards]
+    if lacking := [str(path) for path in paths if not path.is_file()]:
+        more = f", and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+        raise MupdError(f"{', '.join(lacking[:3])}{more}: not there; run `mupd {stage}` on every shard first")
+    return paths
+
+
+def input_rows(cases: Iterable[SheetCase], inventories: Sequence[CaseInventory]) -> dict[Table, list[Row]]:
+    """Rows of the tables that are known before generation."""
+    return {
+        "sheet": sheet_rows(cases),
+        "inventory": inventory_rows(inventories),
+        "rna_profiles": rna_rows(inventories),
+    }
+
+
+def rows_of_inputs(config: Config) -> dict[Table, list[Row]]:
+    """The same from the files of all shards.
+
+    Raises
+    ------
+    MupdError
+        If an inventory is not there.
+    """
+    cases = read_sheet(config, check_files=False).cases
+    inventories = [case for path in _of_every_shard(config, "intake", "intake") for case in read_inventory(path)]
+    return input_rows(cases, inventories)
+
+
+def rows_of_draws(config: Config) -> dict[Table, list[Row]]:
+    """Rows of ``generated_rna`` from what the check stage left, one a draw.
+
+    Raises
+    ------
+    MupdError
+        If a shard's verdicts are not there.
+    """
+    import pandas as pd
+
+    rows: list[Row] = []
+    for path in _of_every_shard(config, "checked", "check"):
+        for draw in pd.read_parquet(path).to_dict("records"):
+            if draw["target"] == "rna" and draw["draw"] >= 0:
+                facts = json.loads(draw.get("facts") or "{}")
+                rows.append({"case_id": draw["case_id"], "draw": int(draw["draw"])} | facts)
+    return {"generated_rna": rows}
+
+
+def meet(rows: Mapping[Table, Sequence[Mapping[str, object]]], config: Config) -> list[SuiteResult]:
+    """What the suites of these tables say, in the order of the tables.
+
+    Raises
+    ------
+    InputFaults
+        If a suite of the user's cannot be used.
+    """
+    return [
+        run_suite(suite, rows[table])
+        for table in TABLES
+        if table in rows
+        for suite in read_suites(table, getattr(config.expectations.suites, table))
+    ]
+
+
+def pass_gate(gate: Gate, config: Config) -> Path:
+    """Evaluate the suites of a gate over all shards; returns the path of the results.
+
+    ``inputs``: sheet, inventory, measured RNA. ``draws``: generated RNA. ``run`` evaluates nothing: it looks at what
+    the cohort stage found, of all tables.
+
+    Raises
+    ------
+    InputFaults
+        If a suite of the user's cannot be used.
+    MupdError
+        If files of earlier stages are not there.
+    ExpectationError
+        If something is not met and expectations.on_failure is ``stop``; the results are written before.
+    """
+    stop = config.expectations.on_failure == "stop"
+    if gate == "run":
+        found = read_results(results_path(config.out, "cohort"))
+        tell(found, stop)
+        path = results_path(config.out, "met")
+        write_json(path, {"expectations": sum(len(suite.results) for suite in found), "stop": stop})
+        return path
+    found = meet(rows_of_inputs(config) if gate == "inputs" else rows_of_draws(config), config)
+    path = results_path(config.out, gate)
+    write_results(path, gate, found)
+    tell(found, stop)
+    return path
+
+
+def refuse_wrong_arguments(config: Config) -> None:
+    """Look at the arguments of all suites as Great Expectations does, before anything runs.
+
+    Raises
+    ------
+    InputFaults
+        With every fault, of the suites of all tables.
+    """
+    suites = [suite for table in TABLES for suite in read_suites(table, getattr(config.expectations.suites, table))]
+    if faults := argument_faults(suites):
+        raise InputFaults("expectation suites", faults)
