@@ -1,0 +1,112 @@
+"""Windows generated from texts, and features of windows, each made once and kept in a work folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.regions import HE_WINDOW_PX, he_extra
+from mupd.model.sampling import sample_he_windows
+from mupd.model.training.measure_bench import kept_array, workflow_guidance
+from mupd.model.training.measure_features import JudgeEncoder
+from mupd.model.training.vector_pairs import padded
+from mupd.progress import track
+
+_BATCH = 16
+
+
+@dataclass
+class Maker:
+    """A model, the judge's encoder, and the folder that keeps what they make.
+
+    Attributes
+    ----------
+    steps
+        Of the sampler.
+    """
+
+    pipeline: MuPDPipeline
+    work: Path
+    steps: int
+
+    @cached_property
+    def encoder(self) -> JudgeEncoder:
+        """Features by which windows are judged; no part of training has used them."""
+        return JudgeEncoder()
+
+    @cached_property
+    def _texts(self) -> dict[str, NDArray[np.float32]]:
+        return {}
+
+    def _encoded(self, text: str) -> NDArray[np.float32]:
+        if text not in self._texts:
+            self._texts[text] = self.pipeline.text_encoder(text)
+        return self._texts[text]
+
+    def windows(self, name: str, texts: Sequence[str], seed: int) -> NDArray[np.uint8]:
+        """(n, 128, 128, 3): a window from each text, its scale unknown, with the guidance of a run."""
+        texts = [str(text) for text in texts]
+        key = hashlib.sha256("\0".join([str(seed), str(self.steps), *texts]).encode()).hexdigest()[:12]
+        path = self.work / self.pipeline.sha256[:12] / f"{name}-{key}.npy"
+        return kept_array(path, lambda: self._sample(name, texts, seed))
+
+    def _sample(self, name: str, texts: Sequence[str], seed: int) -> NDArray[np.uint8]:
+        model, found = self.pipeline.transformer, []
+        for start in track(range(0, len(texts), _BATCH), f"text to H&E, {name}"):
+            rows = [self._encoded(text) for text in texts[start : start + _BATCH]]
+            extra = he_extra(None).expand(len(rows), 2)
+            conditions = {"text": padded(list(rows), rows[0].shape[1])}
+            found.append(
+                sample_he_windows(
+                    model,
+                    self.pipeline.vae,
+                    conditions,
+                    extra,
+                    seed=10_000 * seed + start,
+                    steps=self.steps,
+                    scales=workflow_guidance(),
+                )
+            )
+        return np.concatenate(found)
+
+    def region(self, name: str, text: str, size_px: int, seed: int) -> NDArray[np.uint8]:
+        """(size, size, 3): a slide region from a text, as a run makes it."""
+        key = hashlib.sha256(f"{seed}\0{self.steps}\0{size_px}\0{text}".encode()).hexdigest()[:12]
+
+        def make() -> NDArray[np.uint8]:
+            pixels = np.zeros((size_px, size_px, 3), np.uint8)
+
+            def write(y: int, x: int, tile: NDArray[np.uint8]) -> None:
+                pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+
+            given = Given(text=self._encoded(text))
+            scales = workflow_guidance()
+            size = (size_px, size_px)
+            self.pipeline.generate_he(
+                given, size, write, seed=seed, steps=self.steps, guidance=scales, batch_size=_BATCH
+            )
+            return pixels
+
+        return kept_array(self.work / self.pipeline.sha256[:12] / f"{name}-{key}.npy", make)
+
+    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, 1280) of windows."""
+        key = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
+        with torch.inference_mode():
+            return kept_array(self.work / "features" / f"{key}.npy", lambda: self.encoder(pixels, _BATCH))
+
+
+def windows_of(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The windows (n, 128, 128, 3) that lie side by side in a region."""
+    count = region.shape[0] // HE_WINDOW_PX, region.shape[1] // HE_WINDOW_PX
+    cut = region[: count[0] * HE_WINDOW_PX, : count[1] * HE_WINDOW_PX]
+    rows = cut.reshape(count[0], HE_WINDOW_PX, count[1], HE_WINDOW_PX, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(rows.reshape(-1, HE_WINDOW_PX, HE_WINDOW_PX, 3))

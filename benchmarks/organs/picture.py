@@ -1,0 +1,64 @@
+"""Real and generated windows side by side, a row an organ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from benchmarks.organs.data import Windows
+from mupd.files import atomic_path
+from mupd.model.regions import HE_WINDOW_PX
+
+ACROSS = 8
+_HEAD_PX, _GAP_PX = 26, 12
+
+
+def chosen_rows(held: Windows, organ: str) -> NDArray[np.int64]:
+    """Eight rows of an organ: of its classes in turn, and of one group before a second of any."""
+    rows = np.nonzero(held.organs == organ)[0]
+    groups: dict[tuple[str, str], int] = {}
+    order = []
+    for row in rows:
+        key = str(held.labels[row]), str(held.groups[row])
+        order.append((groups.get(key, 0), key[0], key[1], int(row)))
+        groups[key] = groups.get(key, 0) + 1
+    by_class: dict[str, list[int]] = {}
+    for _, label, _, row in sorted(order):
+        by_class.setdefault(label, []).append(row)
+    chosen: list[int] = []
+    while len(chosen) < min(ACROSS, len(rows)):
+        chosen += [queue.pop(0) for queue in by_class.values() if queue]
+    return np.array(chosen[:ACROSS])
+
+
+def write_picture(path: Path, held: Windows, made: NDArray[np.uint8], model: str) -> None:
+    """Two rows of words and pictures an organ: eight real windows, and beside each row those made from their texts."""
+    organs = sorted(set(held.organs))
+    side = ACROSS * HE_WINDOW_PX
+    row_px = _HEAD_PX + HE_WINDOW_PX
+    canvas = Image.new("RGB", (2 * side + _GAP_PX, len(organs) * row_px), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=18)
+    for number, organ in enumerate(organs):
+        rows = chosen_rows(held, organ)
+        top = number * row_px
+        names = ", ".join(dict.fromkeys(str(label).split(": ")[1] for label in held.labels[rows]))
+        draw.text((4, top + 2), f"{organ}, real ({names})", "black", font)
+        draw.text(
+            (side + _GAP_PX + 4, top + 2), f"{organ}, synthetic: made by {model} from the same texts", "black", font
+        )
+        for place, row in enumerate(rows):
+            x = place * HE_WINDOW_PX
+            canvas.paste(Image.fromarray(held.pixels[row]), (x, top + _HEAD_PX))
+            canvas.paste(Image.fromarray(made[row]), (side + _GAP_PX + x, top + _HEAD_PX))
+    with atomic_path(path) as temporary:
+        canvas.save(temporary, format="PNG" if path.suffix == ".png" else "JPEG", quality=90, optimize=True)
+
+
+def write_case(path: Path, regions: NDArray[np.uint8]) -> None:
+    """Regions (n, side, side, 3) generated from one case's text, side by side."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.concatenate(list(regions), axis=1)).save(temporary, format="JPEG", quality=90)
