@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mupd.config import Config
 from mupd.errors import Fault, InputFaults
-from mupd.ids import shard_of
+from mupd.ids import Modality, shard_of
 from mupd.sheet import Sheet, SheetCase
+from mupd.table_rows import TableRows, table_rows_of
 
 
 def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
@@ -20,12 +21,24 @@ def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
     return dict(sorted(found.items()))
 
 
-def inputs_of(cases: Sequence[SheetCase], config: Config) -> list[str]:
-    """Files named in the rows of some cases, then the cohort tables."""
-    named = (path for case in cases for path in (case.he, case.rna, case.text, *case.further_he))
-    files = {str(path) for path in named if path is not None}
-    tables = [path for path in (config.tables.rna, config.tables.text) if path is not None]
-    return sorted(files) + tables
+def inputs_of(cases: Sequence[SheetCase], config: Config, known: TableRows | None = None) -> list[str]:
+    """Files named in the rows of some cases, then the cohort tables.
+
+    Tables whose rows are told apart (`known`) are left out: :meth:`mupd.table_rows.TableRows.digest` speaks for them.
+    """
+    rows = known or TableRows()
+    files: dict[str, None] = {}
+    for case in cases:
+        own = [case.he, *case.further_he]
+        own += [path for path, row in ((case.rna, case.rna_row), (case.text, case.text_row)) if not row]
+        files |= {str(path): None for path in own if path is not None}
+        files |= {
+            path: None
+            for modality, path, _ in table_rows_of(case, config)
+            if not rows.knows(modality, path) and path not in (config.tables.rna, config.tables.text)
+        }
+    tables: list[tuple[Modality, str | None]] = [("rna", config.tables.rna), ("text", config.tables.text)]
+    return sorted(files) + [path for modality, path in tables if path is not None and not rows.knows(modality, path)]
 
 
 def suite_files(config: Config, *tables: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`expectations.on_failure: stop` in the real workflow: where it stops, and what a changed suite runs again."""
+"""The real workflow: where `expectations.on_failure: stop` stops, and what a changed suite or table runs again."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def snakemake(configfile: Path, folder: Path, *more: str) -> subprocess.Complete
     )
 
 
-def due(configfile: Path, folder: Path) -> dict[str, int]:
+def due(configfile: Path, folder: Path, *more: str) -> dict[str, int]:
     """{rule: jobs} that a run would do."""
-    done = snakemake(configfile, folder, "--dry-run")
+    done = snakemake(configfile, folder, "--dry-run", *more)
     assert done.returncode == 0, done.stdout
     stats = done.stdout.split("Job stats:")[-1] if "Job stats:" in done.stdout else ""
     return {
@@ -135,3 +135,27 @@ def test_a_changed_case_runs_its_own_shard_and_is_held_up(cohort: Path, finished
         report.write_text(words, encoding="utf-8")
     one = dict.fromkeys(("intake", "generate", "check", "export"), 1)
     assert found == one | {"expect_inputs": 1, "expect_draws": 1, "cohort": 1, "expect_run": 1}
+
+
+def test_one_more_case_in_a_cohort_table_concerns_its_own_shard_alone(tmp_path: Path, tiny_model: Path) -> None:
+    configfile = write_tiny_cohort(tmp_path / "cohort", tiny_model, {"X": "text"}, shards=2)
+    table, sheet = tmp_path / "cohort" / "reports.jsonl", tmp_path / "cohort" / "cases.tsv"
+    late = next(f"L{n}" for n in range(99) if shard_of(f"L{n}", 2) == 1)
+
+    def write(cases: list[str]) -> None:
+        rows = [json.dumps({"case_id": case, "text": f"{REPORT} Block {case}."}) for case in cases]
+        table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        sheet.write_text("\n".join(["case_id", *cases]) + "\n", encoding="utf-8")
+
+    write(CASES)
+    configfile = changed(configfile, "tables", {"tables": {"text": str(table)}})
+    folder = tmp_path / "run"
+    done = snakemake(configfile, folder, "--until", "intake")
+    assert done.returncode == 0, done.stdout
+    written = {path.name: path.stat().st_mtime_ns for path in (folder / "results" / "intake").glob("*.parquet")}
+    assert len(written) == 2
+    write([*CASES, late])
+    assert due(configfile, folder, "--until", "intake") == {"intake": 1}
+    assert snakemake(configfile, folder, "--until", "intake").returncode == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / "results" / "intake").glob("*.parquet")}
+    assert [after[name] != written[name] for name in sorted(written)] == [False, True]

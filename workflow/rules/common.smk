@@ -20,6 +20,7 @@ from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, r
 from mupd.sheet import read_sheet
 from mupd.stage_record import ENGINE_VARIABLE
 from mupd.synthetic.signature import signature_files
+from mupd.table_rows import table_rows
 
 # What the run's provenance names as the engine that orchestrated it.
 os.environ[ENGINE_VARIABLE] = f"Snakemake {snakemake.__version__}"
@@ -36,6 +37,7 @@ except MupdError as error:
 OUT = CONFIG.out
 CASES = cases_by_shard(SHEET, CONFIG.shards)
 SHARDS = {shard_name(index): index for index in CASES}
+TABLE_ROWS = table_rows(SHEET.cases, CONFIG, Path(".snakemake"), examine=workflow.is_main_process)
 MUPD = f"{sys.executable} -m mupd"
 SIGNED = [OUT / "manifest.tsv", OUT / "ro-crate-metadata.json"] if CONFIG.sign.key else []
 SIGNATURES = [str(path) for signed in SIGNED for path in signature_files(signed)]
@@ -51,12 +53,13 @@ if workflow.is_main_process:
 
 def files_of(wildcards):
     """The shard's own input files: a changed slide reruns its shard alone."""
-    return inputs_of(CASES[SHARDS[wildcards.shard]], CONFIG)
+    return inputs_of(CASES[SHARDS[wildcards.shard]], CONFIG, TABLE_ROWS)
 
 
 def rows_of(wildcards):
-    """Digest of the shard's rows of the sheet: a case added elsewhere reruns nothing here."""
-    return rows_digest(CASES[SHARDS[wildcards.shard]])
+    """Digest of the shard's rows of the sheet and of the tables: a case added elsewhere reruns nothing here."""
+    cases = CASES[SHARDS[wildcards.shard]]
+    return [rows_digest(cases), TABLE_ROWS.digest(cases, CONFIG)]
 
 
 # What a stage's job depends on of the configuration.
