@@ -62,7 +62,8 @@ def scheduler(work: Path, size: int, per_shard: int) -> dict[str, Any]:
         "case $stage in intake) f=intake/shard-$shard.parquet;; generate) f=generated/shard-$shard.json;;\n"
         "check) f=checked/shard-$shard.parquet;; export) f=exported/shard-$shard.json;;\n"
         "cohort) mkdir -p results/cohort results/provenance results/expectations; for f in manifest.tsv "
-        "cohort/cohort.h5mu report.html data_card.md ro-crate-metadata.json provenance/x expectations/cohort.json; do echo $f > results/$f; done; exit;; esac\n"
+        "cohort/cohort.h5mu report.html data_card.md ro-crate-metadata.json provenance/x expectations/cohort.json; "
+        "do echo $f > results/$f; done; exit;; esac\n"
         "echo $f > results/$f\n",
         encoding="utf-8",
     )
