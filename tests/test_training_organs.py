@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from conftest import he_pixels
 from public_data import write_public_data
 from tiny_model import GENE_SETS, RNA_DIM
 
+from mupd.files import write_json
 from mupd.model.encoders import TEXT_DIM
+from mupd.model.training.card import trained_parts
 from mupd.model.training.he_batches import HeBatches, class_reports, tile_texts, tile_weights
 from mupd.model.training.prepare import Spots, split_of
 from mupd.model.training.sources import read_tiles
@@ -115,3 +118,17 @@ def test_a_third_of_the_texts_of_a_class_with_reports_are_reports(tiles: Path) -
     share = float((tokens[:, 0, 0] == 7).float().mean())
     assert share == pytest.approx(0.99 * 0.9 / 3, abs=0.06)
     assert set(given.sum(1).tolist()) == {0, 1, 2, 3}  # of a report between one chunk and all
+
+
+def test_the_card_keeps_what_was_trained_in_another_work_folder(tmp_path: Path) -> None:
+    out, work = tmp_path / "out", tmp_path / "work"
+    first = {"part": "phase1", "parameters": 6_000_000, "steps": 1690, "minutes": 53.0}
+    write_json(out / "training.json", [first, first | {"part": "trunk", "steps": 5}])
+    for folder, step in (("trunk", 700), ("vae", 20)):
+        write_json(work / folder / "progress.json", {"step": step})
+        (work / folder / "log.jsonl").write_text('{"minutes": 2.0}\n{"minutes": 0.5}\n')
+    plan: Any = SimpleNamespace(out=out, work=work)
+    parts = trained_parts(plan, {"vae": 2_000_000, "trunk": 6_000_000})
+    assert [(part["part"], part["steps"]) for part in parts] == [("phase1", 1690), ("trunk", 700), ("vae", 20)]
+    assert parts[0] == first
+    assert parts[2] == {"part": "vae", "parameters": 2_000_000, "steps": 20, "minutes": 2.5}

@@ -159,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
         said = from_reports(maker, classifier, options.data / "tcga", options.split, options.reports)
         case, regions = from_case(maker, classifier, Path("resources/example/EX-05.txt"), "lung", 2)
         found["texts"] = said_table([*said, case])
-        facts["judge"] = [asdict(row) for row in (*verdicts, *said, case)]
+        facts["judge"] = [asdict(row) for row in verdicts] + [asdict(row) for row in (*said, case)]
         if options.pictures:
             write_case(options.pictures / "organs_EX-05.jpg", regions)
     if "distance" in wanted:

@@ -65,8 +65,8 @@ def draw_few(windows: Windows, label: str, count: int, rng: np.random.Generator)
     """Rows of a class, one a group before a second of any."""
     rows = rng.permutation(np.nonzero(windows.labels == label)[0])
     turns: dict[str, int] = {}
-    order = []
-    for row in rows:
+    order: list[tuple[int, int, int]] = []
+    for row in map(int, rows):
         group = str(windows.groups[row])
         order.append((turns.get(group, 0), len(order), row))
         turns[group] = turns.get(group, 0) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -107,8 +107,8 @@ def _half_of_the_groups(rows: pd.DataFrame) -> list[str]:
     if len(names) > _MOST_HALVED:
         return names[::2]
 
-    def both(chosen: tuple[str, ...]) -> int:
-        sides = chosen, tuple(name for name in names if name not in chosen)
+    def both(chosen: Iterable[str]) -> int:
+        sides = list(chosen), [name for name in names if name not in set(chosen)]
         return sum(len(set().union(*(classes[name] for name in side))) for side in sides)
 
     return list(max(combinations(names, len(names) // 2), key=both))

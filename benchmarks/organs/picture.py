@@ -21,9 +21,9 @@ def chosen_rows(held: Windows, organ: str) -> NDArray[np.int64]:
     rows = np.nonzero(held.organs == organ)[0]
     groups: dict[tuple[str, str], int] = {}
     order = []
-    for row in rows:
+    for row in map(int, rows):
         key = str(held.labels[row]), str(held.groups[row])
-        order.append((groups.get(key, 0), key[0], key[1], int(row)))
+        order.append((groups.get(key, 0), key[0], key[1], row))
         groups[key] = groups.get(key, 0) + 1
     by_class: dict[str, list[int]] = {}
     for _, label, _, row in sorted(order):

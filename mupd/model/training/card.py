@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from mupd.files import write_text
+from mupd.files import write_json, write_text
+from mupd.model.facts import read_json_file
 from mupd.model.training.card_figures import figure_table, measured_limits
 from mupd.model.training.measure_stats import Metrics
 from mupd.model.training.plan import Plan
@@ -77,31 +79,47 @@ def _minutes(folder: Path) -> float:
     return total + last
 
 
-def _training_rows(plan: Plan, parameters: dict[str, int]) -> str:
-    """One row for each folder of the work folder in which something was trained, in the order it was done."""
+def trained_parts(plan: Plan, parameters: dict[str, int]) -> list[dict[str, Any]]:
+    """What was trained, in the order it was done: name, parameters, steps and minutes of each part.
+
+    Parts of the work folder are added to those in ``training.json`` of the model folder, or replace those of the same
+    name there: weights may have been trained further, and the work folder of the beginning be gone.
+    """
+    path = plan.out / "training.json"
+    parts = {part["part"]: part for part in read_json_file(path) or []}
     folders = [path.parent for path in plan.work.glob("*/progress.json") if (path.parent / "log.jsonl").exists()]
-    rows = []
     for folder in sorted(folders, key=lambda path: (path / "log.jsonl").stat().st_mtime):
         count = parameters["vae" if folder.name.startswith("vae") else "trunk"]
         step = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["step"]
-        rows.append(f"| {folder.name} | {count / 1e6:.1f} M | {step:,} | {_minutes(folder):.0f} |")
-    return "\n".join(rows)
+        found = {"part": folder.name, "parameters": count, "steps": step, "minutes": round(_minutes(folder), 1)}
+        parts[folder.name] = found
+    return list(parts.values())
+
+
+def _training_rows(parts: list[dict[str, Any]]) -> str:
+    """One row for each part."""
+    return "\n".join(
+        f"| {part['part']} | {part['parameters'] / 1e6:.1f} M | {part['steps']:,} | {part['minutes']:.0f} |"
+        for part in parts
+    )
 
 
 def write_card(plan: Plan, metrics: Metrics, parameters: dict[str, int], held_out: str) -> None:
-    """Write README.md of the model folder.
+    """Write README.md and training.json of the model folder.
 
     Parameters
     ----------
     parameters
         Number of parameters of ``vae`` and ``trunk``.
     """
+    parts = trained_parts(plan, parameters)
+    write_json(plan.out / "training.json", parts)
     text = _TEXT.format(
         name=plan.name,
         held_out=held_out,
         figures=figure_table(metrics),
         limits="\n".join(f"- {line}" for line in measured_limits(metrics)),
-        training=_training_rows(plan, parameters),
+        training=_training_rows(parts),
         history=plan.history.strip() + "\n\n" if plan.history.strip() else "",
         threads=plan.threads,
         sections=", ".join(plan.sections),
