@@ -20,10 +20,11 @@ from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.training.calibrate import calibrate
 from mupd.model.training.card_figures import figure_table, measured_limits
 from mupd.model.training.copies import best_matches
-from mupd.model.training.measure import MEASURES, measure, read_metrics, write_measured_card
+from mupd.model.training.measure import MEASURES, measure, write_measured_card
 from mupd.model.training.measure_bench import Bench, Effort, top_columns, workflow_guidance
 from mupd.model.training.measure_features import JudgeEncoder
 from mupd.model.training.measure_he import psnr_db
+from mupd.model.training.measure_parts import read_metrics
 from mupd.model.training.measure_records import calibrated, of_groups, places
 from mupd.model.training.measure_regions import border_lines, densest_corner, lattice_measure, seam_measure
 from mupd.model.training.measure_rna import ridge_predictor
@@ -42,7 +43,7 @@ from mupd.model.training.prepare import split_of
 from mupd.model.training.vector_pairs import TileClass
 
 TINY = Effort(
-    he_draws=2, rna_draws=3, text_draws=3, steps=2, bootstraps=20, region_px=256, memory_px=(128, 256), most_spots=6
+    he_draws=2, rna_draws=19, text_draws=19, steps=2, bootstraps=20, region_px=256, memory_px=(128, 256), most_spots=6
 )
 
 
@@ -309,7 +310,7 @@ def test_record_probabilities_are_the_pipelines(plan: Plan, measured: Path) -> N
     pipeline = MuPDPipeline.from_pretrained(measured)
     tiles = pipeline.tile_encoder(np.random.default_rng(0).integers(0, 255, (2, TILE_PX, TILE_PX, 3)).astype(np.uint8))
     scored = of_groups(pipeline, [TileClass("g", tiles, {"organ": "lung"})], seed=5)
-    own = calibrated(scored, pipeline.record_codec.temperatures)
+    own = calibrated(scored, pipeline.record_codec.temperatures["he"])
     _, expected = pipeline.generate_record(Given(tiles=tiles), seed=5, steps=2)
     for index, (field, values) in enumerate(pipeline.record_codec.fields.items()):
         assert own[0, index, : len(values)] == pytest.approx(list(expected[field].values()), abs=1e-4)
@@ -334,7 +335,9 @@ def test_temperatures_are_fitted_on_the_validation_tenth_alone(
     assert asked
     assert {split_of(case) for case in asked} == {"validation"}
     assert MuPDPipeline.from_pretrained(measured).record_codec.temperatures == temperatures
-    assert set(temperatures) == set(pipeline.record_codec.fields)
+    assert set(temperatures) == {"he", "rna", "he+rna"}
+    for row in temperatures.values():
+        assert set(row) == set(pipeline.record_codec.fields)
 
 
 def test_every_figure_is_measured_beside_its_baselines(measured: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from tiny_model import BULK_GENES, RNA_DIM, SPOT_GENES, tiny_codec
 from mupd.errors import ModelError
 from mupd.modalities.records import FIELDS
 from mupd.model.calibration import apply_temperature
-from mupd.model.facts import FIELDS_BEFORE_RECORD_FILE
-from mupd.model.record_codec import RecordCodec
+from mupd.model.facts import DIRECTIONS, FIELDS_BEFORE_RECORD_FILE
+from mupd.model.record_codec import RecordCodec, direction_of
 from mupd.model.rna_codec import KINDS, RnaCodec, fit_panel, panel_values
 
 GENES = list(SPOT_GENES)
@@ -218,20 +219,46 @@ def test_a_model_without_a_vocabulary_has_the_one_before_it(tmp_path: Path) -> N
     assert (codec.block, codec.dim) == (13, 52)
 
 
-def test_a_temperature_of_a_field_tempers_it_alone(tmp_path: Path) -> None:
-    RecordCodec(FIELDS, {"grade": 2.0}).save_pretrained(tmp_path)
+def test_a_temperature_of_a_field_tempers_it_alone_and_in_its_direction(tmp_path: Path) -> None:
+    RecordCodec(FIELDS, {"rna": {"grade": 2.0}}).save_pretrained(tmp_path)
     codec = RecordCodec.from_pretrained(tmp_path)
-    assert codec.temperatures == {field: 2.0 if field == "grade" else 1.0 for field in FIELDS}
+    plain_row = dict.fromkeys(FIELDS, 1.0)
+    assert codec.temperatures == {"he": plain_row, "rna": plain_row | {"grade": 2.0}, "he+rna": plain_row}
     logits = torch.randn(3, codec.dim, generator=torch.Generator().manual_seed(0))
-    plain, tempered = RECORDS.log_probabilities(logits), codec.log_probabilities(logits)
+    plain, tempered = RECORDS.log_probabilities(logits), codec.log_probabilities(logits, "rna")
     row = list(FIELDS).index("grade")
     places = len(FIELDS["grade"])
     for other in range(len(FIELDS)):
         assert torch.equal(plain[:, other], tempered[:, other]) == (other != row)
     expected = torch.from_numpy(apply_temperature(plain[:, row, :places].numpy(), 2.0)).float()
     torch.testing.assert_close(tempered[:, row, :places].exp(), expected)
+    for untouched in ("he", "he+rna", None):
+        assert torch.equal(codec.log_probabilities(logits, untouched), plain)
     with pytest.raises(ValueError, match="temperatures"):
-        RecordCodec(FIELDS, {"mood": 1.0})
+        RecordCodec(FIELDS, {"rna": {"mood": 1.0}})
+    with pytest.raises(ValueError, match="temperatures"):
+        RecordCodec(FIELDS, {"text": {"grade": 1.0}})
+    with pytest.raises(ValueError, match="direction"):
+        codec.log_probabilities(logits, "text")
+
+
+def test_temperatures_of_models_without_directions_hold_for_all(tmp_path: Path) -> None:
+    old = {"fields": {field: list(values) for field, values in FIELDS.items()}, "temperatures": {"grade": 3.0}}
+    (tmp_path / "record.json").write_text(json.dumps(old))
+    codec = RecordCodec.from_pretrained(tmp_path)
+    assert {direction: row["grade"] for direction, row in codec.temperatures.items()} == dict.fromkeys(DIRECTIONS, 3.0)
+    codec.save_pretrained(tmp_path)
+    assert RecordCodec.from_pretrained(tmp_path).temperatures == codec.temperatures
+    assert set(json.loads((tmp_path / "record.json").read_text())["temperatures"]) == set(DIRECTIONS)
+
+
+def test_directions_are_named_by_what_is_given() -> None:
+    assert direction_of(["rna", "pathways"]) == direction_of(["pathways"]) == "rna"
+    assert direction_of({"pathways": 1, "he": 2}) == "he+rna"
+    assert direction_of(["he"]) == "he"
+    for wrong in ([], ["text"], ["he", "text"]):
+        with pytest.raises(ValueError, match="streams"):
+            direction_of(wrong)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +273,10 @@ def test_a_temperature_of_a_field_tempers_it_alone(tmp_path: Path) -> None:
         '{"fields": {"organ": ["a"]}, "temperatures": {"organ": 0}}',
         '{"fields": {"organ": ["a"]}, "temperatures": {"mood": 1}}',
         '{"fields": {"organ": ["a"]}, "temperatures": [1]}',
+        '{"fields": {"organ": ["a"]}, "temperatures": {"he": {"organ": 0}}}',
+        '{"fields": {"organ": ["a"]}, "temperatures": {"text": {"organ": 1}}}',
+        '{"fields": {"organ": ["a"]}, "temperatures": {"he": {"organ": 1}, "rna": 1}}',
+        '{"fields": {"organ": ["a"]}, "temperature": {}}',
         '{"fields": 1}',
     ],
 )

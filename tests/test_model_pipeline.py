@@ -349,7 +349,10 @@ def test_a_record_of_nothing_is_refused(pipeline: MuPDPipeline) -> None:
 def test_temperatures_of_the_model_soften_its_records(folder: Path) -> None:
     given = Given(tiles=rows(4, TILE_COMPONENTS))
     _, sharp = MuPDPipeline.from_pretrained(folder).generate_record(given, seed=1, steps=2)
-    RecordCodec(FIELDS, {"grade": 1e6}).save_pretrained(folder)
+    RecordCodec(FIELDS, {"rna": {"grade": 1e6}}).save_pretrained(folder)
+    _, same = MuPDPipeline.from_pretrained(folder).generate_record(given, seed=1, steps=2)
+    assert same == sharp  # of another direction
+    RecordCodec(FIELDS, {"he": {"grade": 1e6}}).save_pretrained(folder)
     _, soft = MuPDPipeline.from_pretrained(folder).generate_record(given, seed=1, steps=2)
     assert list(soft["grade"].values()) == pytest.approx([1 / 3] * 3, abs=1e-3)
     assert soft["organ"] == sharp["organ"]

@@ -32,8 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def put_table(page: Path, table: str) -> None:
-    """Replace what stands between the marks of a Markdown page.
+def put_table(page: Path, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
+    """Replace what stands between two marks of a Markdown page.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def put_table(page: Path, table: str) -> None:
         If the page does not have both marks in this order.
     """
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not (begin and end):
-        raise MupdError(f"{page}: found no place for the table; expected {BEGIN} and {END}")
-    write_text(page, f"{before}{BEGIN}\n{table}\n{END}{after}")
+        raise MupdError(f"{page}: found no place for the table; expected {begin_mark} and {end_mark}")
+    write_text(page, f"{before}{begin_mark}\n{table}\n{end_mark}{after}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
         If the model, its configuration or the data are not there, or a part is unknown.
     """
     from mupd.model.training.card_figures import figure_table
-    from mupd.model.training.measure import MEASURES, measure, read_metrics, write_measured_card
+    from mupd.model.training.measure import MEASURES, measure, write_measured_card
+    from mupd.model.training.measure_parts import read_metrics
 
     if options.list:
         print("\n".join(MEASURES))

@@ -97,22 +97,47 @@ def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
     return {field: tuple(values) for field, values in fields.items()}
 
 
-def read_record_temperatures(model: Path) -> dict[str, float]:
-    """{field: temperature} of a model's records (``record.json``); empty where it does not say.
+DIRECTIONS = ("he", "rna", "he+rna")
+"""What records are made from: each set of given modalities has temperatures of its own."""
+_RECORD_KEYS = {"fields", "temperatures"}
+
+Temperatures = dict[str, dict[str, float]]
+"""{direction of :data:`DIRECTIONS`: {field: temperature over 0}}."""
+
+
+def read_record_temperatures(model: Path) -> Temperatures:
+    """Temperatures of a model's records (``record.json``) by direction; empty where it does not say.
+
+    Models before it had directions hold one temperature a field: it stands for all directions.
 
     Raises
     ------
     ModelError
-        If one is no number over 0 of a field that the model has.
+        If one is no number over 0 of a field that the model has, a direction is none of :data:`DIRECTIONS`, or
+        the file holds something else too.
     """
     fields = read_record_fields(model)
     value = read_json_file(model / RECORD_FILE)
-    found = value.get("temperatures", {}) if isinstance(value, dict) else {}
-    fits = isinstance(found, dict) and all(
-        field in fields and isinstance(number, int | float) and 0 < number < math.inf for field, number in found.items()
-    )
-    if not fits:
-        raise ModelError(
-            f"{RECORD_FILE} [temperatures] of the model: found {found!r}; expected a number over 0 for its fields"
-        )
-    return {field: float(number) for field, number in found.items()}
+    if value is None:
+        return {}
+    if unknown := sorted(set(value) - _RECORD_KEYS):
+        raise ModelError(f"{RECORD_FILE} of the model: found {unknown}; expected {sorted(_RECORD_KEYS)} alone")
+    found = value.get("temperatures", {})
+    if isinstance(found, dict) and found and not any(isinstance(row, dict) for row in found.values()):
+        found = dict.fromkeys(DIRECTIONS, found)
+    if not (isinstance(found, dict) and all(isinstance(row, dict) for row in found.values())):
+        raise ModelError(f"{RECORD_FILE} [temperatures] of the model: found {found!r}; expected {{direction: numbers}}")
+    if unknown := sorted(set(found) - set(DIRECTIONS)):
+        raise ModelError(f"{RECORD_FILE} [temperatures] of the model: found {unknown}; expected {list(DIRECTIONS)}")
+    for direction, row in found.items():
+        wrong = {field: number for field, number in row.items() if field not in fields or not _over_zero(number)}
+        if wrong:
+            raise ModelError(
+                f"{RECORD_FILE} [temperatures.{direction}] of the model: found {wrong!r}; "
+                "expected a number over 0 for its fields"
+            )
+    return {direction: {field: float(number) for field, number in row.items()} for direction, row in found.items()}
+
+
+def _over_zero(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf

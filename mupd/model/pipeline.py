@@ -22,7 +22,7 @@ from mupd.model.guidance import Velocity, guided
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network
 from mupd.model.pathway_scores import PathwayScorer
-from mupd.model.record_codec import Probabilities, RecordCodec
+from mupd.model.record_codec import Probabilities, RecordCodec, direction_of
 from mupd.model.regions import NATIVE_MPP, WINDOW, decode_region, denoise_region, he_extra
 from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
@@ -290,7 +290,8 @@ class MuPDPipeline:
         # Row by row: a matrix product's last bits depend on how many rows it has.
         single = [components[row : row + 1] for row in range(n)]
         expected = [self.rna_codec.decode(row, kind) for row in single]
-        values = [self.rna_codec.measure(row, kind, _row_rng(seed, number)) for number, row in enumerate(single)]
+        named = "+".join(name for name, rows in (("he", given.tiles), ("text", given.text)) if rows is not None)
+        values = [self.rna_codec.measure(row, kind, _row_rng(seed, n), named) for n, row in enumerate(single)]
         return RnaDraw(np.concatenate(expected), np.concatenate(values))
 
     @torch.no_grad()
@@ -318,6 +319,7 @@ class MuPDPipeline:
             self.transformer.context(conditions, 1),
             seeded_noise((1, codec.dim), seed, self.device),
             steps=steps,
+            direction=direction_of(conditions),
         )
         final = codec.named_probabilities(drawn[0])
         values = {field: max(row, key=lambda value: row[value]) for field, row in final.items()}

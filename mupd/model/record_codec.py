@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mupd.files import write_text
-from mupd.model.facts import RECORD_FILE, read_record_fields, read_record_temperatures
+from mupd.model.facts import DIRECTIONS, RECORD_FILE, Temperatures, read_record_fields, read_record_temperatures
 
 Probabilities = dict[str, dict[str, float]]
+_MODALITY = {"he": "he", "rna": "rna", "pathways": "rna"}
+
+
+def direction_of(streams: Iterable[str]) -> str:
+    """Direction, as :data:`~mupd.model.facts.DIRECTIONS` names it, of the streams that a record is made from.
+
+    Pathway scores are part of the RNA that they were taken from.
+
+    Raises
+    ------
+    ValueError
+        If there is no stream, or one of which no record is made.
+    """
+    names = list(streams)
+    if not names or not set(names) <= set(_MODALITY):
+        raise ValueError(f"streams: found {names}; expected some of {list(_MODALITY)}")
+    return "+".join(sorted({_MODALITY[name] for name in names}))
 
 
 class RecordCodec:
@@ -28,20 +45,33 @@ class RecordCodec:
     dim
         Length of the vector, ``len(fields) * block``.
     temperatures
-        {field: temperature over 0} by which logits are divided (:mod:`mupd.model.calibration`), 1 where not fitted.
+        {direction: {field: temperature over 0}} by which logits are divided (:mod:`mupd.model.calibration`), for each
+        of :data:`~mupd.model.facts.DIRECTIONS`; 1 where not fitted.
     """
 
-    def __init__(self, fields: Mapping[str, Sequence[str]], temperatures: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, fields: Mapping[str, Sequence[str]], temperatures: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
         if not fields or not all(fields.values()):
             raise ValueError(f"fields: found {dict(fields)!r}; expected at least one, each with values")
         self.fields = {field: tuple(values) for field, values in fields.items()}
         self.block = max(len(values) for values in self.fields.values())
         self.dim = self.block * len(self.fields)
-        given = dict(temperatures or {})
-        wrong = {field: value for field, value in given.items() if field not in self.fields or not 0 < value < math.inf}
+        given = {direction: dict(row) for direction, row in (temperatures or {}).items()}
+        wrong: dict[str, object] = {direction: row for direction, row in given.items() if direction not in DIRECTIONS}
+        for direction, row in given.items():
+            for field, value in row.items():
+                if field not in self.fields or not 0 < value < math.inf:
+                    wrong[f"{direction}: {field}"] = value
         if wrong:
-            raise ValueError(f"temperatures: found {wrong}; expected numbers over 0 of the fields {list(self.fields)}")
-        self.temperatures = {field: float(given.get(field, 1.0)) for field in self.fields}
+            raise ValueError(
+                f"temperatures: found {wrong}; expected, for some of {list(DIRECTIONS)}, numbers over 0 of the fields "
+                f"{list(self.fields)}"
+            )
+        self.temperatures: Temperatures = {
+            direction: {field: float(given.get(direction, {}).get(field, 1.0)) for field in self.fields}
+            for direction in DIRECTIONS
+        }
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> RecordCodec:
@@ -85,13 +115,25 @@ class RecordCodec:
         """(fields, block) bool: which places of each block stand for a value."""
         return torch.stack([torch.arange(self.block) < len(values) for values in self.fields.values()])
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
+    def log_probabilities(self, logits: Tensor, direction: str | None = None) -> Tensor:
         """Log-softmax over each field's own values; (batch, fields * block) to (batch, fields, block).
 
-        Logits are divided by their field's temperature first.
+        Parameters
+        ----------
+        direction
+            What the logits were made from: they are divided by their field's temperature in this direction; None =
+            they are taken as they are.
+
+        Raises
+        ------
+        ValueError
+            If the direction is none of :data:`~mupd.model.facts.DIRECTIONS`.
         """
-        scale = torch.tensor(list(self.temperatures.values()), device=logits.device)[:, None]
-        blocks = logits.unflatten(1, (len(self.fields), self.block)) / scale
+        blocks = logits.unflatten(1, (len(self.fields), self.block))
+        if direction is not None:
+            if direction not in self.temperatures:
+                raise ValueError(f"direction: found {direction!r}; expected one of {list(self.temperatures)}")
+            blocks = blocks / torch.tensor(list(self.temperatures[direction].values()), device=logits.device)[:, None]
         return blocks.masked_fill(~self.usable_values().to(blocks.device), -1e4).log_softmax(-1)
 
     def named_probabilities(self, probabilities: Tensor) -> Probabilities:

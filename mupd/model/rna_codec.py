@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,12 @@ from safetensors.torch import save_file
 
 from mupd.errors import ModelError
 from mupd.files import write_json
-from mupd.model.facts import read_panels
+from mupd.model.facts import read_json_file, read_panels
 from mupd.model.tensors import read_tensors
 
 Kind = Literal["spot", "bulk"]
 KINDS: tuple[Kind, ...] = ("spot", "bulk")
+SPREAD_FILE = "spread.json"
 _LEAST_SD = 0.05
 
 
@@ -47,6 +49,25 @@ class Panel:
     scale: NDArray[np.float32]
     residual: NDArray[np.float32]
 
+
+@dataclass(frozen=True)
+class Spread:
+    """What draws of one direction lack in spread: noise of mean 0 that a measurement of them gets.
+
+    Attributes
+    ----------
+    components
+        (k,) standard deviations of noise on the whitened components, so that genes of one programme move together.
+    residual
+        Factor on the panel's residual.
+    """
+
+    components: tuple[float, ...]
+    residual: float
+
+
+Spreads = dict[tuple[Kind, str], Spread]
+"""Spread by kind of profile and given modalities (``text``, ``he+text``); none = draws are taken as they are."""
 
 _TENSORS = ("mean", "sd", "components", "scale", "residual")
 
@@ -80,8 +101,13 @@ def _check_width(values: NDArray[np.floating], width: int, of: str) -> None:
 class RnaCodec:
     """Encodes profiles of both kinds to `dim` whitened components and decodes them."""
 
-    def __init__(self, panels: dict[Kind, Panel]) -> None:
-        self.panels = panels
+    def __init__(self, panels: dict[Kind, Panel], spreads: Spreads | None = None) -> None:
+        self.panels, self.spreads = panels, dict(spreads or {})
+
+    def with_spread(self, kind: Kind, given: str, spread: Spread | None) -> RnaCodec:
+        """The same codec with another spread of the draws of one direction; None = none."""
+        others = {key: value for key, value in self.spreads.items() if key != (kind, given)}
+        return RnaCodec(self.panels, others if spread is None else others | {(kind, given): spread})
 
     @property
     def dim(self) -> int:
@@ -145,14 +171,21 @@ class RnaCodec:
         """Expected panel values (observations, g), log1p counts per 10,000 of the panel, not negative."""
         return self._values(self._standardised(components, kind), kind)
 
-    def measure(self, components: NDArray[np.floating], kind: Kind, rng: np.random.Generator) -> NDArray[np.float32]:
+    def measure(
+        self, components: NDArray[np.floating], kind: Kind, rng: np.random.Generator, given: str | None = None
+    ) -> NDArray[np.float32]:
         """Panel values as a measurement would give them: :meth:`decode` with the noise that components leave out.
 
-        The noise is normal, independent between genes, and of the size seen in training.
+        The noise is normal, independent between genes, and of the size seen in training. Where draws from what is
+        `given` (``text``) were found too narrow, it is wider by their :class:`Spread`; its mean stays 0.
         """
         standardised = self._standardised(components, kind)
-        noise = rng.standard_normal(standardised.shape, np.float32)
-        return self._values(standardised + noise * self.panels[kind].residual, kind)
+        noise = rng.standard_normal(standardised.shape, np.float32) * self.panels[kind].residual
+        spread = self.spreads.get((kind, given)) if given is not None else None
+        if spread is not None:
+            wider = rng.standard_normal(components.shape, np.float32) * np.asarray(spread.components, np.float32)
+            noise = noise * np.float32(spread.residual) + self._standardised(wider, kind)
+        return self._values(standardised + noise, kind)
 
     def _standardised(self, components: NDArray[np.floating], kind: Kind) -> NDArray[np.floating]:
         _check_width(components, self.dim, "components")
@@ -172,6 +205,18 @@ class RnaCodec:
                 tensors[f"{kind}.{name}"] = torch.from_numpy(np.ascontiguousarray(getattr(panel, name)))
         save_file(tensors, folder / "codec.safetensors")
         write_json(folder / "config.json", {kind: list(panel.genes) for kind, panel in self.panels.items()})
+
+        self.save_spreads(folder)
+
+    def save_spreads(self, folder: Path) -> None:
+        """Write spread.json, {kind: {given: {components, residual}}}, or remove it where there is none."""
+        if not self.spreads:
+            (folder / SPREAD_FILE).unlink(missing_ok=True)
+            return
+        value: dict[str, dict[str, object]] = {}
+        for (kind, given), spread in sorted(self.spreads.items()):
+            value.setdefault(kind, {})[given] = asdict(spread)
+        write_json(folder / SPREAD_FILE, value)
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> RnaCodec:
@@ -193,7 +238,36 @@ class RnaCodec:
             shapes |= {f"{kind}.{name}": (count,) for name in ("mean", "sd", "residual")}
             shapes |= {f"{kind}.components": (dim, count), f"{kind}.scale": (dim,)}
         tensors = {name: tensor.numpy() for name, tensor in read_tensors(path, shapes).items()}
-        return cls({kind: Panel(genes[kind], *(tensors[f"{kind}.{name}"] for name in _TENSORS)) for kind in KINDS})
+        panels: dict[Kind, Panel] = {
+            kind: Panel(genes[kind], *(tensors[f"{kind}.{name}"] for name in _TENSORS)) for kind in KINDS
+        }
+        return cls(panels, _read_spreads(folder / SPREAD_FILE, dim))
+
+
+def _read_spreads(path: Path, dim: int) -> Spreads:
+    value = read_json_file(path)
+    if value is None:
+        return {}
+    where = f"{path.parent.name}/{path.name} of the model"
+    if not (isinstance(value, dict) and all(isinstance(row, dict) for row in value.values())):
+        raise ModelError(f"{where}: found {value!r:.80}; expected {{kind: {{given: spread}}}}")
+    if unknown := sorted(set(value) - set(KINDS)):
+        raise ModelError(f"{where}: found {unknown}; expected some of {list(KINDS)}")
+    found: Spreads = {}
+    for kind in KINDS:
+        for given, row in value.get(kind, {}).items():
+            keys = sorted(row) if isinstance(row, dict) else row
+            if keys != ["components", "residual"]:
+                raise ModelError(f"{where} [{kind}.{given}]: found {keys!r:.80}; expected components and residual")
+            numbers = row["components"]
+            if not (isinstance(numbers, list) and len(numbers) == dim and all(map(_size, [*numbers, row["residual"]]))):
+                raise ModelError(f"{where} [{kind}.{given}]: expected {dim} numbers and a factor, none under 0")
+            found[kind, given] = Spread(tuple(float(number) for number in numbers), float(row["residual"]))
+    return found
+
+
+def _size(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < math.inf
 
 
 def _components_of(path: Path) -> int:

@@ -72,6 +72,7 @@ def sample_record(
     noise: Tensor,
     *,
     steps: int,
+    direction: str | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One record for each row: all fields drawn jointly, and each field's distribution.
 
@@ -82,6 +83,8 @@ def sample_record(
     ----------
     noise
         (batch, fields * block).
+    direction
+        What the record is made from, by which the codec tempers its probabilities; None = as they are.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def sample_record(
     Raises
     ------
     ValueError
-        If there is no step.
+        If there is no step, or the codec has no such direction.
     """
     if steps < 1:
         raise ValueError(f"steps: found {steps}; expected at least 1")
@@ -101,7 +104,7 @@ def sample_record(
     for step in range(steps):
         t = torch.full((len(x),), step / steps, device=x.device)
         logits = model(x.to(dtype), t, "text", context, extra.to(dtype)).to(x.dtype)
-        clean = codec.log_probabilities(logits).exp()
+        clean = codec.log_probabilities(logits, direction).exp()
         marginal = clean if step == 0 else marginal
         x = x + (clean.flatten(1) - x) / (steps - step)
     return x.unflatten(1, marginal.shape[1:]), marginal

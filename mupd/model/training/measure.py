@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from mupd.errors import Fault, InputFaults
-from mupd.files import write_text
-from mupd.model.facts import read_json_file
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.card import write_card
 from mupd.model.training.measure_bench import Bench, Effort
 from mupd.model.training.measure_copies import measure_copies
 from mupd.model.training.measure_features import measure_distances
 from mupd.model.training.measure_he import measure_autoencoder, measure_rna_to_he
+from mupd.model.training.measure_parts import HASH, parts_sha256, read_metrics, still_true, write_metrics
 from mupd.model.training.measure_records import measure_records
 from mupd.model.training.measure_regions import measure_memory, measure_regions
 from mupd.model.training.measure_rna import measure_he_to_rna, measure_text_to_rna
 from mupd.model.training.measure_stats import Metrics
 from mupd.model.training.plan import Plan
 from mupd.model.training.sources import HELD_OUT_SECTION
-
-METRICS_FILE = "metrics.json"
-_HASH = 12
 
 MEASURES: dict[str, Callable[[Bench], Metrics]] = {
     "vae": measure_autoencoder,
@@ -40,16 +34,10 @@ MEASURES: dict[str, Callable[[Bench], Metrics]] = {
 """Parts that can be measured alone."""
 
 
-def read_metrics(folder: Path) -> Metrics:
-    """What was measured of a model folder; empty if nothing was."""
-    found: Any = read_json_file(folder / METRICS_FILE)
-    return found or {}
-
-
 def measure(plan: Plan, pipeline: MuPDPipeline, only: Sequence[str] = (), effort: Effort | None = None) -> Metrics:
     """Measure and write metrics.json after each part, so that an interrupted run loses one part.
 
-    Figures of other parts stay if they are of the same weights; those of other weights are dropped.
+    Figures of other parts stay if what they depend on is the same; those of other weights are dropped.
     Beside it grid.png, closest.png and reliability.json are written.
 
     Parameters
@@ -66,13 +54,13 @@ def measure(plan: Plan, pipeline: MuPDPipeline, only: Sequence[str] = (), effort
     if unknown:
         raise InputFaults("measuring", [Fault("part", part, f"one of {', '.join(MEASURES)}") for part in unknown])
     bench = Bench(plan, pipeline, effort)
-    model = pipeline.sha256[:_HASH]
-    metrics = {name: row for name, row in read_metrics(plan.out).items() if row.get("model") == model}
+    model = pipeline.sha256[:HASH]
+    metrics = still_true(plan.out, read_metrics(plan.out))
     for part in only or MEASURES:
         print(f"measuring: {part}", flush=True)
-        metrics |= {name: row | {"model": model} for name, row in MEASURES[part](bench).items()}
-        # Not with sorted keys: the first baseline is the main one.
-        write_text(plan.out / METRICS_FILE, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+        for name, row in MEASURES[part](bench).items():
+            metrics[name] = row | {"model": model, "parts": parts_sha256(plan.out, name)}
+        write_metrics(plan.out, metrics)
     return metrics
 
 

@@ -48,7 +48,7 @@ class Effort:
 
     he_draws: int = 4
     rna_draws: int = 50
-    text_draws: int = 20
+    text_draws: int = 50
     steps: int = 20
     bootstraps: int = 1000
     region_px: int = 1024

@@ -109,6 +109,7 @@ class _Sets:
 
     name: str
     units: str
+    direction: str
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     x_held: NDArray[np.float32]
@@ -146,7 +147,7 @@ def _fields(bench: Bench, sets: _Sets) -> Metrics:
 
 
 def _calibration(bench: Bench, sets: _Sets) -> Metrics:
-    temperatures = bench.pipeline.record_codec.temperatures
+    temperatures = bench.pipeline.record_codec.temperatures[sets.direction]
     truth = sets.held.truth
     known = truth >= 0
     owner = np.nonzero(known)[0]
@@ -168,7 +169,7 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
         f"{sets.name}: calibration error": Figure(
             value,
             f"expected calibration error (10 bins) over all known fields of {len(truth)} held-out {sets.units}; "
-            f"temperatures fitted on the validation tenth: {stated}",
+            f"temperatures of this direction, fitted on the validation tenth: {stated}",
             interval,
             len(truth),
             {
@@ -188,7 +189,7 @@ def _patient_sets(bench: Bench) -> _Sets | None:
     fields = bench.pipeline.record_codec.fields
     x, x_held = (np.stack([np.concatenate([p.condition, p.pathways]) for p in people]) for people in (trained, held))
     truth = places(fields, [p.record for p in trained])
-    return _Sets("RNA to text", "TCGA patients", x, truth, x_held, of_patients(bench.pipeline, held))
+    return _Sets("RNA to text", "TCGA patients", "rna", x, truth, x_held, of_patients(bench.pipeline, held))
 
 
 def _tile_sets(bench: Bench) -> _Sets | None:
@@ -198,7 +199,7 @@ def _tile_sets(bench: Bench) -> _Sets | None:
         return None
     x, x_held = (np.stack([group.features[:_MOST_TILES].mean(0) for group in groups]) for groups in (trained, held))
     truth = places(bench.pipeline.record_codec.fields, [group.record for group in trained])
-    return _Sets("H&E to text", "groups of tiles", x, truth, x_held, of_groups(bench.pipeline, held))
+    return _Sets("H&E to text", "groups of tiles", "he", x, truth, x_held, of_groups(bench.pipeline, held))
 
 
 def measure_records(bench: Bench) -> Metrics:

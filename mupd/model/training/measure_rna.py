@@ -14,8 +14,16 @@ from mupd.model.attention import Conditions
 from mupd.model.rna_codec import Kind, panel_values
 from mupd.model.sampling import sample_vectors, seeded_noise
 from mupd.model.training.measure_bench import Bench, on_device, one_token, top_columns
-from mupd.model.training.measure_patients import Cohort, text_embeddings
-from mupd.model.training.measure_stats import Figure, Floats, Interval, Metrics, bootstrap, column_correlations
+from mupd.model.training.measure_patients import Cohort, Person, text_embeddings
+from mupd.model.training.measure_stats import (
+    Figure,
+    Floats,
+    Interval,
+    Metrics,
+    bootstrap,
+    column_correlations,
+    draw_interval,
+)
 from mupd.model.training.prepare import Spots, log_cp10k
 from mupd.model.training.sources import HELD_OUT_SECTION, read_her2st_counts
 from mupd.model.training.vector_pairs import padded
@@ -28,10 +36,17 @@ _COVERED = (0.85, 0.95)
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of profiles, each (draws, n, genes): without and with the noise of a measurement."""
+    """Draws of profiles, each (draws, n, genes): without and with the noise of a measurement.
+
+    Attributes
+    ----------
+    narrow
+        With that noise, but without the spread that the direction was given by calibration; None where it has none.
+    """
 
     expected: NDArray[np.float32]
     values: NDArray[np.float32]
+    narrow: NDArray[np.float32] | None = None
 
     def mean(self, count: int) -> NDArray[np.float32]:
         """Mean of the first `count` draws, (n, genes)."""
@@ -44,7 +59,8 @@ def draw_profiles(bench: Bench, conditions: Conditions, kind: Kind, draws: int, 
     n = len(next(iter(conditions.values()))[1])
     codec, device = pipeline.rna_codec, pipeline.device
     extra = torch.tensor([float(kind == "bulk"), 0.0], device=device).expand(n, 2)
-    expected, values = [], []
+    expected, values, narrow = [], [], []
+    given = "+".join(sorted(conditions))
     with torch.no_grad():
         context = pipeline.transformer.context(on_device(conditions, device), n)
         for draw in track(range(draws), name):
@@ -52,8 +68,10 @@ def draw_profiles(bench: Bench, conditions: Conditions, kind: Kind, draws: int, 
             found = sample_vectors(pipeline.transformer, context, extra, noise, steps=bench.effort.steps, scales={})
             components = found.cpu().numpy()
             expected.append(codec.decode(components, kind))
-            values.append(codec.measure(components, kind, np.random.default_rng((draw, 1))))
-    return Draws(np.stack(expected), np.stack(values))
+            values.append(codec.measure(components, kind, np.random.default_rng((draw, 1)), given))
+            if (kind, given) in codec.spreads:
+                narrow.append(codec.measure(components, kind, np.random.default_rng((draw, 1))))
+    return Draws(np.stack(expected), np.stack(values), np.stack(narrow) if narrow else None)
 
 
 def measured_spots(bench: Bench, section: Spots) -> NDArray[np.float32]:
@@ -112,20 +130,22 @@ def _difference(bench: Bench, found: Floats, other: Floats, truth: Floats) -> tu
 
 
 def _coverage(draws: Draws, truth: Floats, top: NDArray[np.int64], what: str) -> Figure:
-    """Share of measured values between the 5th and the 95th percentile of the draws."""
+    """Share of measured values in the 90 % interval of the draws."""
 
     def covered(values: NDArray[np.float32]) -> tuple[float, Interval]:
-        low, high = np.percentile(values[:, :, top], [5, 95], axis=0)
+        low, high = draw_interval(values[:, :, top])
         inside = ((truth[:, top] >= low) & (truth[:, top] <= high)).mean(1)
         return float(inside.mean()), bootstrap(lambda rows: float(inside[rows].mean()), len(inside), 500)
 
     value, interval = covered(draws.values)
+    others = {} if draws.narrow is None else {"before their spread was calibrated": covered(draws.narrow)}
+    others["draws without measurement noise"] = covered(draws.expected)
     return Figure(
         value,
-        f"share of measured values between the 5th and 95th percentile of {len(draws.values)} draws, {what}; ideal 0.9",
+        f"share of measured values in the 90 % interval of {len(draws.values)} draws, {what}; ideal 0.9",
         interval,
         len(truth),
-        {"draws without measurement noise": covered(draws.expected)},
+        others,
         _COVERED,
     )
 
@@ -182,38 +202,81 @@ def measure_he_to_rna(bench: Bench) -> Metrics:
     }
 
 
+SOURCES = {"text to RNA": "sentences of the record", "report to RNA": "the real pathology report"}
+
+
+@dataclass(frozen=True)
+class TextPairs:
+    """Patients with a text: what was trained on and what was held out.
+
+    Attributes
+    ----------
+    trained, held
+        The patients.
+    seen, given
+        (n, 384) mean embedding of each one's text, training and held-out.
+    y, truth
+        (n, genes) measured panel values, training and held-out.
+    draws
+        Of the held-out, made from their texts.
+    """
+
+    trained: list[Person]
+    held: list[Person]
+    seen: NDArray[np.float32]
+    given: NDArray[np.float32]
+    y: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    draws: Draws
+
+    def organ_means(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Mean over the training patients of each held-out patient's organ; `values` are (trained, ...)."""
+        organ = np.array([p.record["organ"] for p in self.trained])
+        means = {name: values[organ == name].mean(0) for name in np.unique(organ)}
+        return np.stack([means[p.record["organ"]] for p in self.held])
+
+
+def text_pairs(bench: Bench, cohort: Cohort, name: str) -> TextPairs:
+    """Texts and profiles of one of :data:`SOURCES`, with draws, which are kept under the model's hash."""
+    embed = text_embeddings(bench)
+    whole = name == "report to RNA"
+    trained, held = (
+        [person for person in cohort.people(split) if person.report or not whole] for split in ("train", "held_out")
+    )
+    texts = [[p.report if whole else p.sentences for p in people] for people in (trained, held)]
+    seen, given = ([embed(text) for text in track(part, f"texts, {name}")] for part in texts)
+    embed.save()
+    y, truth = (cohort.measured([p.case_id for p in people]) for people in (trained, held))
+    conditions = {"text": padded(list(given), given[0].shape[1])}
+
+    def drawn() -> NDArray[np.float32]:
+        made = draw_profiles(bench, conditions, "bulk", bench.effort.text_draws, name)
+        return np.stack([rows for rows in (made.expected, made.values, made.narrow) if rows is not None])
+
+    draws = Draws(*bench.kept(f"{name.replace(' ', '-')}-{bench.effort.text_draws}", drawn))
+    x, x_held = (np.stack([rows.mean(0) for rows in part]) for part in (seen, given))
+    return TextPairs(trained, held, x, x_held, np.nan_to_num(y), truth, draws)
+
+
 def measure_text_to_rna(bench: Bench) -> Metrics:
     """Bulk profiles from the sentences of a record and from real reports, on held-out TCGA patients."""
     cohort = Cohort(bench)
     panel = bench.pipeline.rna_codec.panels["bulk"]
-    embed = text_embeddings(bench)
     metrics: Metrics = {}
-    for name, source in (("text to RNA", "sentences of the record"), ("report to RNA", "the real pathology report")):
-        trained, held = (
-            [person for person in cohort.people(split) if name == "text to RNA" or person.report]
-            for split in ("train", "held_out")
-        )
-        texts = [[p.sentences if name == "text to RNA" else p.report for p in people] for people in (trained, held)]
-        seen, given = ([embed(text) for text in track(part, f"texts, {name}")] for part in texts)
-        embed.save()
-        y, truth = (cohort.measured([p.case_id for p in people]) for people in (trained, held))
+    for name, source in SOURCES.items():
+        pairs = text_pairs(bench, cohort, name)
+        truth, draws = pairs.truth, pairs.draws
         top = top_columns(panel.mean, TOP_GENES, np.isfinite(truth).all(0))
-        conditions = {"text": padded(list(given), given[0].shape[1])}
-        draws = draw_profiles(bench, conditions, "bulk", bench.effort.text_draws, name)
         mine = draws.mean(len(draws.expected))[:, top]
-        groups = np.arange(len(trained)) % 5
-        x, of_held = (np.stack([rows.mean(0) for rows in part]) for part in (seen, given))
-        ridge = ridge_predictor(x, np.nan_to_num(y), groups, top)(of_held)[:, top]
-        organ = np.array([p.record["organ"] for p in trained])
-        means = {value: np.nan_to_num(y)[organ == value].mean(0) for value in np.unique(organ)}
-        by_organ = np.stack([means[p.record["organ"]] for p in held])[:, top]
+        ridge = ridge_predictor(pairs.seen, pairs.y, np.arange(len(pairs.seen)) % 5, top)(pairs.given)[:, top]
+        by_organ = pairs.organ_means(pairs.y)[:, top]
         value, interval = _per_gene(bench, mine, truth[:, top])
-        what = f"{len(top)} most expressed genes, {len(held)} held-out TCGA patients, {source} given"
+        what = f"{len(top)} most expressed genes, {len(truth)} held-out TCGA patients, {source} given"
         metrics[f"{name}: per gene"] = Figure(
             value,
             f"mean Pearson per gene over patients, {what}, mean of {len(draws.expected)} draws",
             interval,
-            len(held),
+            len(truth),
             {
                 "training mean of the organ": _per_gene(bench, by_organ, truth[:, top]),
                 "ridge": _per_gene(bench, ridge, truth[:, top]),

@@ -111,6 +111,24 @@ def bootstrap(
     return float(low), float(high)
 
 
+def draw_interval(draws: Floats) -> tuple[Floats, Floats]:
+    """Lower and upper limit of the 90 % interval of draws (draws, ...), at least 19 of them.
+
+    The 5th and 95th percentile at the places i / (n + 1) of n ordered draws (Weibull's plotting positions): another
+    draw of the same distribution then falls between them 90 % of the time however many there are. The usual
+    percentiles of 20 draws hold it only 81 % of the time.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer draws: their range is less than a 90 % interval.
+    """
+    if len(draws) < 19:
+        raise ValueError(f"draws: found {len(draws)}; expected at least 19 for a 90 % interval")
+    low, high = np.percentile(draws, [5, 95], axis=0, method="weibull")
+    return low, high
+
+
 def balanced_accuracy(found: NDArray[Any], truth: NDArray[Any]) -> float:
     """Mean over the classes of `truth` of the share of its rows that were found."""
     return float(np.mean([(found[truth == value] == value).mean() for value in np.unique(truth)]))

@@ -13,11 +13,14 @@ from mupd.files import atomic_path
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
+from mupd.model.rna_codec import SPREAD_FILE
 from mupd.model.training import processes
 from mupd.model.training.data_module import DataModule
 from mupd.model.training.loop import OnCheckpoint, all_were_stopped
 from mupd.model.training.plan import Plan, load_plan
 from mupd.model.training.prepare import fit_pathways, fit_rna_codec
+from mupd.model.training.stain_plan import is_stain_config
+from mupd.model.training.stain_run import run_stain_training
 from mupd.model.transformer import MuPDTransformer, Target
 from mupd.model.vae import MuPDVAE
 
@@ -40,7 +43,8 @@ def _codecs(plan: Plan) -> None:
     if plan.base is not None:
         for part in ("rna_codec", "pathways", "tile_encoder"):
             _take(part, plan.base, plan.out)
-        # Temperatures belong to the weights of the other model.
+        # Temperatures and the spread of draws belong to the weights of the other model.
+        (plan.out / "rna_codec" / SPREAD_FILE).unlink(missing_ok=True)
         RecordCodec(RecordCodec.from_pretrained(plan.base).fields).save_pretrained(plan.out)
         return
     profiles = data.profiles()
@@ -161,6 +165,9 @@ def run_training(config: Path, part: str) -> None:
     MupdError
         If a signal stopped a part; its checkpoint is saved.
     """
+    if is_stain_config(config):
+        run_stain_training(config, part)
+        return
     if part != "all" and part not in PARTS:
         raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
     plan = load_plan(config)

@@ -1,0 +1,69 @@
+"""``python -m benchmarks.rna_text``: records from RNA, RNA from reports, both together, on held-out patients."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from mupd.errors import MupdError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rna_text",
+        description="Measure on the held-out tenth of the TCGA patients: fields of the record from RNA, from the "
+        "report without what it states of them, and from both; RNA from the report. Each beside simpler predictors, "
+        "with bootstrap 95 %% intervals. Embeddings and draws are kept in the training's work folder.",
+    )
+    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"), help="model folder")
+    parser.add_argument("--config", type=Path, help="its training configuration; default config/train/NAME.yaml")
+    parser.add_argument("--docs", type=Path, help="put the tables between their marks in this page")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Everything; returns the exit status.
+
+    Raises
+    ------
+    MupdError
+        If the model, its configuration or the data are not there.
+    """
+    import torch
+
+    from benchmarks.quality.__main__ import put_table
+    from benchmarks.rna_text.fields import both_rows, rna_rows
+    from benchmarks.rna_text.profiles import profile_rows
+    from benchmarks.rna_text.table import BEGIN, END, page
+    from mupd.model.pipeline import MuPDPipeline
+    from mupd.model.training.measure_bench import Bench
+    from mupd.model.training.measure_parts import read_metrics, still_true
+    from mupd.model.training.measure_patients import Cohort
+    from mupd.model.training.plan import load_plan
+
+    pipeline = MuPDPipeline.from_pretrained(options.model)
+    plan = load_plan(options.config or Path("config/train") / f"{pipeline.model_id}.yaml")
+    bench = Bench(replace(plan, out=options.model), pipeline)
+    torch.set_num_threads(plan.threads)
+    cohort = Cohort(bench)
+    metrics = still_true(options.model, read_metrics(options.model))
+    text = page(rna_rows(bench, cohort), both_rows(bench, cohort), profile_rows(bench, cohort), metrics)
+    print(text)
+    if options.docs:
+        put_table(options.docs, text, BEGIN, END)
+    return 0
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        sys.exit(run(_parser().parse_args()))
+    except MupdError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

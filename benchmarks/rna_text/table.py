@@ -1,0 +1,95 @@
+"""The tables of docs/text.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.rna_text.fields import Row
+from benchmarks.rna_text.profiles import ProfileRow
+from mupd.model.training.measure_stats import Metrics
+
+BEGIN, END = "<!-- rna and reports: begin -->", "<!-- rna and reports: end -->"
+_CALIBRATED = ("RNA to text: calibration error", "H&E to text: calibration error")
+_COVERED = ("text to RNA", "report to RNA", "H&E to RNA")
+
+
+def cell(score: tuple[float, tuple[float, float]] | None) -> str:
+    """A value with its interval."""
+    if score is None:
+        return ""
+    value, (low, high) = score
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def rna_table(rows: Sequence[Row]) -> str:
+    """RNA to record."""
+    names = ("MuPD", "MuPD, even prior", "nearest neighbour", "ridge", "logistic", "MuPD less logistic")
+    head = ["field", "patients", "values, rarest", "majority", *names]
+    body = [
+        [row.field, str(row.n), f"{row.classes}, {row.rarest}", f"{1 / row.classes:.2f}"]
+        + [cell(row.scores.get(name)) for name in names]
+        for row in rows
+    ]
+    return markdown(head, body)
+
+
+def both_table(rows: Sequence[Row]) -> str:
+    """Report and RNA, each alone and together."""
+    names = (
+        "whole report",
+        "report, nearest neighbour",
+        "report",
+        "RNA",
+        "both",
+        "both less report",
+        "both less RNA",
+        "MuPD",
+        "MuPD and report",
+        "MuPD and report less MuPD",
+    )
+    head = ["field", "patients, stated", "majority", *names]
+    body = [
+        [row.field, f"{row.n}, {row.stated}", f"{1 / row.classes:.2f}"] + [cell(row.scores.get(name)) for name in names]
+        for row in rows
+    ]
+    return markdown(head, body)
+
+
+def profile_table(rows: Sequence[ProfileRow]) -> str:
+    """RNA from texts."""
+    names = ("MuPD", "ridge", "organ mean", "nearest neighbour")
+    body = [
+        [row.source, f"{row.measure} ({row.columns})", str(row.n)]
+        + [cell(row.scores.get(name)) if name in row.scores else "0" for name in names]
+        + ["0"]
+        for row in rows
+    ]
+    return markdown(["given", "mean Pearson over", "patients", *names, "cohort mean"], body)
+
+
+def calibration_table(metrics: Metrics) -> str:
+    """Calibration error and coverage, as metrics.json of the model has them."""
+    body = []
+    for name in (*_CALIBRATED, *(f"{name}: coverage of the 90 % interval" for name in _COVERED)):
+        if row := metrics.get(name):
+            others = "; ".join(f"{other} {entry['value']:.3f}" for other, entry in row["baselines"].items())
+            low, high = row["interval_95"]
+            body.append([name, f"{row['value']:.3f} ({low:.3f} to {high:.3f})", others])
+    return markdown(["figure", "model", "beside it"], body)
+
+
+def page(fields: Sequence[Row], both: Sequence[Row], profiles: Sequence[ProfileRow], metrics: Metrics) -> str:
+    """All tables under their headings, as they stand between the marks."""
+    parts = (
+        ("RNA to record: balanced accuracy", rna_table(fields)),
+        ("Report, RNA, and both: balanced accuracy", both_table(both)),
+        ("RNA from text: correlation over patients", profile_table(profiles)),
+        ("Calibration", calibration_table(metrics)),
+    )
+    return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts)
