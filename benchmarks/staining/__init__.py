@@ -1,0 +1,1 @@
+"""Virtual staining beside simpler ways, on held-out fields."""
