@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.validators import extend
 
 from mupd.errors import Fault, InputFaults
+from mupd.stain_settings import StainSettings, parse_stains
 
 _HERE = Path(__file__).resolve().parent
 
@@ -154,6 +155,7 @@ class Config:
     sign: Signing
     on_case_error: Literal["continue", "stop"]
     train: str | None
+    stains: tuple[StainSettings, ...] = ()
 
     @property
     def out(self) -> Path:
@@ -259,7 +261,9 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
     full = with_defaults(values, schema)
     intake = full["intake"] | {"allow_synthetic": tuple(full["intake"]["allow_synthetic"])}
     suites = Suites(**{table: tuple(paths) for table, paths in full["expectations"]["suites"].items()})
-    if faults := _suite_faults(suites):
+    stain_schema = schema["properties"]["stains"]["items"]
+    stains, faults = parse_stains([with_defaults(item, stain_schema) for item in full["stains"]], source)
+    if faults := faults + _suite_faults(suites):
         raise InputFaults(f"configuration {source}", faults)
     return Config(
         cases=full["cases"],
@@ -279,6 +283,7 @@ def parse_config(values: dict[str, Any], source: str) -> Config:
         sign=Signing(**full["sign"]),
         on_case_error=full["on_case_error"],
         train=full["train"],
+        stains=stains,
     )
 
 

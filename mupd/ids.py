@@ -9,6 +9,11 @@ from typing import Literal
 Modality = Literal["he", "rna", "text"]
 MODALITIES: tuple[Modality, ...] = ("he", "rna", "text")
 
+Target = str
+"""What is generated: a modality, or a virtual stain of the slide, ``stain:NAME``."""
+
+_STAIN = "stain:"
+
 CASE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$"
 """Letters, digits, dot, underscore, hyphen; at most 48, so that it fits DICOM LO (64) with a prefix."""
 
@@ -18,6 +23,16 @@ _CASE_ID = re.compile(CASE_ID_PATTERN)
 def is_case_id(text: str) -> bool:
     """Whether `text` may name a case: legal in file names on every system and in DICOM LO values."""
     return bool(_CASE_ID.fullmatch(text)) and not text.endswith(".")
+
+
+def stain_target(name: str) -> Target:
+    """The target of a configured stain, e.g. ``stain:mif``."""
+    return _STAIN + name
+
+
+def stain_name(target: Target) -> str | None:
+    """Name of the stain that a target is; None for a modality."""
+    return target.removeprefix(_STAIN) if target.startswith(_STAIN) else None
 
 
 def artifact_name(sheet_id: str) -> str:
@@ -42,7 +57,7 @@ def shard_name(index: int) -> str:
     return f"shard-{index:04d}"
 
 
-def seed_of(run_seed: int, case_id: str, target: Modality, draw: int) -> int:
+def seed_of(run_seed: int, case_id: str, target: Target, draw: int) -> int:
     """Seed (63 bits) of one draw; never depends on shard, batch or the other cases."""
     digest = hashlib.sha256(f"seed\0{run_seed}\0{case_id}\0{target}\0{draw}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

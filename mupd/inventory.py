@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mupd.config import Config
 from mupd.errors import MupdError
 from mupd.files import atomic_path
-from mupd.ids import MODALITIES, Modality, seed_of
+from mupd.ids import MODALITIES, Modality, Target, seed_of, stain_name, stain_target
 
 Status = Literal["measured", "missing", "unusable"]
 NOTHING_GIVEN = "nothing to condition on: no modality of this case is measured"
@@ -69,18 +69,18 @@ class Task:
     """Impute `target` of one case from `given`; one seed a draw."""
 
     case_id: str
-    target: Modality
+    target: Target
     given: tuple[Modality, ...]
     seeds: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        """E.g. ``rna+text->he``."""
-        return f"{'+'.join(self.given)}->{self.target}"
+        """E.g. ``rna+text->he``, or ``he->mif`` for a stain."""
+        return f"{'+'.join(self.given)}->{stain_name(self.target) or self.target}"
 
 
 def tasks_of(case: CaseInventory, config: Config) -> list[Task]:
-    """The tasks that follow from a case's statuses: one for each modality that is not measured.
+    """The tasks that follow from a case's statuses: one for each modality that is not measured, then its stains.
 
     A case with nothing measured has none: it is recorded as failed (:data:`NOTHING_GIVEN`).
     """
@@ -92,6 +92,29 @@ def tasks_of(case: CaseInventory, config: Config) -> list[Task]:
             draws: int = getattr(config.draws, target)
             seeds = tuple(seed_of(config.seed, case.case_id, target, draw) for draw in range(draws))
             tasks.append(Task(case.case_id, target, case.given, seeds))
+    return tasks + stain_tasks_of(case, config)
+
+
+def why_not_stained(case: CaseInventory) -> str:
+    """Why a case's slide is not stained; "" for one that is measured.
+
+    A synthetic slide is none, also where it was let in as an input: a stain of a guess would pass as one of tissue.
+    """
+    entry = case.entries["he"]
+    if "synthetic_input" in entry.facts:
+        return "not stained: the slide carries synthetic marks, and only a measured slide is stained"
+    return "" if entry.status == "measured" else f"not stained: the slide is {entry.status}"
+
+
+def stain_tasks_of(case: CaseInventory, config: Config) -> list[Task]:
+    """A task for each configured stain of a case whose slide is measured; none for any other."""
+    if why_not_stained(case):
+        return []
+    tasks = []
+    for stain in config.stains:
+        target = stain_target(stain.name)
+        seeds = tuple(seed_of(config.seed, case.case_id, target, draw) for draw in range(stain.draws))
+        tasks.append(Task(case.case_id, target, ("he",), seeds))
     return tasks
 
 

@@ -6,6 +6,8 @@ beside it and survives, so a killed shard goes on at the draw it had reached.
 A draw's folder ``generated/store/KK/KEY/`` holds ``meta.json`` (:class:`DrawMeta`) and
 
 - he: ``pixels.npy``, (height, width, 3) uint8;
+- a stain (``stain:NAME``): ``pixels.npy``, (height, width, channels) uint8, at the stainer's scale; its meta's settings
+  hold ``channels`` and ``region``, which part of the slide it is;
 - rna: ``values.npy``, (observations, genes) float32, log1p of counts per 10,000, with the noise that a
   measurement would have; ``expected.npy``, the same without that noise; ``genes.json``, the gene symbols; for
   several observations ``xy_px.npy``, (observations, 2) float64, x and y of each tile's centre in pixels of the
@@ -24,7 +26,7 @@ from typing import Any, Literal
 
 from mupd.errors import MupdError
 from mupd.files import write_json
-from mupd.ids import Modality
+from mupd.ids import Modality, Target, stain_name
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class DrawMeta:
     """
 
     case_id: str
-    target: Modality
+    target: Target
     draw: int
     seed: int
     given: tuple[Modality, ...]
@@ -72,7 +74,7 @@ class TaskResult:
     """Outcome of one task: its draws, or why it failed."""
 
     case_id: str
-    target: Modality
+    target: Target
     given: tuple[Modality, ...]
     state: Literal["done", "failed"]
     reason: str = ""
@@ -126,10 +128,10 @@ _HASH_ROWS = 1024
 """Rows of a picture hashed at a time: a slide of 100,000 px never stands in memory whole."""
 
 
-def content_sha256(folder: Path, target: Modality) -> str:
+def content_sha256(folder: Path, target: Target) -> str:
     """Hash of a draw's values as they lie in its folder; what :attr:`DrawMeta.content_sha256` holds.
 
-    he: C-order bytes of the pixels; rna: C-order bytes of the values (float32) and, where there are, of
+    he and stains: C-order bytes of the pixels; rna: C-order bytes of the values (float32) and, where there are, of
     ``expected`` (float32) and ``xy_px`` (float64), then the genes as JSON; text: the record as JSON with sorted keys
     (``json.dumps`` defaults otherwise).
 
@@ -145,7 +147,7 @@ def content_sha256(folder: Path, target: Modality) -> str:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         digest.update(json.dumps(record, sort_keys=True).encode())
         return digest.hexdigest()
-    names = ["pixels.npy"] if target == "he" else ["values.npy", "expected.npy", "xy_px.npy"]
+    names = ["pixels.npy"] if target == "he" or stain_name(target) else ["values.npy", "expected.npy", "xy_px.npy"]
     for name in names:
         if name in ("expected.npy", "xy_px.npy") and not (folder / name).exists():
             continue

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mupd.config import Config
-from mupd.errors import MupdError
+from mupd.errors import MupdError, UnusableError
 from mupd.files import atomic_path
-from mupd.ids import Modality, shard_name
+from mupd.ids import Target, shard_name, stain_name
 from mupd.inventory import CaseInventory, read_inventory, tasks_of
 from mupd.progress import track
-from mupd.store import Draw, TaskResult, content_sha256, read_index
+from mupd.store import Draw, DrawMeta, TaskResult, content_sha256, read_index
+
+if TYPE_CHECKING:
+    from mupd.check.result import Check
 
 COLUMNS = ("case_id", "target", "draw", "verdict", "reasons", "checks", "content_sha256", "folder", "facts")
 _FAILED_DRAW = -1
@@ -48,7 +51,7 @@ def _read(out: Path, draw: Draw) -> _Read:
 
 def _row(
     case_id: str,
-    target: Modality,
+    target: Target,
     draw: int,
     verdict: str,
     reasons: list[str],
@@ -62,13 +65,27 @@ def _row(
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def check_task(result: TaskResult, config: Config, reference: Any) -> list[dict[str, Any]]:
+def _stain_checks(folder: Path, meta: DrawMeta, config: Config, case: CaseInventory | None) -> list[Check]:
+    """Checks of a stain's draw; ValueError if it is of none that is configured, or of a case that is not there."""
+    from mupd.check.stain import check_stain
+
+    stain = next((stain for stain in config.stains if stain.name == stain_name(meta.target)), None)
+    if stain is None or case is None:
+        raise ValueError(f"it is of {meta.target} of {meta.case_id}, which the configuration or the inventory lacks")
+    return check_stain(folder, meta, case.entries["he"], stain)
+
+
+def check_task(
+    result: TaskResult, config: Config, reference: Any, case: CaseInventory | None = None
+) -> list[dict[str, Any]]:
     """Rows of one task: one a draw, or one with draw -1 and verdict ``failed``.
 
     Parameters
     ----------
     reference
         :class:`mupd.check.reference.Reference` of the model.
+    case
+        What the case has; a stain is held against its slide.
     """
     from mupd.check.he import check_he
     from mupd.check.result import Check, as_json, sentences
@@ -98,8 +115,12 @@ def check_task(result: TaskResult, config: Config, reference: Any) -> list[dict[
                 checks += check_he(folder, config, reference)
             elif meta.target == "rna":
                 checks += check_rna(folder, reference)
+            elif stain_name(meta.target):
+                checks += _stain_checks(folder, meta, config, case)
             elif read.record is not None:
                 checks += check_text(read.record, config.check, agreed, reference.record_fields)
+        except UnusableError as error:
+            checks.append(Check("slide", False, True, False, str(error)))
         except (OSError, ValueError, EOFError) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
             checks.append(Check("readable", False, True, False, f"the draw cannot be read: {what}"))
@@ -156,8 +177,13 @@ def run_shard(config: Config, shard: int) -> Path:
             raise MupdError(f"{path}: not there; run `mupd {stage} --shard {shard}` first")
     results = read_index(index)
     reference = read_reference(Path(config.model))
-    rows = [row for result in track(results, f"check {name}") for row in check_task(result, config, reference)]
-    rows += _left_out(read_inventory(inventory), results, config)
+    cases = {case.case_id: case for case in read_inventory(inventory)}
+    rows = [
+        row
+        for result in track(results, f"check {name}")
+        for row in check_task(result, config, reference, cases.get(result.case_id))
+    ]
+    rows += _left_out(list(cases.values()), results, config)
     final = config.out / "checked" / f"{name}.parquet"
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     kinds = {column: "int64" if column == "draw" else str for column in COLUMNS}

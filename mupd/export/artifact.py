@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mupd.errors import CaseError
 from mupd.files import sha256_path
-from mupd.ids import Modality
+from mupd.ids import Target
 from mupd.store import Draw, DrawMeta, content_sha256
 
 Kind = Literal["dicom-wsi", "dicom-map", "anndata", "report", "dicom-sr"]
@@ -25,7 +25,7 @@ class Artifact:
     """A file or folder under ``artifacts/``; one entry of ``exported/shard-NNNN.json``."""
 
     case_id: str
-    modality: Modality
+    modality: Target
     path: str
     kind: Kind
     draws: tuple[int, ...]
@@ -77,7 +77,7 @@ class Accepted:
     """The accepted draws of one task, in ascending order."""
 
     case_id: str
-    modality: Modality
+    modality: Target
     draws: tuple[Draw, ...]
     study_created: str
     """When the task's first draw was made, accepted or not (ISO 8601)."""

@@ -16,7 +16,7 @@ from mupd.export.text import JSON_FILE, export_text
 from mupd.export.tidy import remove_leftovers, remove_stale
 from mupd.export.uncertainty import export_uncertainty
 from mupd.files import write_json
-from mupd.ids import MODALITIES, Modality, shard_name
+from mupd.ids import MODALITIES, Target, shard_name
 from mupd.inventory import read_inventory
 from mupd.progress import track
 from mupd.store import TaskResult, read_index
@@ -34,7 +34,7 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def read_accepted(checked: Path) -> dict[tuple[str, Modality, int], str]:
+def read_accepted(checked: Path) -> dict[tuple[str, Target, int], str]:
     """{(case, target, draw): content sha256} of the accepted draws of a shard."""
     import pandas as pd
 
@@ -47,7 +47,7 @@ def read_accepted(checked: Path) -> dict[tuple[str, Modality, int], str]:
 
 
 def accepted_draws(
-    results: Iterable[TaskResult], verdicts: dict[tuple[str, Modality, int], str]
+    results: Iterable[TaskResult], verdicts: dict[tuple[str, Target, int], str]
 ) -> dict[str, list[Accepted]]:
     """The accepted draws of each case, a list of tasks a case.
 

@@ -109,7 +109,7 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
     for key in keys.values():
         final = store_folder(config.out, key)
         if meta := stored_meta(final, task):
-            shutil.rmtree(_partial(final), ignore_errors=True)
+            shutil.rmtree(partial_folder(final), ignore_errors=True)
             return Draw(final.relative_to(config.out).as_posix(), meta)
     if pipeline.largest_batch is None and task.target == "he":
         pipeline.largest_batch = batch_for(pipeline, config.sampler.batch_size, WINDOW**2)
@@ -118,9 +118,9 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
             continue
         try:
             final = store_folder(config.out, keys[size])
-            with alone_in(_partial(final)):
+            with alone_in(partial_folder(final)):
                 meta = stored_meta(final, task) or _made(task, draw, conditions, config, final, size)
-                shutil.rmtree(_partial(final), ignore_errors=True)
+                shutil.rmtree(partial_folder(final), ignore_errors=True)
             return Draw(final.relative_to(config.out).as_posix(), meta)
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -131,14 +131,14 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
                     "slide at a time too; ask for a GPU with more memory, or one that no other job uses"
                 ) from error
             pipeline.largest_batch = size // 2
-            shutil.rmtree(_partial(store_folder(config.out, keys[size])), ignore_errors=True)
+            shutil.rmtree(partial_folder(store_folder(config.out, keys[size])), ignore_errors=True)
             log.warning(
                 "%s %s: GPU memory is full with %d windows; again with %d", task.case_id, task.name, size, size // 2
             )
     raise AssertionError("not reached: the smallest batch returns or raises")
 
 
-def _partial(final: Path) -> Path:
+def partial_folder(final: Path) -> Path:
     """Folder of what is done of a draw that is not finished: beside its place in the store, kept when a run ends."""
     return final.with_name(f".part-{final.name}")
 
@@ -147,13 +147,13 @@ def _made(task: Task, draw: int, conditions: CaseConditions, config: Config, fin
     """A draw made now, going on where an earlier run was stopped, and stored."""
     for leftover in (*final.parent.glob(f".tmp-*-{final.name}"), *final.parent.glob(f".old-*-{final.name}")):
         shutil.rmtree(leftover)  # of a run that was killed at this draw
-    if not enough_space(task, config, _partial(final) / "native.npy"):
+    if not enough_space(task, config, partial_folder(final) / "native.npy"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(config.out))
     started = time.monotonic()
     with atomic_path(final) as folder:
         folder.mkdir()
         if task.target == "he":
-            notes = _he(folder, task, draw, conditions, config, _partial(final), batch_size)
+            notes = _he(folder, task, draw, conditions, config, partial_folder(final), batch_size)
         elif task.target == "rna":
             notes = _rna(folder, task, draw, conditions, config)
         else:
@@ -194,7 +194,7 @@ def _he(
     shape = (height, width, 3)
     journal = RegionJournal(partial)
     native_path = partial / "native.npy"
-    native = _native(native_path, shape, journal)
+    native = begun_pixels(native_path, shape, journal)
 
     def write(y: int, x: int, pixels: NDArray[np.uint8]) -> None:
         native[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
@@ -225,7 +225,7 @@ def _he(
     return notes
 
 
-def _native(path: Path, shape: tuple[int, int, int], journal: RegionJournal) -> np.memmap:
+def begun_pixels(path: Path, shape: tuple[int, int, int], journal: RegionJournal) -> np.memmap:
     """The picture at the model's own scale: the one that was begun, or a new one with its space on the disk."""
     try:
         native = np.lib.format.open_memmap(path, mode="r+")

@@ -6,7 +6,7 @@ import errno
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,13 +16,14 @@ from mupd.errors import CaseError, ModelError, MupdError
 from mupd.generate.conditions import CaseConditions
 from mupd.generate.draws import make_draw
 from mupd.generate.space import FULL, disk_full
-from mupd.ids import shard_name
+from mupd.generate.stains import Stainers, make_stain
+from mupd.ids import shard_name, stain_name
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Task, read_inventory, tasks_of
 from mupd.modalities.reasons import reason_of, without_path
 from mupd.model.devices import DeviceError, choose_device
 from mupd.model.pipeline import MuPDPipeline
 from mupd.progress import track
-from mupd.store import TaskResult, write_index
+from mupd.store import Draw, TaskResult, write_index
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +41,15 @@ def reason_for(error: Exception, case: CaseInventory, config: Config) -> str:
     return kind + words
 
 
-def run_task(task: Task, conditions: CaseConditions, config: Config) -> TaskResult:
+def run_task(
+    task: Task, conditions: CaseConditions, config: Config, make: Callable[[int], Draw] | None = None
+) -> TaskResult:
     """All draws of a task; an error becomes the task's reason instead of the shard's end.
+
+    Parameters
+    ----------
+    make
+        Makes the draw of a number, or takes it from the store; :func:`make_draw` unless given.
 
     Raises
     ------
@@ -49,7 +57,8 @@ def run_task(task: Task, conditions: CaseConditions, config: Config) -> TaskResu
         What is no fault of the case: a damaged model, a GPU whose memory is full, a full or read-only disk.
     """
     try:
-        draws = tuple(make_draw(task, draw, conditions, config) for draw in range(len(task.seeds)))
+        make = make or (lambda draw: make_draw(task, draw, conditions, config))
+        draws = tuple(make(draw) for draw in range(len(task.seeds)))
     except (ModelError, DeviceError):
         raise
     except Exception as error:  # whatever one task does, the others go on
@@ -62,12 +71,16 @@ def run_task(task: Task, conditions: CaseConditions, config: Config) -> TaskResu
     return TaskResult(task.case_id, task.target, task.given, "done", draws=draws)
 
 
-def run_case(case: CaseInventory, config: Config, pipeline: MuPDPipeline) -> list[TaskResult]:
+def run_case(case: CaseInventory, config: Config, pipeline: MuPDPipeline, stainers: Stainers) -> list[TaskResult]:
     """All tasks of a case."""
     if not case.given:
         return [TaskResult(case.case_id, m, (), "failed", NOTHING_GIVEN) for m in ("he", "rna", "text")]
     conditions = CaseConditions(case, config, pipeline)
-    return [run_task(task, conditions, config) for task in tasks_of(case, config)]
+
+    def made_by(task: Task) -> Callable[[int], Draw] | None:
+        return (lambda draw: make_stain(task, draw, case, stainers)) if stain_name(task.target) else None
+
+    return [run_task(task, conditions, config, made_by(task)) for task in tasks_of(case, config)]
 
 
 @contextmanager
@@ -117,12 +130,13 @@ def run_shard(config: Config, shard: int) -> Path:
         cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
         device = choose_device(config.sampler.device)
         pipeline = MuPDPipeline.from_pretrained(config.model, device, compile_trunk=config.sampler.compile)
+        stainers = Stainers(config, device)
         results: list[TaskResult] = []
         index = config.out / "generated" / f"{shard_name(shard)}.json"
         done = 0
         try:
             for case in track(cases, f"generate {shard_name(shard)}"):
-                results.extend(run_case(case, config, pipeline))
+                results.extend(run_case(case, config, pipeline, stainers))
                 done += 1
             write_index(index, results)
         except OSError as error:

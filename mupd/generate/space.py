@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mupd.config import Config, Slide
 from mupd.errors import MupdError
+from mupd.ids import stain_name
 from mupd.inventory import Task
 from mupd.model.regions import NATIVE_MPP
 from mupd.model.vae import DOWNSAMPLE
@@ -34,13 +35,30 @@ def native_size_px(slide: Slide) -> tuple[int, int]:
     return max(width, DOWNSAMPLE), max(height, DOWNSAMPLE)
 
 
+def stain_bytes(width_px: int, height_px: int, channels: int) -> int:
+    """Bytes that a stain takes at most while it is made: its pixels and its journal."""
+    return width_px * height_px * channels + width_px * height_px // DOWNSAMPLE**2 * _LATENT_BYTES
+
+
+def _stain_bound(task: Task, config: Config) -> tuple[int, int]:
+    """Longest side in pixels, and channels, of a stain whose slide is not opened yet."""
+    stain = next(stain for stain in config.stains if stain.name == stain_name(task.target))
+    return stain.max_side_px, len(stain.channels)
+
+
 def kept_bytes(task: Task, config: Config) -> int:
-    """Bytes that a finished draw of a task takes."""
+    """Bytes that a finished draw of a task takes, of a stain at most."""
+    if stain_name(task.target):
+        side, channels = _stain_bound(task, config)
+        return side * side * channels
     return config.slide.width_px * config.slide.height_px * 3 if task.target == "he" else _OTHER_BYTES
 
 
 def working_bytes(task: Task, config: Config) -> int:
     """Bytes that a draw of a task takes at most while it is made, what is kept of it included."""
+    if stain_name(task.target):
+        side, channels = _stain_bound(task, config)
+        return stain_bytes(side, side, channels)
     if task.target != "he":
         return kept_bytes(task, config)
     width, height = native_size_px(config.slide)

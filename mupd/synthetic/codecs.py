@@ -46,7 +46,7 @@ class FrameEncoder(Encoder[Any]):
         return self._lossy
 
     def encode(self, pixels: Pixels) -> bytes:
-        """One frame, (height, width, 3) uint8, C-contiguous."""
+        """One frame, (height, width, samples) uint8, C-contiguous."""
         return bytes(self._function(pixels))
 
     @classmethod
@@ -60,13 +60,44 @@ class FrameEncoder(Encoder[Any]):
         return True
 
 
-def frame_encoder(codec: CodecName, jpeg_quality: int) -> FrameEncoder:
-    """The encoder of a codec.
+def _grey_encoder(codec: CodecName, jpeg_quality: int) -> FrameEncoder:
+    """The encoder of one channel (MONOCHROME2)."""
+    if codec == "jpeg":
+        return FrameEncoder(
+            JpegSettings(jpeg_quality, 8, Channels.GRAYSCALE),
+            True,
+            lambda pixels: imagecodecs.jpeg8_encode(pixels[..., 0], level=jpeg_quality),
+        )
+    if codec == "jpeg2000":
+        return FrameEncoder(
+            Jpeg2kSettings(0, 8, Channels.GRAYSCALE),
+            False,
+            lambda pixels: imagecodecs.jpeg2k_encode(
+                pixels[..., 0], level=0, reversible=True, codecformat="J2K", bitspersample=8
+            ),
+        )
+    if codec == "htj2k":
+        return FrameEncoder(
+            HTJpeg2000Settings(0, 8, Channels.GRAYSCALE),
+            False,
+            lambda pixels: imagecodecs.htj2k_encode(pixels[..., 0], reversible=True),
+        )
+    return FrameEncoder(
+        JpegXlSettings(100, 8, Channels.GRAYSCALE),
+        False,
+        lambda pixels: imagecodecs.jpegxl_encode(pixels[..., 0], lossless=True, effort=_JPEGXL_EFFORT, numthreads=1),
+    )
+
+
+def frame_encoder(codec: CodecName, jpeg_quality: int, grey: bool = False) -> FrameEncoder:
+    """The encoder of a codec; with `grey` of single channels, (height, width, 1) each.
 
     JPEG is baseline with chroma halved horizontally (YBR_FULL_422, PS3.3 C.8.12.4.1.5). The others keep
     every bit: JPEG 2000 without colour transform (RGB), because OpenSlide 4.0 knows no YBR_RCT; HTJ2K
     with it (YBR_RCT); JPEG XL as RGB (PS3.5 8.2.15).
     """
+    if grey:
+        return _grey_encoder(codec, jpeg_quality)
     if codec == "jpeg":
         settings = JpegSettings(jpeg_quality, 8, Channels.YBR, Subsampling.R422)
         return FrameEncoder(
@@ -102,7 +133,7 @@ _DECODERS: dict[UID, Callable[[bytes], Pixels]] = {
 
 
 def decode_frame(frame: bytes, transfer_syntax: str) -> Pixels:
-    """Pixels of one frame, (height, width, 3) uint8.
+    """Pixels of one frame, (height, width, samples) uint8.
 
     Raises
     ------
@@ -113,6 +144,7 @@ def decode_frame(frame: bytes, transfer_syntax: str) -> Pixels:
     if decoder is None:
         raise ValueError(f"frame: found transfer syntax {transfer_syntax}; expected one of {sorted(_DECODERS)}")
     try:
-        return np.asarray(decoder(frame))
+        pixels = np.asarray(decoder(frame))
+        return pixels[..., None] if pixels.ndim == 2 else pixels
     except (RuntimeError, ValueError) as error:  # imagecodecs' errors are either
         raise ValueError(f"frame: found bytes that are not {UID(transfer_syntax).name} ({error})") from error

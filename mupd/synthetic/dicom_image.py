@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,23 +32,39 @@ def pad_tile(tile: Pixels, width: int, height: int) -> Pixels:
 
 
 class SlidePixels:
-    """An (height, width, 3) uint8 RGB picture that is read in tiles; safe to use from several threads.
+    """An (height, width, 3) uint8 RGB picture, or one channel of many, read in tiles; safe to use from several threads.
 
     A memory-mapped file is mapped anew here and its pages are let go every few tiles: pages that were
     touched once would count as this process's memory for good.
     """
 
-    def __init__(self, pixels: np.ndarray, mark: Callable[[Pixels], Pixels] | None = None) -> None:
-        """Wrap `pixels`; `mark` changes each tile as it is read, e.g. weaves in the watermark.
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        mark: Callable[[Pixels], Pixels] | None = None,
+        channel: int | None = None,
+    ) -> None:
+        """Wrap `pixels`.
+
+        Parameters
+        ----------
+        pixels
+            (height, width, 3) uint8; with a `channel`, (height, width, channels).
+        mark
+            Changes each tile as it is read, e.g. weaves in the watermark.
+        channel
+            The one that is read, as a picture (height, width, 1).
 
         Raises
         ------
         ValueError
-            If `pixels` is not (height, width, 3) uint8.
+            If `pixels` has another shape or type.
         """
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        if pixels.ndim != 3 or (channel is None and pixels.shape[2] != 3) or pixels.dtype != np.uint8:
             raise ValueError(f"pixels: found {pixels.shape} {pixels.dtype}; expected (height, width, 3) uint8")
         self.height, self.width = pixels.shape[:2]
+        self.samples = 3 if channel is None else 1
+        self._chosen = slice(None) if channel is None else slice(channel, channel + 1)
         self._mark = mark
         self._pixels, self._map = pixels, None
         self._read = 0
@@ -59,12 +75,12 @@ class SlidePixels:
             self._pixels = flat.reshape(pixels.shape)
 
     def whole(self) -> Pixels:
-        """All of it, (height, width, 3) uint8: for small pictures."""
-        return np.ascontiguousarray(self._pixels)
+        """All of it, (height, width, samples) uint8: for small pictures."""
+        return np.ascontiguousarray(self._pixels[..., self._chosen])
 
     def tile(self, x: int, y: int, tile_px: int) -> Pixels:
-        """Tile in column `x` and row `y`, (tile_px, tile_px, 3) uint8, filled up at the border."""
-        part = self._pixels[y * tile_px : (y + 1) * tile_px, x * tile_px : (x + 1) * tile_px]
+        """Tile in column `x` and row `y`, (tile_px, tile_px, samples) uint8, filled up at the border."""
+        part = self._pixels[y * tile_px : (y + 1) * tile_px, x * tile_px : (x + 1) * tile_px, self._chosen]
         if self._mark is not None:
             height, width = part.shape[:2]
             missing = ((0, tile_px - height), (0, tile_px - width), (0, 0))
@@ -88,9 +104,14 @@ class PixelImageData(ImageData):
         coordinates: ImageCoordinateSystem,
         tile_px: int | None,
         encoder: Encoder,
+        channels: Sequence[str] = (),
     ) -> None:
-        """Describe `pixels`; `spacing_mm` is x and y, `tile_px` None makes the whole image one frame."""
+        """Describe `pixels`; `spacing_mm` is x and y, `tile_px` None makes the whole image one frame.
+
+        Of an image with several optical paths, `channels` are their identifiers and `pixels` is the first of them.
+        """
         super().__init__(encoder)
+        self._channels = list(channels) or ["0"]
         self._pixels = pixels
         self._spacing = SizeMm(*spacing_mm)
         self._coordinates = coordinates
@@ -123,9 +144,14 @@ class PixelImageData(ImageData):
         return None
 
     @property
+    def optical_paths(self) -> list[str]:
+        """Identifiers of the optical paths."""
+        return self._channels
+
+    @property
     def samples_per_pixel(self) -> int:
-        """Three."""
-        return 3
+        """Three of a picture in colour, one of a channel."""
+        return self._pixels.samples
 
     @property
     def bits(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,22 @@ def _compression_faults(dataset: Dataset, lossy: bool) -> list[str]:
     return faults
 
 
-def _field_faults(dataset: Dataset, flavour: str, resampled: bool, lossy: bool, uids: SlideUids) -> list[str]:
+def _channel_faults(dataset: Dataset, channels: Sequence[str]) -> list[str]:
+    """Whether the levels of a slide in channels are what PS3.3 C.8.12.4 and C.8.12.5 ask, an optical path a channel."""
+    faults = []
+    if dataset.get("PhotometricInterpretation") != "MONOCHROME2" or dataset.get("PresentationLUTShape") != "IDENTITY":
+        faults.append("Photometric Interpretation (0028,0004) is not MONOCHROME2 with an identity LUT")
+    if (dataset.get("RescaleIntercept"), dataset.get("RescaleSlope")) != (0, 1):
+        faults.append("Rescale Intercept and Slope are not 0 and 1")
+    found = [str(item.get("OpticalPathDescription")) for item in dataset.get("OpticalPathSequence") or []]
+    if found != list(channels) or dataset.get("NumberOfOpticalPaths") != len(channels):
+        faults.append(f"Optical Path Sequence (0048,0105) is of {found}, expected {list(channels)}")
+    return faults
+
+
+def _field_faults(
+    dataset: Dataset, flavour: str, resampled: bool, lossy: bool, uids: SlideUids, channels: Sequence[str]
+) -> list[str]:
     faults = [f"lacks {mark}" for mark in (*TELLING, *SUPPORTING) if mark not in dicom_marks(dataset)]
     expected = ["DERIVED", "PRIMARY", flavour, "RESAMPLED" if resampled else "NONE"]
     for name, found in (("Image Type", image_type_of(dataset)), ("Frame Type", frame_type_of(dataset))):
@@ -62,7 +77,9 @@ def _field_faults(dataset: Dataset, flavour: str, resampled: bool, lossy: bool, 
     faults += _compression_faults(dataset, lossy)
     if dataset.get("DimensionOrganizationType") != "TILED_FULL":
         faults.append("Dimension Organization Type (0020,9311) is not TILED_FULL")
-    if any("ICCProfile" not in item for item in dataset.get("OpticalPathSequence") or [Dataset()]):
+    if channels:
+        faults += _channel_faults(dataset, channels)
+    elif any("ICCProfile" not in item for item in dataset.get("OpticalPathSequence") or [Dataset()]):
         faults.append("Optical Path Sequence (0048,0105) without ICC Profile")
     if dataset.get("BurnedInAnnotation") != "NO":
         faults.append("Burned In Annotation (0028,0301) is not NO")
@@ -80,7 +97,7 @@ def _field_faults(dataset: Dataset, flavour: str, resampled: bool, lossy: bool, 
     }.items():
         if dataset.get(keyword) != value or (keyword == "SOPInstanceUID" and _meta_uid(dataset) != value):
             faults.append(f"{keyword} does not follow from the draw")
-    tiles = -(-width // int(dataset.Columns)) * -(-height // int(dataset.Rows))
+    tiles = -(-width // int(dataset.Columns)) * -(-height // int(dataset.Rows)) * (len(channels) or 1)
     if int(dataset.NumberOfFrames) != tiles:
         faults.append(f"Number of Frames (0028,0008) is {dataset.NumberOfFrames}, expected {tiles}")
     return faults
@@ -138,6 +155,7 @@ def assert_marked(
     uids: SlideUids,
     lossy: bool,
     samples: Mapping[str, Mapping[int, Tile]],
+    channels: Sequence[str] = (),
 ) -> None:
     """Check every file of a written slide.
 
@@ -153,6 +171,8 @@ def assert_marked(
         Whether the codec changes pixels.
     samples
         {file name: {index of a frame: what was written there}}; each is read and decoded.
+    channels
+        Descriptions of the levels' optical paths, where they are not in colour.
 
     Raises
     ------
@@ -168,7 +188,7 @@ def assert_marked(
     for name, dataset in headers.items():
         flavour = _FLAVOURS.get(name, "VOLUME")
         resampled = flavour in ("THUMBNAIL", "OVERVIEW") or (flavour == "VOLUME" and name != level_file(0))
-        found = _field_faults(dataset, flavour, resampled, lossy, uids)
+        found = _field_faults(dataset, flavour, resampled, lossy, uids, channels if flavour == "VOLUME" else ())
         for index, tile in samples.get(name, {}).items():
             found += _frame_faults(folder / name, index, tile, lossy)
         faults += [f"{name}: {fault}" for fault in found]

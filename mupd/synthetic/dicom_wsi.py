@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import datetime
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from mupd.synthetic.dicom_image import PixelImageData, Pixels, SlidePixels
 from mupd.synthetic.dicom_metadata import (
     LABEL_COORDINATES,
     SLIDE_COORDINATES,
+    Appearance,
     created_utc,
     derivation_description,
+    he_appearance,
     label_series_description,
     slide_metadata,
 )
@@ -48,6 +50,8 @@ THUMBNAIL_PX = 256
 _SMALL_PX = 1024
 _LETTERING_QUALITY = 95
 _LABEL_SERIES_NUMBERS_FROM = 1001
+_GREY = {"PresentationLUTShape": "IDENTITY", "RescaleIntercept": 0, "RescaleSlope": 1}
+"""What PS3.3 C.8.12.4 asks of MONOCHROME2: values are shown as they are."""
 
 
 class _InstanceWriter(WsiDicomWriter):
@@ -68,23 +72,32 @@ class _SlideWriter:
     """Writes the files of one slide into a folder, all with the same marks, UIDs and codec."""
 
     def __init__(
-        self, folder: Path, meta: DrawMeta, uids: SlideUids, artifact_key: str, study_created: str, codec: CodecName
+        self,
+        folder: Path,
+        meta: DrawMeta,
+        uids: SlideUids,
+        artifact_key: str,
+        study_created: str,
+        codec: CodecName,
+        appearance: Appearance,
     ) -> None:
         self._folder = folder
         self._uids = uids
         self._codec = codec
         self._created = created_utc(meta.created)
-        self._metadata = slide_metadata(meta, uids, artifact_key, study_created)
+        described = (meta, uids, artifact_key, study_created, appearance)
+        self._in_colour, self._in_channels = (slide_metadata(*described, of_channels) for of_channels in (False, True))
+        self.channels = [path.identifier or "" for path in appearance.channels]
         self._marks = {
             "SyntheticData": "YES",
             "ContentQualification": "RESEARCH",
-            "DerivationDescription": derivation_description(meta),
+            "DerivationDescription": derivation_description(meta, appearance.said),
             "TimezoneOffsetFromUTC": "+0000",
         }
         self._label_series = {
             "SeriesInstanceUID": uids.label_series,
             "SeriesNumber": _LABEL_SERIES_NUMBERS_FROM + meta.draw,
-            "SeriesDescription": label_series_description(meta),
+            "SeriesDescription": label_series_description(meta, appearance.name),
         }
         self._plain: dict[ImageType, WsiDataset] = {}
         self.names: list[str] = []
@@ -92,11 +105,13 @@ class _SlideWriter:
 
     def dataset(self, data: PixelImageData, kind: ImageType, scale: int = 1) -> WsiDataset:
         """Header of an image, or of the level of it that is `scale` times smaller."""
+        grey = data.samples_per_pixel == 1
         if kind not in self._plain:
-            described = WsiMetadataDicomSchema().dump(self._metadata, kind, True)
+            metadata = self._in_channels if grey else self._in_colour
+            described = WsiMetadataDicomSchema().dump(metadata, kind, not grey)
             index = 0 if kind is ImageType.VOLUME else None
             self._plain[kind] = WsiInstance.create_instance(data, described, kind, index).dataset
-        level = self._plain[kind].as_tiled_full([0.0], ["0"], data.tiled_size, scale)
+        level = self._plain[kind].as_tiled_full([0.0], data.optical_paths, data.tiled_size, scale)
         resampled = scale > 1 or kind in (ImageType.THUMBNAIL, ImageType.OVERVIEW)
         image_type = ["DERIVED", "PRIMARY", kind.value, "RESAMPLED" if resampled else "NONE"]
         groups = copy.deepcopy(level.as_dataset().SharedFunctionalGroupsSequence)
@@ -104,6 +119,8 @@ class _SlideWriter:
         changes: dict[str, Any] = {"ImageType": image_type, "SharedFunctionalGroupsSequence": groups, **self._marks}
         if kind is ImageType.LABEL:
             changes |= self._label_series
+        if grey:
+            changes |= _GREY
         return level.replace(changes).update_for_transcoding(data.encoder, scale)
 
     @contextmanager
@@ -113,7 +130,7 @@ class _SlideWriter:
         size = int(dataset.as_dataset().TotalPixelMatrixColumns), int(dataset.as_dataset().TotalPixelMatrixRows)
         uid = UID(self._uids.instance(dataset.image_type.value, *size))
         identified = dataset.as_instance(instance_uid=uid, instance_number=len(self.names))
-        raw = int(identified.frame_count) * identified.tile_size.area * 3
+        raw = int(identified.frame_count) * identified.tile_size.area * int(identified.samples_per_pixel)
         # A basic offset table counts to 2^32; wsidicom would notice at the end and copy the whole file.
         table = OffsetTableType.EXTENDED if not encoder.lossy and raw >= 2**32 else OffsetTableType.BASIC
         writer = _InstanceWriter.open(UPath(self._folder / name), encoder.transfer_syntax, table)
@@ -137,9 +154,15 @@ class _SlideWriter:
             sink(frame)
         self.samples[name] = {0: Tile(frame, pixels)}
 
-    def pyramid(self, pixels: SlidePixels, data: PixelImageData, encoder: FrameEncoder, workers: int) -> Pixels:
-        """All levels; the slide at low resolution."""
-        sizes = level_sizes(pixels.width, pixels.height, TILE_PX)
+    def pyramid(
+        self, parts: Sequence[SlidePixels], data: PixelImageData, encoder: FrameEncoder, workers: int
+    ) -> Pixels:
+        """All levels, of one picture in colour or of channels, frames of one after the other (PS3.3 C.7.6.17.3).
+
+        Returns the slide at low resolution, channels along the last axis.
+        """
+        sizes = level_sizes(parts[0].width, parts[0].height, TILE_PX)
+        small = []
         with ExitStack() as stack:
             sinks = [
                 stack.enter_context(
@@ -147,17 +170,30 @@ class _SlideWriter:
                 )
                 for level in range(len(sizes))
             ]
-            made = stream_pyramid(pixels, sinks, encoder.encode, TILE_PX, _SMALL_PX, workers)
-        for (level, frame), tile in made.samples.items():
-            self.samples.setdefault(level_file(level), {})[frame] = tile
-        return made.small
+            for number, pixels in enumerate(parts):
+                made = stream_pyramid(pixels, sinks, encoder.encode, TILE_PX, _SMALL_PX, workers)
+                small.append(made.small)
+                for (level, frame), tile in made.samples.items():
+                    width, height = sizes[level]
+                    before = number * -(-width // TILE_PX) * -(-height // TILE_PX)
+                    self.samples.setdefault(level_file(level), {})[before + frame] = tile
+        return np.concatenate(small, axis=2)
 
-    def slide(self, pixels: SlidePixels, mpp: float, quality: int, identifier: str, workers: int) -> None:
-        """Every file of the slide."""
-        mm = mpp / 1000
+    def slide(
+        self,
+        parts: Sequence[SlidePixels],
+        mpp: float,
+        quality: int,
+        identifier: str,
+        workers: int,
+        in_colour: Callable[[Pixels], Pixels],
+    ) -> None:
+        """Every file of the slide; `in_colour` makes RGB of it at low resolution."""
+        mm, pixels = mpp / 1000, parts[0]
         encoder, lettering = frame_encoder(self._codec, quality), frame_encoder(self._codec, _LETTERING_QUALITY)
-        base = PixelImageData(pixels, (mm, mm), SLIDE_COORDINATES, TILE_PX, encoder)
-        small = self.pyramid(pixels, base, encoder, workers)
+        of_levels = frame_encoder(self._codec, quality, grey=True) if self.channels else encoder
+        base = PixelImageData(pixels, (mm, mm), SLIDE_COORDINATES, TILE_PX, of_levels, self.channels)
+        small = in_colour(self.pyramid(parts, base, of_levels, workers))
 
         def whole_slide(picture: Pixels, with_encoder: FrameEncoder) -> PixelImageData:
             height, width = picture.shape[:2]
@@ -190,6 +226,8 @@ def write_wsi(
     watermark: bool = False,
     study_created: str | None = None,
     workers: int | None = None,
+    appearance: Appearance | None = None,
+    in_colour: Callable[[Pixels], Pixels] | None = None,
 ) -> list[Path]:
     """Write a slide as DICOM into `folder`, replacing what stands there, atomically.
 
@@ -218,6 +256,11 @@ def write_wsi(
         When the first draw of the case was made (ISO 8601); `meta.created` unless given.
     workers
         Encoding threads; as many as cores (at most 8) unless given. The files do not depend on it.
+    appearance
+        What the headers say of the stain; haematoxylin and eosin unless given. With optical paths of channels, `pixels`
+        is (height, width, channels), and the levels are MONOCHROME2.
+    in_colour
+        Makes RGB of channels at low resolution (height, width, channels), for thumbnail and overview.
 
     Returns
     -------
@@ -238,15 +281,20 @@ def write_wsi(
     mark: Callable[[Pixels], Pixels] | None = None
     if watermark:
         from mupd.synthetic.watermark import embed as mark
-    slide_pixels = SlidePixels(pixels, mark)
+    appearance = appearance or he_appearance()
+    channels = len(appearance.channels)
+    if channels and (pixels.ndim != 3 or pixels.shape[2] != channels):
+        raise ValueError(f"pixels: found {pixels.shape}; expected (height, width, {channels}), one a channel")
+    parts = [SlidePixels(pixels, None, index) for index in range(channels)] or [SlidePixels(pixels, mark)]
     study_created = study_created or meta.created
     uids = slide_uids(run_seed, meta, artifact_key, study_created)
-    identifier = synthetic_id(meta.case_id, meta.draw)
+    identifier = synthetic_id(meta.case_id, meta.draw, meta.target)
     threads = workers or min(8, len(os.sched_getaffinity(0)))
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        writer = _SlideWriter(temporary, meta, uids, artifact_key, study_created, codec)
-        writer.slide(slide_pixels, mpp, jpeg_quality, identifier, threads)
-        size = (slide_pixels.width, slide_pixels.height)
-        assert_marked(temporary, identifier, size, uids, codec == "jpeg", writer.samples)
+        writer = _SlideWriter(temporary, meta, uids, artifact_key, study_created, codec, appearance)
+        writer.slide(parts, mpp, jpeg_quality, identifier, threads, in_colour or (lambda small: small))
+        size = (parts[0].width, parts[0].height)
+        names = [path.description or "" for path in appearance.channels]
+        assert_marked(temporary, identifier, size, uids, codec == "jpeg", writer.samples, names)
     return [folder / name for name in writer.names]

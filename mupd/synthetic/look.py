@@ -118,7 +118,7 @@ def _look_slide(path: Path) -> Look:
         if flavour == "LABEL":
             identifier = str(header.get("ContainerIdentifier") or "")
             if own:
-                identifier = synthetic_id(str(own.get("case", "")), int(own.get("draw", 0)))
+                identifier = synthetic_id(str(own.get("case", "")), int(own.get("draw", 0)), str(own.get("target", "")))
             if identifier.startswith("SYN-") and not label_shows(file, identifier):
                 missing.append(f"{file.name}: label pixels show the banner")
     if path.is_dir():

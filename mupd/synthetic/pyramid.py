@@ -31,31 +31,32 @@ def level_sizes(width: int, height: int, tile_px: int) -> list[tuple[int, int]]:
 
 
 def halve(pixels: Pixels) -> Pixels:
-    """Mean of each 2 x 2 block, halves rounded up, (ceil(height / 2), ceil(width / 2), 3) uint8.
+    """Mean of each 2 x 2 block, halves rounded up, (ceil(height / 2), ceil(width / 2), samples) uint8.
 
     An odd last row or column is averaged with itself.
     """
     height, width = pixels.shape[:2]
     if height % 2 or width % 2:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    halved = np.empty((-(-height // 2), -(-width // 2), 3), np.uint8)
+    halved = np.empty((-(-height // 2), -(-width // 2), pixels.shape[2]), np.uint8)
     _halve_into(halved, pixels)
     return halved
 
 
 def _halve_into(target: Pixels, pixels: Pixels) -> None:
-    """Fill `target`, (height, width, 3), with the means of the blocks of `pixels`, at least twice as large."""
-    height, width = target.shape[:2]
+    """Fill `target`, (height, width, samples), with the means of the blocks of `pixels`, at least twice as large."""
+    height, width, samples = target.shape
     rows = np.add(pixels[0 : 2 * height : 2], pixels[1 : 2 * height : 2], dtype=np.uint16).reshape(height, -1)
-    for channel in range(3):  # plane by plane: an inner loop over three values would be three times slower
-        sums = rows[:, channel : 6 * width : 6] + rows[:, channel + 3 : 6 * width : 6]
+    step = 2 * samples
+    for channel in range(samples):  # plane by plane: an inner loop over three values would be three times slower
+        sums = rows[:, channel : step * width : step] + rows[:, channel + samples : step * width : step]
         sums += 2
         sums >>= 2
         target[..., channel] = sums
 
 
 class Tile(NamedTuple):
-    """A tile as it was encoded: `pixels` is (tile_px, tile_px, 3) uint8."""
+    """A tile as it was encoded: `pixels` is (tile_px, tile_px, samples) uint8."""
 
     encoded: bytes
     pixels: Pixels
@@ -92,8 +93,8 @@ class _Row:
 class _Level:
     """One level: its geometry, and the rows that are being put together."""
 
-    def __init__(self, width: int, height: int, tile_px: int) -> None:
-        self.width, self.height, self.tile_px = width, height, tile_px
+    def __init__(self, width: int, height: int, tile_px: int, samples: int) -> None:
+        self.width, self.height, self.tile_px, self.samples = width, height, tile_px, samples
         self.columns, self.rows = -(-width // tile_px), -(-height // tile_px)
         self.unfinished: dict[int, _Row] = {}
 
@@ -106,7 +107,7 @@ class _Level:
         if y // 2 not in self.unfinished:
             tall = min(self.tile_px, self.height - y // 2 * self.tile_px)
             tiles = below.columns * min(2, below.rows - y // 2 * 2)
-            self.unfinished[y // 2] = _Row(np.empty((tall, self.width, 3), np.uint8), tiles)
+            self.unfinished[y // 2] = _Row(np.empty((tall, self.width, self.samples), np.uint8), tiles)
         side = self.tile_px // 2
         whole = self.unfinished[y // 2].pixels
         return whole[y % 2 * side : (y % 2 + 1) * side, x * side : (x + 1) * side]
@@ -140,7 +141,7 @@ def stream_pyramid(
         One a level (:func:`level_sizes`): takes the encoded tiles of that level in the order of their
         frames, left to right, top to bottom. Called from the calling thread only.
     encode
-        From (tile_px, tile_px, 3) uint8 to a frame. Called from `workers` threads.
+        From (tile_px, tile_px, samples) uint8 to a frame. Called from `workers` threads.
     tile_px
         Side of a tile, even.
     small_px
@@ -154,10 +155,10 @@ def stream_pyramid(
         Whatever reading, encoding or a sink raises; what waits is dropped.
     """
     sizes = level_sizes(pixels.width, pixels.height, tile_px)
-    levels = [_Level(width, height, tile_px) for width, height in sizes]
+    levels = [_Level(width, height, tile_px, pixels.samples) for width, height in sizes]
     small_level = next((k for k, size in enumerate(sizes) if max(size) <= small_px), len(sizes) - 1)
     width, height = sizes[small_level]
-    result = Pyramid(np.empty((height, width, 3), np.uint8), small_level)
+    result = Pyramid(np.empty((height, width, pixels.samples), np.uint8), small_level)
     waiting: deque[tuple[int, int, int, Future[list[Tile]]]] = deque()
 
     def work(level: int, first: int, y: int, row: Pixels | None, rooms: Sequence[Pixels]) -> list[Tile]:
@@ -187,7 +188,7 @@ def stream_pyramid(
             if row is not None:
                 start_row(level + 1, y // 2, row)
 
-    nothing: Pixels = np.empty((0, 0, 3), np.uint8)
+    nothing: Pixels = np.empty((0, 0, pixels.samples), np.uint8)
     with ThreadPoolExecutor(workers, "tiles") as pool:
 
         def start_row(level: int, y: int, row: Pixels | None = None) -> None:
