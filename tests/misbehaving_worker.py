@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mupd.modalities.he
+import mupd.modalities.slide_picture
 import mupd.modalities.text
 from mupd.intake.worker import main
 
@@ -72,10 +73,20 @@ def read_text_row(table: Path, row: str) -> str:
     return text
 
 
+def outlined_picture(path: Path, mpp: float | None, max_px: int) -> bytes:
+    """The picture of a slide, or an act."""
+    words = path.read_bytes()[:20].split()
+    if words[0].decode("latin-1") in ACTS:
+        ACTS[words[0].decode()]()
+    return _outlined_picture(path, mpp, max_px)
+
+
 _read_text_row = mupd.modalities.text.read_text_row
+_outlined_picture = mupd.modalities.slide_picture.outlined_picture
 
 if __name__ == "__main__":
     # In the worker alone: tests import this module for its acts.
     mupd.modalities.he.check_he = check_he
     mupd.modalities.text.read_text_row = read_text_row
+    mupd.modalities.slide_picture.outlined_picture = outlined_picture
     main()

@@ -64,6 +64,8 @@ class Request:
         Content hashes for which the answer is known already: on one of them the input is only hashed.
     only_hash
         Nothing but the content hash is wanted.
+    picture_px
+        Only a picture of a slide is wanted, its longer side at most this; 0 for none.
     """
 
     modality: Modality
@@ -75,6 +77,7 @@ class Request:
     organ: str = ""
     known: tuple[str, ...] = ()
     only_hash: bool = False
+    picture_px: int = 0
 
     @property
     def source(self) -> Source:
@@ -204,6 +207,15 @@ def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Rea
     return facts, digest if request.row else ""
 
 
+def _pictured(request: Request) -> Outcome:
+    from base64 import b64encode
+
+    from mupd.modalities.slide_picture import outlined_picture
+
+    jpeg = outlined_picture(Path(request.path), request.mpp, request.picture_px)
+    return Outcome("measured", facts={"jpeg": b64encode(jpeg).decode("ascii")})
+
+
 _READ: dict[Modality, Callable[[Request, Config, tuple[str, ...]], Read]] = {
     "he": _read_he,
     "rna": _read_rna,
@@ -234,6 +246,8 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
     source = request.source
     digest, is_hashed = "", False
     try:
+        if request.picture_px:
+            return _pictured(request)
         if source.is_table:
             has_row = _has_row(request)
             tick()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mupd.config import Config
+from mupd.intake.run import cores, in_workers
 from mupd.intake.status_html import write_status_html
 from mupd.intake.status_pictures import pictures_of
 from mupd.inventory import CaseInventory
@@ -15,4 +16,5 @@ from mupd.sheet import read_sheet
 def write_page(path: Path, cases: Sequence[CaseInventory], config: Config, thumbnails: int) -> None:
     """Write the page with pictures of at most `thumbnails` slides."""
     mpps = {case.case_id: case.he_mpp for case in read_sheet(config, check_files=False).cases}
-    write_status_html(path, cases, config, pictures_of(cases, mpps, thumbnails))
+    run = in_workers(config, (), cores())
+    write_status_html(path, cases, config, pictures_of(cases, mpps, thumbnails, run))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from mupd.errors import UnusableError
+from mupd.intake.examine import Request
+from mupd.intake.inputs import Runner
 from mupd.inventory import CaseInventory
 from mupd.progress import track
 
 _MAX_PX = 300
 _MAGENTA = (194, 24, 122)
-# A slide that the examination did not get through is not opened again here, where no limits guard it.
+# A slide that the examination did not get through would only run into the same limit again.
 _LEFT_ALONE = ("seconds", "memory", "cannot be read", "ended", "crash", "truncated", "damaged", "refused", "declares")
 
 
@@ -40,26 +40,31 @@ def _has_picture(case: CaseInventory) -> bool:
     return entry.status == "measured" or not any(word in entry.reason.lower() for word in _LEFT_ALONE)
 
 
-def pictures_of(cases: Sequence[CaseInventory], mpps: Mapping[str, float | None], most: int) -> dict[str, str]:
+def pictures_of(
+    cases: Sequence[CaseInventory], mpps: Mapping[str, float | None], most: int, run: Runner
+) -> dict[str, str]:
     """Data URIs of the first `most` slides that have a picture, by case id.
 
     Parameters
     ----------
     mpps
         Micrometres per pixel that the sheet states, by case id.
+    run
+        Who reads the slides: workers under limits (:func:`mupd.intake.run.in_workers`).
     """
-    from mupd.modalities.slide_picture import outlined_picture
-
     made = {}
     wanted = [case for case in cases if _has_picture(case)][: max(0, most)]
-    for case in track(wanted, "thumbnails") if wanted else ():
-        entry = case.entries["he"]
-        try:
-            picture = outlined_picture(Path(entry.source), mpps.get(case.case_id), _MAX_PX)
-        except (UnusableError, OSError, ValueError):
+    requests = [
+        (number, Request("he", case.entries["he"].source, mpp=mpps.get(case.case_id), picture_px=_MAX_PX))
+        for number, case in enumerate(wanted)
+    ]
+    for number, outcome in track(run(requests), "thumbnails", len(requests)) if requests else ():
+        case = wanted[number]
+        if "jpeg" not in outcome.facts:
             # The page says why beside it: the reason stands in the inventory.
             continue
-        if "synthetic_input" in entry.facts:
+        picture = base64.b64decode(outcome.facts["jpeg"])
+        if "synthetic_input" in case.entries["he"].facts:
             picture = _stamped(picture)
         made[case.case_id] = "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
     return made
