@@ -195,6 +195,12 @@ def find_organ(text: str) -> str | None:
     return best
 
 
+def leading_organ(text: str) -> str | None:
+    """The organ of a flattened report, also of one outside the vocabulary; None where two are alike."""
+    (best, score), (_, second) = sorted(organ_scores(text).items(), key=lambda item: -item[1])[:2]
+    return best.removeprefix("other: ") if score >= _LEAST_SCORE and score >= _LEAST_LEAD * second else None
+
+
 def stated_here(text: str, start: int, end: int) -> bool:
     """Whether what stands at a place is said of this tumour: not negated, not in situ, not another's or metastasis'."""
     return (

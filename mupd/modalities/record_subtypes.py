@@ -84,12 +84,8 @@ def _findings(name: str, patterns: tuple[re.Pattern[str], ...], text: str) -> It
             yield match, match.start(word), match.end(word)
 
 
-def find_subtype(text: str, organ: str | None) -> str | None:
-    """The variant that a flattened report states of the whole tumour, given its organ (None = not known).
-
-    A component, a feature or an area of another variant does not count, nor does what is denied or said of
-    another tumour.
-    """
+def subtype_findings(text: str, organ: str | None) -> Iterator[tuple[str, int, int]]:
+    """Each place of a lower-case report that states a variant of the whole tumour: its name, ``text[start:end]``."""
     for name, organs, patterns in _VARIANTS:
         if organ not in organs:
             continue
@@ -98,7 +94,17 @@ def find_subtype(text: str, organ: str | None) -> str | None:
             after = _PARTLY_SOON if end == match.end() and name != "diffuse" else _PARTLY_AT_ONCE
             partly = _PARTLY_BEFORE.search(text[max(0, start - 40) : start]) or after.match(text, match.end())
             if not partly and stated_here(text, match.start(), match.end()):
-                return name
+                yield name, match.start(), match.end()
+
+
+def find_subtype(text: str, organ: str | None) -> str | None:
+    """The variant that a flattened report states of the whole tumour, given its organ (None = not known).
+
+    A component, a feature or an area of another variant does not count, nor does what is denied or said of
+    another tumour.
+    """
+    for name, _, _ in subtype_findings(text, organ):
+        return name
     for name, organs, pattern in _OTHERS:
         if organ in organs and any(stated_here(text, m.start(), m.end()) for m in pattern.finditer(text)):
             return name

@@ -1,0 +1,180 @@
+"""The sections of a pathology report as it comes from optical character recognition: one line, stops in mid-sentence.
+
+A section begins with its heading and ends at the next. Boilerplate (attestations, disclaimers of laboratories,
+confidentiality, signatures) is marked on top of them: it stays in the text, but nothing is read from it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+SectionName = Literal[
+    "head", "specimens", "history", "intraoperative", "diagnosis", "synoptic", "comment", "microscopic", "gross",
+    "blocks", "ancillary", "boilerplate",
+]  # fmt: skip
+
+_CAPITAL = r"(?<![\w-])"
+# In the order in which they are tried at one place. A heading ends in a colon, or in a stop as OCR puts it; those
+# whose words also stand in sentences need the colon.
+_HEADINGS: tuple[tuple[SectionName, str], ...] = (
+    (
+        "intraoperative",
+        r"intra-?\s?operative\s+(?:consult\w*|frozen\s+consult\w*|diagnos[ie]s|evaluation|examination)"
+        r"(?:\s+diagnos[ie]s)?\s*[:.]|frozen\s+section\s+(?:diagnos[ie]s|consultation|report)\s*[:.]|"
+        r"operative\s+consult(?:ation)?(?:\s+\(gross\))?\s*:|(?:intra|rat)\w*ive\s+consultation\s*:",
+    ),
+    (
+        "history",
+
+    r"(?:brief\s+)?clinical\s+(?:history|information|data|notes?|details|diagnos[ie]s(?:\s*(?:&"
+    r"|and)\s*history)?)\s*[:.]|"
+
+        r"(?:patient\s+)?history\s*:|(?:pre|post)[\s/-]*(?:post)?-?\s?op(?:erative)?\s+(?:diagnos[ie]s|dx)\s*[:.]",
+    ),
+    (
+        "synoptic",
+
+    r"synoptic\s+(?:report|data)[^:.]{0,40}|case\s+synopsis\s*[:.]"
+    r"|cancer\s+case\s+summary(?:\s+checklist)?\s*[:.]?|"
+
+
+    r"cap\s+cancer\s+template|[a-z]+(?:\s[a-z]+)?\s+(?:tissue\s+|carcinoma\s+|cancer\s+)?(?:checklist"
+    r"|template)\s*[:.]|"
+
+        r"(?:urothelial|breast|colorectal|endometrial)\s+carcinoma\s*[:.]\s+1\.|tumou?r\s+characteristics\s*:",
+    ),
+    (
+        "gross",
+        r"(?:gross|macroscopic)(?:\s+anatomic(?:al)?)?\s+(?:description|examination|findings)\s*(?:\([^)]*\)\s*)?[:.]|"
+        r"(?:gross|macroscopy|macroscopic|tissue\s+description)\s*:|summary\s+of\s+gross\s*:",
+    ),
+    (
+        "microscopic",
+
+    r"micr[o0]?[sc]\w*\s+(?:description|examination|findings)(?:/\s*diagnos\w+)?\s*[:.]|(?:microscopic"
+    r"|microscopy|histology)\s*:"
+,
+    ),
+    (
+        "diagnosis",
+        r"(?:final\s+|surgical\s+)?(?:patholog\w+|histopatholog\w+|histolog\w+|anatomic\w*|microscopic|final)?[\s-]*"
+        r"(?:diagnos[ie]s(?:\s*/\s*diagnos[ie]s)?(?:\s*\(es\))?|interpretation|impression)(?:\s+details)?\s*:|"
+
+    r"(?:final|pathologic(?:al)?|histologic(?:al)?|histopathological"
+    r"|final\s+pathologic(?:al)?)\s+diagnos[ie]s\s*\.|"
+
+        r"diagnosis\s+based\s+on\s+gross\s+and\s+microscopic\s+examination\s*:|im?o?pr\w*ssion\s*:|"
+        r"(?:diagnosis|summary)\s*[:.]|conclusions?\s*:|primary\s+site\s*:",
+    ),
+    ("comment", r"(?:diagnosis\s+)?comments?\s*:|note\s*:|addendum(?:\s+(?:report|diagnosis|comment))?\s*[:.]"),
+    (
+        "blocks",
+        r"(?:block|section|slide|cassette)\s*(?:summary|key|code|list|legend)\s*[:.]|summary\s+of\s+sections\s*[:.]|"
+        r"(?:representative\s+)?sections(?:\s+are\s+submitted\s+as\s+follows)?\s*:|histo\s+tissue\s+summary",
+    ),
+    ("specimens",
+    r"specimens?\s*(?:\(s\)\s*)?(?:submitted|received|source)\s*[:.]|specimens?(?:\s*\(s\))?\s*:"
+    r"|tissue\s+submitted\s*:"
+),
+    ("ancillary",
+    r"special\s+(?:stains?|studies)\s*(?:/\s*slides\s*)?[:.]|immunohistochemi\w+\s*(?:studies"
+    r"|results?)?\s*:"
+),
+)  # fmt: skip
+_HEADING = re.compile(
+    _CAPITAL + "(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _HEADINGS) + ")", re.IGNORECASE
+)
+# "Summary." and "diagnosis." end sentences as well as they head sections.
+_POINTER, _ITEM = (
+    re.compile(r"\bsee\s+(?:the\s+)?$", re.IGNORECASE),
+    re.compile(r"specimen\s*:|comments?\s*:|note\s*:", re.IGNORECASE),
+)
+_ENDS_SENTENCE = re.compile(r"\b(?:the|a|an|this|with|of|for|to|and|in|see|final|above|previous)\s+$", re.IGNORECASE)
+
+# What boilerplate is known by; it reaches from its sentence's beginning to its end, or to the words that end it.
+_BOILERPLATE = re.compile(
+    r"i\s+attest\s+that|attest\w*\s+(?:that\s+)?i?\s?have\s+personally|that\s+i\s+have\s+personally\s+reviewed|"
+    r"i\s+have\s+personally\s+reviewed|the\s+following\s+statement\s+applies|"
+    r"if\s+immunohistochemistry\s+or\s+in\s+situ\s+hybridization\s+was\s+used"
+    r"|food\s+and\s+drug\s+administration|\bfda\b|"
+    r"\bclia\b|clinical\s+laboratory\s+improvement|performance\s+characteristics?\s+(?:were|was|of|determined)|"
+    r"investigational\s+or\s+for\s+research|confidential\s+and\s+privileged|disclosure,\s+dissemination|"
+    r"electronic(?:ally)?\s+sign(?:ed|ature)|pathology\s+stage\s*\.?\s+is\s+(?:based|only)"
+    r"|information\s+on\s+pathology\s+stage|"
+    r"incorporates\s+data\s+elements|informed\s+consent|consent\s+(?:was\s+obtained|form)",
+    re.IGNORECASE,
+)
+_LONGEST_SENTENCE = 250
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section, from its heading to the next: ``text[start:end]``."""
+
+    name: SectionName
+    start: int
+    end: int
+
+
+@lru_cache(maxsize=8)
+def sections_of(text: str) -> tuple[Section, ...]:
+    """The sections of a report in order; together they are the whole text, and what precedes any heading is ``head``.
+
+    Neighbours of one name are one section.
+    """
+    starts: list[tuple[int, SectionName]] = [(0, "head")]
+    for match in _HEADING.finditer(text):
+        name: SectionName = match.lastgroup  # type: ignore[assignment]
+        before, inside = text[max(0, match.start() - 12) : match.start()], starts[-1][1]
+        if _POINTER.search(before) or (match[0].rstrip().endswith(".") and _ENDS_SENTENCE.search(before)):
+            continue
+        # A checklist has an item "Specimen" of its own.
+        if inside == name or (inside == "synoptic" and _ITEM.match(match[0])):
+            continue
+        starts.append((match.end() - len(match[0].lstrip(" -")), name))
+    if len(starts) > 1 and starts[1][0] == 0:
+        del starts[0]
+    ends = [start for start, _ in starts[1:]] + [len(text)]
+    return tuple(Section(name, start, end) for (start, name), end in zip(starts, ends, strict=True) if start < end)
+
+
+@lru_cache(maxsize=8)
+def boilerplate_of(text: str) -> tuple[tuple[int, int], ...]:
+    """Places of boilerplate in a report, ``text[start:end]`` each, in order; they do not overlap."""
+    places: list[tuple[int, int]] = []
+    for match in _BOILERPLATE.finditer(text):
+        # A full stop, a colon or a bracket bounds a sentence.
+        start = max(text.rfind(mark, max(0, match.start() - _LONGEST_SENTENCE), match.start()) for mark in ".:(") + 1
+        end = text.find(".", match.end(), match.end() + _LONGEST_SENTENCE)
+        start, end = max(start, match.start() - _LONGEST_SENTENCE), end + 1 if end >= 0 else match.end()
+        if places and start <= places[-1][1]:
+            places[-1] = (places[-1][0], max(end, places[-1][1]))
+        else:
+            places.append((start, end))
+    return tuple(places)
+
+
+def section_at(text: str, place: int) -> SectionName:
+    """The name of the section that a character of a report stands in."""
+    if any(start <= place < end for start, end in boilerplate_of(text)):
+        return "boilerplate"
+    sections = sections_of(text)
+    if not sections:
+        return "head"
+    return sections[max(0, bisect_right([section.start for section in sections], place) - 1)].name
+
+
+def section_characters(text: str) -> dict[str, int]:
+    """How many characters of a report stand in each section; boilerplate is counted in its own alone."""
+    counts: dict[str, int] = {}
+    for section in sections_of(text):
+        counts[section.name] = counts.get(section.name, 0) + section.end - section.start
+    for start, end in boilerplate_of(text):
+        counts["boilerplate"] = counts.get("boilerplate", 0) + end - start
+        for section in sections_of(text):
+            counts[section.name] -= max(0, min(end, section.end) - max(start, section.start))
+    return {name: count for name, count in counts.items() if count}
