@@ -6,10 +6,11 @@ with more (``attempt``), and generation goes on where it was stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-from mupd.config import Config
+from mupd.config import Config, Slide
+from mupd.ids import Modality
 from mupd.sheet import SheetCase
 
 JobStage = Literal["intake", "generate", "check", "export", "cohort", "expect"]
@@ -28,6 +29,9 @@ _MARGIN = 2.0
 INTAKE_THREADS = 2
 """Inputs that an intake job reads at a time."""
 
+_READING_MB = 1024
+"""Of a reading process at the first attempt. A whole job with one took 0.45 GB for a PNG of 9 megapixels."""
+
 _BASE_MB = {"intake": 1000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000, "expect": 2000}
 _LATENT_BYTES = 8 * 4 * 8
 """Bytes of a place of the latents: 8 channels, float32, eight copies at most (noise, change, windows, solver)."""
@@ -41,27 +45,55 @@ def window_steps(config: Config) -> int:
     return max(columns, 1) * max(rows, 1) * (steps if config.sampler.solver == "euler" else 2 * steps - 1)
 
 
+def latents_mb(slide: Slide) -> float:
+    """Megabytes that a generated slide's latents take at most."""
+    scale = slide.mpp / _NATIVE_MPP / 8
+    return slide.width_px * slide.height_px * scale**2 * _LATENT_BYTES / 1e6
+
+
 def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
-    """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts."""
+    """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts.
+
+    What intake's reading processes ask for grows up to ``intake.file_mb`` each and not beyond: there they are stopped.
+    """
     wanted = _BASE_MB[stage]
     if stage == "intake":
-        # Each reading process may take so much: less would have the cluster kill the job for one input's sake.
-        wanted += INTAKE_THREADS * config.intake.file_mb
+        reading = min(_READING_MB * attempt, config.intake.file_mb)
+        return wanted * min(attempt, 2) + INTAKE_THREADS * reading
     if stage == "generate":
-        scale = config.slide.mpp / _NATIVE_MPP / 8
-        wanted += int(config.slide.width_px * config.slide.height_px * scale**2 * _LATENT_BYTES / 1e6)
+        wanted += int(latents_mb(config.slide))
     return wanted * attempt
 
 
-def runtime_min(stage: JobStage, cases: Sequence[SheetCase], config: Config, attempt: int) -> int:
+def _lacking(modality: Modality, cases: Sequence[SheetCase], tables: Mapping[Modality, Collection[str]]) -> int:
+    """Cases that have neither a file of a modality nor a row of its table."""
+    rows = tables.get(modality, ())
+    return sum(getattr(case, modality) is None and case.row_id not in rows for case in cases)
+
+
+def runtime_min(
+    stage: JobStage,
+    cases: Sequence[SheetCase],
+    config: Config,
+    attempt: int,
+    tables: Mapping[Modality, Collection[str]] | None = None,
+) -> int:
     """Minutes of run time, as many times as there were attempts, at most :data:`LONGEST_MIN`.
 
-    The sheet alone decides: a slide that intake will find unusable is not foreseen, which the margin and the next
-    attempt make good. Generation is reckoned at the measured speed of two CPU cores, with a GPU too.
+    The sheet and, where given, the tables' ids decide: a slide that intake will find unusable is not foreseen, which
+    the margin and the next attempt make good. Generation is reckoned at the measured speed of two CPU cores, with a GPU
+    too.
+
+    Parameters
+    ----------
+    tables
+        Ids that the cohort tables have a row of (:func:`mupd.table_ids.in_tables`); without it their cases count as
+        cases that lack the modality.
     """
     slides = sum(case.he is None for case in cases) * config.draws.he
     if stage == "generate":
-        others = sum((case.rna is None) * config.draws.rna + (case.text is None) * config.draws.text for case in cases)
+        found = tables or {}
+        others = _lacking("rna", cases, found) * config.draws.rna + _lacking("text", cases, found) * config.draws.text
         seconds = slides * window_steps(config) * _WINDOW_STEP_S + 2.0 * others + 5.0 * len(cases)
     elif stage == "intake":
         seconds = 60.0 * len(cases)

@@ -18,6 +18,7 @@ from mupd.config import Config
 from mupd.errors import MupdError
 from mupd.files import sha256_file, write_json
 from mupd.ids import shard_name
+from mupd.usage import usage_now
 
 ENGINE_VARIABLE = "MUPD_ENGINE"
 """Set by the workflow to its own name and version; the commands run by hand have no engine."""
@@ -30,7 +31,11 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One run of one stage on one shard; times in UTC, ISO 8601; `output` is relative to the output folder."""
+    """One run of one stage on one shard; times in UTC, ISO 8601; `output` is relative to the output folder.
+
+    `seconds`, `cpu_seconds` and `peak_mb` are those of :class:`mupd.usage.Usage`, the process's start included; None in
+    records of versions that did not measure them.
+    """
 
     stage: str
     shard: int
@@ -40,6 +45,9 @@ class StageRecord:
     engine: str
     output: str
     output_sha256: str
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_mb: float | None = None
 
 
 def record_path(out: Path, stage: str, shard: int) -> Path:
@@ -51,6 +59,7 @@ def recorded(stage: str, run_shard: Callable[[Config, int], Path], config: Confi
     """Run a stage on a shard and leave a record of it; returns the stage's output."""
     started = now()
     output = run_shard(config, shard)
+    used = usage_now()
     record = StageRecord(
         stage=stage,
         shard=shard,
@@ -60,6 +69,9 @@ def recorded(stage: str, run_shard: Callable[[Config, int], Path], config: Confi
         engine=os.environ.get(ENGINE_VARIABLE, ""),
         output=output.relative_to(config.out).as_posix(),
         output_sha256=sha256_file(output),
+        seconds=used.seconds,
+        cpu_seconds=used.cpu_seconds,
+        peak_mb=used.peak_mb,
     )
     write_json(record_path(config.out, stage, shard), asdict(record))
     return output

@@ -20,6 +20,7 @@ from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, r
 from mupd.sheet import read_sheet
 from mupd.stage_record import ENGINE_VARIABLE
 from mupd.synthetic.signature import signature_files
+from mupd.table_ids import QUICK_BYTES, in_tables
 from mupd.table_rows import table_rows
 
 # What the run's provenance names as the engine that orchestrated it.
@@ -38,6 +39,8 @@ OUT = CONFIG.out
 CASES = cases_by_shard(SHEET, CONFIG.shards)
 SHARDS = {shard_name(index): index for index in CASES}
 TABLE_ROWS = table_rows(SHEET.cases, CONFIG, Path(".snakemake"), examine=workflow.is_main_process)
+# Whose RNA or text is a row of a cohort table, for run times: a cluster's jobs are told theirs, and need not look.
+IN_TABLES = in_tables(CONFIG, QUICK_BYTES) if workflow.is_main_process else {}
 MUPD = f"{sys.executable} -m mupd"
 SIGNED = [OUT / "manifest.tsv", OUT / "ro-crate-metadata.json"] if CONFIG.sign.key else []
 SIGNATURES = [str(path) for signed in SIGNED for path in signature_files(signed)]
@@ -62,11 +65,12 @@ def rows_of(wildcards):
     return [rows_digest(cases), TABLE_ROWS.digest(cases, CONFIG)]
 
 
-# What a stage's job depends on of the configuration.
+# What a stage's job depends on of the configuration. Without stains it is what it was before there were any.
+STAINS = ("stains",) if CONFIG.stains else ()
 SECTIONS = {
-    "generate": ("seed", "draws", "slide", "sampler", "model", "intake", "check.abstain_below"),
-    "check": ("check",),
-    "export": ("slide",),
+    "generate": ("seed", "draws", "slide", "sampler", "model", "intake", "check.abstain_below", *STAINS),
+    "check": ("check", *STAINS),
+    "export": ("slide", *STAINS),
 }
 # Where a run stops if expectations are not met: between stages, and at the end. None are due else.
 STOPS = CONFIG.expectations.on_failure == "stop"
@@ -98,7 +102,7 @@ def minutes_of(stage):
 
     def minutes(wildcards, attempt):
         cases = CASES[SHARDS[wildcards.shard]] if "shard" in wildcards.keys() else SHEET.cases
-        return runtime_min(stage, cases, CONFIG, attempt)
+        return runtime_min(stage, cases, CONFIG, attempt, IN_TABLES)
 
     return minutes
 
@@ -111,7 +115,7 @@ def model_facts(name):
 
 # Files of the model that a stage reads.
 MODEL_FILES_OF = {
-    "generate": MODEL_FILES,
+    "generate": MODEL_FILES + stainer_files(CONFIG),
     "check": model_facts("reference.json"),
     "export": model_facts("reliability.json"),
 }
