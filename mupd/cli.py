@@ -134,6 +134,41 @@ def doctor(
 
 
 @app.command()
+def forecast(
+    configfile: ConfigFile = Path("config/config.yaml"),
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs that run at a time: cores / 2 here, nodes on a cluster.")] = 1,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Figures of another machine, written there with --calibrate-only --write.")
+    ] = None,
+    no_calibrate: Annotated[
+        bool, typer.Option("--no-calibrate", help="Use what was measured before, or fail.")
+    ] = False,
+    recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Measure this machine again.")] = False,
+    calibrate_only: Annotated[
+        bool, typer.Option("--calibrate-only", help="Measure this machine, no forecast.")
+    ] = False,
+    write: Annotated[Path | None, typer.Option(help="Where --calibrate-only writes its figures.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the forecast as JSON.")] = False,
+) -> None:
+    """Say what a run will take before it is submitted: tasks, CPU- and GPU-hours, wall time, disk, memory a job.
+
+    The first time it measures this machine with the configured model, about one minute on a free one.
+    """
+    from mupd.forecast.command import run
+
+    run(
+        configfile,
+        jobs=jobs,
+        calibration=calibration,
+        no_calibrate=no_calibrate,
+        recalibrate=recalibrate,
+        calibrate_only=calibrate_only,
+        write=write,
+        json_wanted=as_json,
+    )
+
+
+@app.command()
 def intake(
     configfile: ConfigFile,
     shard: Shard,

@@ -223,6 +223,7 @@ def write_report(
     config: Config,
     most_pictured: int = 200,
     expected: Mapping[str, Any] | None = None,
+    forecast: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the page, atomically; one case stands in memory at a time.
 
@@ -236,6 +237,8 @@ def write_report(
         Cases after so many have no pictures and no plots.
     expected
         What the expectation suites found (:func:`mupd.cohort.expectations.view`); None if none was run.
+    forecast
+        What was forecast and what it took (:func:`mupd.cohort.forecast.view`); None if nothing was forecast.
     """
     mean, others = _cohort_rna(cases, values)
 
@@ -275,6 +278,7 @@ def write_report(
         number=_number,
         states=STATES,
         expected=expected,
+        forecast=forecast,
     )
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         stream.enable_buffering(50)

@@ -65,6 +65,7 @@ def run(config: Config) -> list[Path]:
     from mupd.cohort.crate_entities import RunFacts
     from mupd.cohort.data_card import CARD, card_facts, write_card
     from mupd.cohort.expectations import meet_and_write
+    from mupd.cohort.forecast import view as forecast_view
     from mupd.cohort.mudata import build, write_cohort
     from mupd.cohort.read import read_values
     from mupd.cohort.report import read_metrics, write_report
@@ -89,7 +90,8 @@ def run(config: Config) -> list[Path]:
     ]
     model = model_of(cases)
     write_cohort(cohort, build(cases, values, panels.genes, model, rows))
-    write_report(report, cases, values, panels.genes, model, config, expected=expected)
+    forecast = forecast_view(cases, config)
+    write_report(report, cases, values, panels.genes, model, config, expected=expected, forecast=forecast)
     facts = RunFacts(started, now(), *model, fingerprint(key.public_key()) if key else "")
     write_card(card, card_facts(cases, values, config, facts, read_metrics(Path(config.model))))
     workflow = copy_workflow(out / "provenance")

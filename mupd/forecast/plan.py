@@ -8,16 +8,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mupd.config import Config
-from mupd.ids import MODALITIES, Modality, shard_name
+from mupd.ids import MODALITIES, Modality, Target, shard_name, stain_target
 from mupd.job_resources import window_steps
 from mupd.shards import cases_by_shard
 from mupd.sheet import Sheet, SheetCase
+from mupd.table_ids import QUICK_BYTES, TableIds, in_tables
 
 _BYTES = {"rna": 8_000_000, "text": 1_000_000}
 """Bound of the bytes that a draw of RNA or of a record takes, in the store and as artifacts."""
 
 _COPIES_HE = 3.5
 """Of a generated slide's pixels: the store's, and its pyramid and picture as artifacts, at most."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What intake reads: files by kind, bytes of the slides' files, and rows of cohort tables.
+
+    A folder (a DICOM slide, a Visium sample) counts as one file without bytes.
+    """
+
+    slides: int = 0
+    slide_bytes: int = 0
+    rna: int = 0
+    text: int = 0
+    rna_rows: int = 0
+    text_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,19 +45,23 @@ class ShardPlan:
     tasks
         {``rna+text->he``: cases}.
     draws
-        {target: draws}.
+        {target: draws}, also of ``stain:NAME``.
     input_bytes
         Of the files that the sheet names; folders and cohort tables are not counted.
     known
         Whether intake has run: unusable inputs are then known, which a sheet does not tell.
+    given
+        {``rna+text``: cases that have just these}; "" for cases that have nothing.
     """
 
     shard: int
     cases: int
     tasks: dict[str, int]
-    draws: dict[Modality, int]
+    draws: dict[Target, int]
     input_bytes: int = 0
     known: bool = False
+    given: dict[str, int] = field(default_factory=dict)
+    files: Files = Files()
 
 
 @dataclass(frozen=True)
@@ -53,43 +73,24 @@ class Plan:
     evaluations: int
     disk_bytes: int
     tasks: dict[str, int] = field(default_factory=dict)
-    draws: dict[Modality, int] = field(default_factory=dict)
+    draws: dict[Target, int] = field(default_factory=dict)
 
 
-def _in_tables(config: Config) -> dict[Modality, frozenset[str]]:
-    """Ids that the cohort tables have a row of; of a table that is not text, the ids are those of its index."""
-    found: dict[Modality, frozenset[str]] = {}
-    tables: dict[Modality, str | None] = {"rna": config.tables.rna, "text": config.tables.text}
-    for modality, table in tables.items():
-        found[modality] = table_ids(Path(table)) if table else frozenset()
-    return found
-
-
-def table_ids(path: Path) -> frozenset[str]:
-    """Ids of a table: first cells of its rows (.tsv, .csv, also .gz) or an .h5ad's index; no value is read."""
-    if path.suffix == ".h5ad":
-        import h5py
-
-        with h5py.File(path) as file:
-            index = file["obs"].attrs.get("_index", "_index")
-            return frozenset(str(name) for name in file["obs"][index].asstr()[:])
-    import csv
-    import gzip
-    import io
-
-    mark = "," if ".csv" in path.name.lower() else "\t"
-    csv.field_size_limit(1 << 30)
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as packed:
-        text = io.TextIOWrapper(packed, encoding="utf-8-sig", errors="replace", newline="")
-        rows = csv.reader(text, delimiter=mark)
-        header = next(rows, [])
-        at = header.index("case_id") if "case_id" in header else 0
-        return frozenset(row[at].strip() for row in rows if len(row) > at)
-
-
-def given_of(case: SheetCase, tables: dict[Modality, frozenset[str]]) -> tuple[Modality, ...]:
+def given_of(case: SheetCase, tables: TableIds) -> tuple[Modality, ...]:
     """What a case has, by its row of the sheet and the cohort tables; whether it is usable is not known."""
     return tuple(m for m in MODALITIES if getattr(case, m) is not None or case.row_id in tables.get(m, ()))
+
+
+def tasks_of_given(given: Sequence[Modality], config: Config) -> dict[str, tuple[Target, int]]:
+    """{task: (target, draws)} that follow from what a case has; none for a case that has nothing."""
+    name = "+".join(given)
+    found: dict[str, tuple[Target, int]] = {}
+    for target in MODALITIES if given else ():
+        if target not in given:
+            found[f"{name}->{target}"] = (target, getattr(config.draws, target))
+    if "he" in given:
+        found |= {f"he->{stain.name}": (stain_target(stain.name), stain.draws) for stain in config.stains}
+    return found
 
 
 def _size(path: Path | None) -> int:
@@ -99,9 +100,20 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _of_shard(
-    index: int, cases: Sequence[SheetCase], config: Config, tables: dict[Modality, frozenset[str]]
-) -> ShardPlan:
+def _files(cases: Sequence[SheetCase], tables: TableIds) -> Files:
+    slides = [path for case in cases for path in (case.he, *case.further_he) if path is not None]
+    rows = {m: sum(getattr(c, m) is None and c.row_id in tables.get(m, ()) for c in cases) for m in MODALITIES}
+    return Files(
+        slides=len(slides),
+        slide_bytes=sum(map(_size, slides)),
+        rna=sum(case.rna is not None for case in cases),
+        text=sum(case.text is not None for case in cases),
+        rna_rows=rows["rna"],
+        text_rows=rows["text"],
+    )
+
+
+def _of_shard(index: int, cases: Sequence[SheetCase], config: Config, tables: TableIds) -> ShardPlan:
     inventory = config.out / "intake" / f"{shard_name(index)}.parquet"
     known = inventory.is_file()
     given: dict[str, tuple[Modality, ...]] = {case.case_id: given_of(case, tables) for case in cases}
@@ -109,30 +121,43 @@ def _of_shard(
         from mupd.inventory import read_inventory
 
         given |= {case.case_id: case.given for case in read_inventory(inventory) if case.case_id in given}
+    sets = Counter(given.values())
     tasks: Counter[str] = Counter()
-    draws: Counter[Modality] = Counter()
-    for has in given.values():
-        for target in MODALITIES if has else ():
-            if target not in has:
-                tasks[f"{'+'.join(has)}->{target}"] += 1
-                draws[target] += getattr(config.draws, target)
-    files = {path for case in cases for path in (case.he, *case.further_he, case.rna, case.text) if path is not None}
-    return ShardPlan(index, len(cases), dict(tasks), dict(draws), sum(map(_size, files)), known)
+    draws: Counter[Target] = Counter()
+    for has, count in sets.items():
+        for task, (target, each) in tasks_of_given(has, config).items():
+            tasks[task] += count
+            draws[target] += count * each
+    files = _files(cases, tables)
+    others = sum(_size(path) for case in cases for path in (case.rna, case.text))
+    by_name = {"+".join(has): count for has, count in sets.items()}
+    return ShardPlan(index, len(cases), dict(tasks), dict(draws), files.slide_bytes + others, known, by_name, files)
 
 
-def disk_of(draws: dict[Modality, int], config: Config) -> int:
-    """Bytes that draws take at most, in the store and as artifacts."""
+def disk_of(draws: dict[Target, int], config: Config) -> int:
+    """Bytes that draws take at most, in the store and as artifacts; stains are not counted."""
     slide = config.slide.width_px * config.slide.height_px * 3 * _COPIES_HE
     others = draws.get("rna", 0) * _BYTES["rna"] + draws.get("text", 0) * _BYTES["text"]
     return int(draws.get("he", 0) * slide) + others
 
 
-def plan_of(sheet: Sheet, config: Config) -> Plan:
-    """What a run on a sheet has to do. Draws that are finished already are counted too."""
-    tables = _in_tables(config)
+def plan_of(sheet: Sheet, config: Config, most_table_bytes: int | None = None) -> Plan:
+    """What a run on a sheet has to do. Draws that are finished already are counted too.
+
+    Parameters
+    ----------
+    most_table_bytes
+        As for :func:`mupd.table_ids.in_tables`.
+
+    Raises
+    ------
+    InputFaults
+        If a cohort table cannot be read, and `most_table_bytes` is None.
+    """
+    tables = in_tables(config, most_table_bytes)
     shards = tuple(_of_shard(i, cases, config, tables) for i, cases in cases_by_shard(sheet, config.shards).items())
     tasks: Counter[str] = Counter()
-    draws: Counter[Modality] = Counter()
+    draws: Counter[Target] = Counter()
     for shard in shards:
         tasks.update(shard.tasks)
         draws.update(shard.draws)
@@ -144,5 +169,5 @@ def plan_of(sheet: Sheet, config: Config) -> Plan:
 
 
 def disk_bytes(sheet: Sheet, config: Config) -> int:
-    """Bytes that a run writes at most."""
-    return plan_of(sheet, config).disk_bytes
+    """Bytes that a run writes at most; rows of text tables over 50 MB are taken for missing."""
+    return plan_of(sheet, config, QUICK_BYTES).disk_bytes

@@ -1,0 +1,1 @@
+"""Forecast against actual: `python -m benchmarks.forecast`."""
