@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,12 +21,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.real_cohort import baselines, compare
+from benchmarks.real_cohort import baselines, compare, compare_patients
 from benchmarks.real_cohort.__main__ import main
 from benchmarks.real_cohort.build import build, settings
-from benchmarks.real_cohort.pattern import PATIENTS, SECTIONS, SMALL, Case, cohort, withheld_record
-from benchmarks.real_cohort.table import as_markdown, best_of, held_out_means
-from benchmarks.real_cohort.workflow import read_manifest, run_workflow
+from benchmarks.real_cohort.figures import look_of
+from benchmarks.real_cohort.pattern import PATIENTS, SECTIONS, SMALL, Case, pairs, sections, withheld_record
+from benchmarks.real_cohort.table import BEGIN, END, Result, as_markdown, best_of, fill, held_out_means
+from benchmarks.real_cohort.table_patients import detail, summary, swapped
+from benchmarks.real_cohort.triples import MISSING, TRIPLES, cases_of, triples
+from benchmarks.real_cohort.workflow import Manifest, expected_status, failures, read_manifest, run_workflow
 from mupd.errors import MupdError
 from mupd.generate.conditions import CaseConditions
 from mupd.ids import MODALITIES
@@ -43,7 +47,12 @@ TRAINED = ("B4", "C2", "C3", "C4")
 
 @pytest.fixture(scope="module")
 def cases(shared_data: Path) -> list[Case]:
-    return cohort(shared_data, TRAINED, small=False)
+    return [*sections(shared_data, TRAINED), *pairs(shared_data)]
+
+
+@pytest.fixture(scope="module")
+def three(shared_data: Path) -> list[Case]:
+    return triples(shared_data)
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +82,11 @@ def some_training(pipeline: MuPDPipeline, sections: Sequence[str] = TRAINED) -> 
         spot_conditions=spot_conditions,
         spot_values=noise(spots, len(codec.panels["spot"].genes)),
         spot_haematoxylin=noise(spots),
+        spot_nuclei_mm2=noise(spots),
+        spot_tissue=noise(spots),
         tile_features=noise(4, features),
         tile_records=[{"organ": "lung"}] * 4,
+        patient_ids=np.array([f"TCGA-XX-{number}" for number in range(5)]),
         patient_conditions=patients,
         patient_values=noise(5, len(codec.panels["bulk"].genes)),
         patient_records=[record] * 5,
@@ -85,7 +97,7 @@ def bench_of(
     tmp_path: Path, data: Path, pipeline: MuPDPipeline, case: Case, artifacts: dict[str, str]
 ) -> compare.Bench:
     """A bench in which `case` has the given artifacts (relative to results/), all accepted."""
-    rows = {
+    rows: Manifest = {
         (case.case_id, modality): {"artifact": artifacts.get(modality, ""), "verdict": "accepted", "why": ""}
         for modality in MODALITIES
     }
@@ -103,7 +115,61 @@ def test_pattern_has_twelve_cases_of_every_direction(cases: list[Case]) -> None:
     wanted = {("he", "rna"), ("he", "text"), ("rna", "he"), ("rna", "text"), ("text", "rna"), ("text", "he")}
     assert directions == wanted
     assert all(not set(case.given) & set(case.withheld) for case in cases)
-    assert {case[0] for case in (*SECTIONS, *PATIENTS)} >= set(SMALL)
+    assert {case[0] for case in (*SECTIONS, *PATIENTS)} >= {name for name in SMALL if name.startswith("RC-")}
+
+
+def test_every_patient_stands_under_every_pattern() -> None:
+    for patient in TRIPLES:
+        cases = cases_of(patient, ("a.png",), "Bladder.", {"organ": "bladder"}, in_training=False)
+        assert [case.withheld for case in cases] == list(MISSING)
+        for case in cases:
+            assert set(case.given) | set(case.withheld) == set(MODALITIES)
+            assert not set(case.given) & set(case.withheld)
+            assert len(case.case_id) <= 48
+            # A picture without a scale is given as it is, and has to be refused.
+            assert ("he" in case.unusable) == ("he" in case.given and patient.mpp is None)
+            wanted = "unusable" if "he" in case.unusable else "measured" if "he" in case.given else "missing"
+            assert expected_status(case, "he") == wanted
+    assert len(MISSING) == len(set(MISSING)) == 6
+
+
+def test_six_patients_have_all_three(shared_data: Path, three: list[Case]) -> None:
+    assert len({case.case_id for case in three}) == 36
+    assert all((shared_data / "tcga" / "he" / name).is_file() for case in three for name in case.pictures)
+    assert all(len(case.report) > 200 for case in three)
+    assert {case.source for case in three if case.mpp is None} == {"TCGA-3M-AB46"}
+    for case in three:
+        assert (case.seen == "held out") == is_held_out(case.source)
+    assert {case.case_id for case in [*three, *pairs(shared_data)]} >= {n for n in SMALL if n.startswith("TCGA-")}
+
+
+def test_inputs_of_the_six_patients_hold_what_is_given_alone(
+    tmp_path: Path, shared_data: Path, three: list[Case]
+) -> None:
+    cases = [case for case in three if case.source in ("TCGA-AD-6964", "TCGA-3M-AB46")]
+    config = settings(MODEL, "tcga", small=False, slide_px=512, draws=3)
+    build(tmp_path, shared_data, cases, config, withheld_record(cases, "data", {}))
+    with (tmp_path / "inputs" / "cases.tsv").open(encoding="utf-8", newline="") as stream:
+        sheet = {row["case_id"]: row for row in csv.DictReader(stream, delimiter="\t")}
+    with gzip.open(tmp_path / "inputs" / "rna_table.tsv.gz", "rt") as stream:
+        with_rna = {line.split("\t", 1)[0] for line in stream} - {"case_id"}
+    with (tmp_path / "inputs" / "reports.csv").open(encoding="utf-8", newline="") as stream:
+        reports = {row["case_id"]: row["text"] for row in csv.DictReader(stream)}
+    for case in cases:
+        row = sheet[case.case_id]
+        slides = row["he"].split(";") if row["he"] else []
+        assert len(slides) == (len(case.pictures) if "he" in case.given else 0)
+        assert row["he_mpp"] == ("0.5" if slides and case.source == "TCGA-AD-6964" else "")
+        assert (case.case_id in with_rna) == ("rna" in case.given)
+        assert reports.get(case.case_id, "") == (case.report if "text" in case.given else "")
+
+
+def test_part_without_text_names_no_table_of_texts(tmp_path: Path, shared_data: Path, three: list[Case]) -> None:
+    cases = [case for case in three if case.case_id == "TCGA-DK-A2I6-no-text"]
+    config = settings(MODEL, "tcga", small=False, slide_px=512, draws=3)
+    path = build(tmp_path, shared_data, cases, config, withheld_record(cases, "data", {}))
+    assert "reports.csv" not in path.read_text(encoding="utf-8")
+    assert not (tmp_path / "inputs" / "reports.csv").exists()
 
 
 def test_what_the_model_has_seen_is_told(cases: list[Case]) -> None:
@@ -115,7 +181,9 @@ def test_what_the_model_has_seen_is_told(cases: list[Case]) -> None:
 
 
 def test_nothing_withheld_is_in_the_inputs(tmp_path: Path, shared_data: Path, cases: list[Case]) -> None:
-    config = settings(MODEL, small=False, slide_px=1024, draws=3)
+    # Writing a section's spots takes seconds: one with RNA alone and one with text beside it stand for all.
+    cases = [case for case in cases if case.case_id not in ("RC-04", "RC-07")]
+    config = settings(MODEL, "tcga", small=False, slide_px=1024, draws=3)
     path = build(tmp_path, shared_data, cases, config, withheld_record(cases, "data", {}))
     inputs = tmp_path / "inputs"
     with (inputs / "cases.tsv").open(encoding="utf-8", newline="") as stream:
@@ -194,7 +262,7 @@ def test_true_rna_of_a_patient_scores_one(
     for name, guess, wanted in (("truth", np.nan_to_num(values), 1.0), ("training mean", panel.mean[None], 0.0)):
         adata = AnnData(X=guess.astype(np.float32), var=pd.DataFrame(index=pd.Index(list(panel.genes))))
         adata.write_h5ad(tmp_path / "results" / "rna.h5ad")
-        (row,) = compare.rna_of_patient(bench, case)
+        (row,) = compare_patients.rna_of_patient(bench, case)
         assert row.model == pytest.approx(wanted, abs=1e-5), name
 
 
@@ -246,7 +314,7 @@ def test_rejected_artifact_is_a_row_and_no_crash(
     case = find(cases, "RC-06")
     bench = bench_of(tmp_path, shared_data, pipeline, case, {})
     bench.manifest[case.case_id, "he"].update(verdict="rejected", why="flat")
-    (row,) = compare.compare(bench, [case])
+    (row,) = compare_patients.compare(bench, [case])
     assert row.model is None
     assert row.note == "rejected: flat"
     assert best_of(row) is None
@@ -260,6 +328,77 @@ def test_neighbour_is_never_of_the_own_section(pipeline: MuPDPipeline) -> None:
     guess = baselines.by_rna(query, training, "C2")
     assert guess["organ"][0] == "breast"
     assert set(guess) == {"organ", "diagnosis"}
+
+
+def test_nobody_is_a_baseline_of_oneself(pipeline: MuPDPipeline) -> None:
+    training = some_training(pipeline)
+    own = training.patient_ids[2]
+    assert 2 not in training.other_patients(own)
+    others = np.delete(training.patient_values, 2, axis=0).mean(0)
+    np.testing.assert_allclose(baselines.organ_mean("stomach", training, own), others, rtol=1e-5)
+    profile, tied = baselines.rna_by_text(training.patient_records[2], training, pipeline.text_encoder, own)
+    assert tied == 4
+    np.testing.assert_allclose(profile, others, rtol=1e-5)
+    assert set(baselines.by_rna(training.patient_conditions[2], training, own)) == {"organ", "diagnosis", "grade"}
+    with pytest.raises(ValueError, match="found 'brain'"):
+        baselines.organ_mean("brain", training, own)
+
+
+def test_look_is_that_of_the_tissue_and_not_of_its_resolution() -> None:
+    rng = np.random.default_rng(3)
+    picture = np.full((256, 256, 3), (225, 170, 200), np.uint8)
+    rows, columns = np.mgrid[:256, :256]
+    places = [(y, x) for y in range(16, 256, 32) for x in range(16, 256, 32)]
+    for y, x in places:
+        picture[(rows - y) ** 2 + (columns - x) ** 2 <= 16] = (90, 60, 140)
+    picture = np.clip(picture + rng.integers(-3, 4, picture.shape), 0, 255).astype(np.uint8)
+    large = np.asarray(Image.fromarray(picture).resize((512, 512), Image.Resampling.LANCZOS))
+    area_mm2 = (252 * 0.78 / 1000) ** 2
+    here, there, unscaled = look_of(picture, 0.78), look_of(large, 0.39), look_of(picture, None)
+    assert here.nuclei_mm2 == pytest.approx(len(places) / area_mm2, rel=0.05)
+    assert there.nuclei_mm2 == pytest.approx(here.nuclei_mm2, rel=0.05)
+    assert there.haematoxylin == pytest.approx(here.haematoxylin, rel=0.05)
+    assert here.tissue > 0.95
+    assert np.isnan(unscaled.nuclei_mm2)
+    white = look_of(np.full((256, 256, 3), 245, np.uint8), 0.78)
+    assert (white.nuclei_mm2, white.tissue) == (0.0, 0.0)
+
+
+def test_true_picture_has_no_error(
+    tmp_path: Path, shared_data: Path, pipeline: MuPDPipeline, three: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = find(three, "TCGA-DK-A2I6-no-he-text")
+    bench = bench_of(tmp_path, shared_data, pipeline, case, {"he": "truth.png"})
+    real = compare_patients.pixels_of(shared_data / "tcga" / "he" / case.pictures[0])
+    monkeypatch.setattr(compare_patients, "slide_pixels", lambda path: (real, case.mpp))
+    rows = compare_patients.he_of_patient(bench, case)
+    assert [row.model for row in rows] == [0.0, 0.0, 0.0]
+    assert all(row.constant and row.neighbour for row in rows)
+    assert rows[1].truth is not None
+    assert 500 < rows[1].truth < 10_000
+    unscaled = find(three, "TCGA-3M-AB46-no-he")
+    bench = bench_of(tmp_path, shared_data, pipeline, unscaled, {"he": "truth.png"})
+    nuclei = compare_patients.he_of_patient(bench, unscaled)[1]
+    assert nuclei.model is None
+    assert "no scale" in nuclei.note
+
+
+def test_record_is_scored_by_report_and_by_tables(
+    tmp_path: Path, shared_data: Path, pipeline: MuPDPipeline, three: list[Case]
+) -> None:
+    case = find(three, "TCGA-ZF-A9R5-no-he-text")
+    bench = bench_of(tmp_path, shared_data, pipeline, case, {"text": "report.json"})
+    said = report_of(case.record, 0.5)
+    said["fields"]["organ"]["value"] = None
+    (tmp_path / "results" / "report.json").write_text(json.dumps(said), encoding="utf-8")
+    rows = {row.measure: row for row in compare_patients.text_of_patient(bench, case)}
+    # The tables' own record, its organ left open; the report states another T category.
+    fields = len(case.record)
+    assert rows["fields right, by the tables"].model == pytest.approx((fields - 1) / fields)
+    assert rows["fields wrong, by the tables"].model == 0.0
+    assert not rows["fields wrong, by the tables"].higher_is_better
+    assert "undetermined: organ" in rows["fields right, by the tables"].note
+    assert "t_category (T3 for T2)" in rows["fields right, by the report"].note
 
 
 @given(st.lists(st.sampled_from(FIELDS["grade"]), min_size=1, max_size=30))
@@ -282,9 +421,75 @@ def test_table_means_leave_training_cases_out() -> None:
     assert mean.model == pytest.approx(0.75)
     assert best_of(rows[0]) == "model"
     assert best_of(some_row("A", "held out", 1.0, higher=False)) == "constant"
-    text = as_markdown(rows, ["E he: accepted"], {"cases": 3})
+    record: dict[str, str] = {}
+    cases = [Case(row.case_id, "X", "blca", ("rna",), ("text",), row.seen, record) for row in rows]
+    text = as_markdown(Result("tcga", cases, {}, rows, ["E he: accepted"], {"cases": 3}))
     assert "a / b" in text
     assert "| **1.000** |" in text
+
+
+def patient_rows() -> tuple[list[Case], list[compare.Row]]:
+    """Three patients whose slide was withheld, real 1, 2, 3 and generated 1.5; the third's text was refused."""
+    cases, rows = [], []
+    for number, seen in ((1, "held out"), (2, "picture held out"), (3, "held out")):
+        unusable: tuple[Any, ...] = ("text",) if number == 3 else ()
+        given: tuple[Any, ...] = ("rna", "text")
+        name = f"P{number}-no-he"
+        seen_by: Any = seen
+        cases.append(
+            Case(
+                name, f"P{number}", "blca", given, ("he",), seen_by, {"organ": "bladder"}, ("a.png",), 0.5, "", unusable
+            )
+        )
+        figures = (abs(number - 1.5), 2.0, None)
+        row = compare.Row(
+            "rna+text->he", name, f"P{number}", seen_by, "haematoxylin OD, error of mean", *figures, False
+        )
+        rows.append(replace(row, found=1.5, truth=float(number), note="real, generated"))
+    return cases, rows
+
+
+def test_summary_of_patients_has_means_and_swapped_ones() -> None:
+    cases, rows = patient_rows()
+    (line,) = summary(rows, cases)
+    # The third was refused an input: it is not among the means.
+    assert line == (
+        "rna+text->he", "haematoxylin OD, error of mean", "2", "**0.500**", "0.500 (1)", "0.500", "2.000", "-",
+    )  # fmt: skip
+    assert swapped([replace(rows[0], found=5.0), rows[1]]) == pytest.approx((3.0 + 0.5) / 2)
+    assert swapped(rows[:1]) is None
+    manifest = {(case.case_id, "he"): {"verdict": "accepted", "why": ""} for case in cases}
+    lines = detail(rows, cases, manifest)
+    assert [part[2] for part in lines] == ["rna, text", "rna, text", "rna, text (unusable)"]
+    assert [part[1] for part in lines] == ["nothing of it", "its RNA and report", "nothing of it"]
+    assert all("haematoxylin OD: real, generated" in part[3] for part in lines)
+
+
+def test_figures_go_between_the_marks_of_the_page(tmp_path: Path) -> None:
+    cases, rows = patient_rows()
+    result = Result("tcga", cases, {}, rows, [], {"model": "some model"})
+    page = tmp_path / "real_cohort.md"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n", encoding="utf-8")
+    fill(page, [result])
+    once = page.read_text(encoding="utf-8")
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "some model" in once
+    assert "old" not in once
+    fill(page, [result])
+    assert page.read_text(encoding="utf-8") == once
+    page.write_text("no marks", encoding="utf-8")
+    with pytest.raises(MupdError, match="found no place for the figures"):
+        fill(page, [result])
+
+
+def test_case_with_nothing_usable_fails_without_failing_the_benchmark() -> None:
+    (patient,) = (patient for patient in TRIPLES if patient.mpp is None)
+    cases = cases_of(patient, ("a.jpg",), "Stomach.", {"organ": "stomach"}, in_training=False)
+    idle = [case for case in cases if not case.used]
+    assert [case.withheld for case in idle] == [("rna", "text")]
+    manifest = {(case.case_id, "rna"): {"verdict": "failed", "why": "nothing usable"} for case in cases}
+    assert len(failures(manifest, cases)) == len(cases) - 1
 
 
 def test_manifest_that_took_a_withheld_modality_as_measured_is_refused(tmp_path: Path, cases: list[Case]) -> None:
@@ -316,6 +521,7 @@ def test_absent_data_exits_non_zero(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_small_form_runs(tmp_path: Path, shared_data: Path) -> None:
     if not (MODEL / "model_index.json").exists():
         pytest.skip("MODEL ABSENT: resources/models/mupd-mini is not there; the small real cohort needs it")
@@ -326,9 +532,15 @@ def test_small_form_runs(tmp_path: Path, shared_data: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Imputed against withheld" in done.stdout
     found = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
-    figures = {(row["case_id"], row["direction"]): row for row in found["rows"]}
+    rows = [row for part in ("her2st", "tcga") for row in found["parts"][part]["rows"]]
+    figures = {(row["case_id"], row["direction"]) for row in rows if row["model"] is not None}
     wanted = {("RC-01", "he->rna"), ("RC-01", "he->text"), ("RC-02", "rna->he"), ("RC-02", "rna->text")}
-    assert set(figures) == wanted | {("RC-10", "rna->text"), ("RC-12", "text->rna")}
-    withheld = json.loads((tmp_path / "out" / "withheld.json").read_text(encoding="utf-8"))
-    assert [case["case_id"] for case in withheld["cases"]] == list(SMALL)
-    assert (tmp_path / "out" / "results" / "report.html").exists()
+    wanted |= {("TCGA-ZF-A9R5-no-he-rna", "text->he"), ("TCGA-ZF-A9R5-no-he-rna", "text->rna")}
+    assert figures == wanted | {("RC-10", "rna->text"), ("RC-12", "text->rna")}
+    for part in ("her2st", "tcga"):
+        withheld = json.loads((tmp_path / "out" / part / "withheld.json").read_text(encoding="utf-8"))
+        names = [case["case_id"] for case in withheld["cases"]]
+        assert names == [name for name in SMALL if name in names]
+        assert (tmp_path / "out" / part / "results" / "report.html").exists()
+    with Image.open(tmp_path / "out" / "plate.jpg") as plate:
+        assert np.asarray(plate).std() > 10

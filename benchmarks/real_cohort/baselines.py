@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.real_cohort.figures import look_of
 from mupd.files import atomic_path
 from mupd.modalities.records import FIELDS, render_record
 from mupd.modalities.tissue import stain_density
@@ -33,10 +34,10 @@ from mupd.model.training.prepare import (
     read_tcga,
     spot_tiles,
 )
-from mupd.model.training.sources import read_her2st_section, read_tiles
+from mupd.model.training.sources import HER2ST_MPP, read_her2st_section, read_tiles
 from mupd.progress import track
 
-VERSION = 2
+VERSION = 3
 NEIGHBOURS = 10
 """Neighbours whose values give a probability; the value itself is the nearest one's."""
 _MARGIN_PX = 140
@@ -58,10 +59,12 @@ class Training:
     spot_section, spot_features, spot_conditions, spot_values, spot_haematoxylin
         Of each spot (n): its section, tile features (n, d), RNA conditions (n, k + 1), log1p CP10k over the
         spot panel (n, genes), mean haematoxylin optical density of the 100 um around it.
+    spot_nuclei_mm2, spot_tissue
+        Of the same 100 um (n,): nuclei per square millimetre and share of tissue.
     tile_features, tile_records
         Of each tile of another organ (m, d), and its record.
-    patient_conditions, patient_values, patient_records
-        Of each TCGA patient (p, k + 1) and (p, genes of the bulk panel), and the record.
+    patient_ids, patient_conditions, patient_values, patient_records
+        Of each TCGA patient (p): the id, (p, k + 1) and (p, genes of the bulk panel), and the record.
     """
 
     spot_section: NDArray[np.str_]
@@ -69,8 +72,11 @@ class Training:
     spot_conditions: Array
     spot_values: Array
     spot_haematoxylin: Array
+    spot_nuclei_mm2: Array
+    spot_tissue: Array
     tile_features: Array
     tile_records: list[Record]
+    patient_ids: NDArray[np.str_]
     patient_conditions: Array
     patient_values: Array
     patient_records: list[Record]
@@ -78,6 +84,10 @@ class Training:
     def others(self, section: str) -> NDArray[np.bool_]:
         """Which spots are of another section."""
         return self.spot_section != section
+
+    def other_patients(self, source: str) -> NDArray[np.int64]:
+        """Rows of the patients that are not `source`: nobody is a baseline of oneself."""
+        return np.flatnonzero(self.patient_ids != source)
 
 
 def spot_window_haematoxylin(image: NDArray[np.uint8], xy_px: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -103,12 +113,17 @@ def _spots(her2st: Path, name: str, codec: RnaCodec, encoder: TileEncoder, most:
     # The baselines read no pathway scores.
     none = np.zeros((len(rows), 0), np.float32)
     spots = Spots(name, section.image, section.xy_px[rows], components, conditions, none)
+    corners = np.rint(spots.xy_px).astype(int) - HE_WINDOW_PX // 2
+    windows = [section.image[y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX] for x, y in corners]
+    looks = [look_of(window, HER2ST_MPP) for window in windows]
     return {
         "spot_section": np.array([name] * len(rows)),
         "spot_features": encoder(spot_tiles(spots)),
         "spot_conditions": conditions,
         "spot_values": np.nan_to_num(panel_values(values, genes, codec.panels["spot"].genes)),
         "spot_haematoxylin": spot_window_haematoxylin(section.image, spots.xy_px, HE_WINDOW_PX).astype(np.float32),
+        "spot_nuclei_mm2": np.array([look.nuclei_mm2 for look in looks], np.float32),
+        "spot_tissue": np.array([look.tissue for look in looks], np.float32),
     }
 
 
@@ -124,6 +139,7 @@ def _tiles(folder: Path, encoder: TileEncoder, most: int) -> dict[str, Any]:
 
 
 def _people(tcga: Path, codec: RnaCodec) -> dict[str, Any]:
+    ids: list[str] = []
     conditions, panel, records = [], [], []
     for cohort in track(TCGA_COHORTS, "patients"):
         table, known = read_tcga(tcga, cohort), tcga_records(tcga, cohort)
@@ -132,7 +148,9 @@ def _people(tcga: Path, codec: RnaCodec) -> dict[str, Any]:
         conditions.append(codec.condition(codec.encode(values, genes, "bulk"), "bulk"))
         panel.append(np.nan_to_num(panel_values(values, genes, codec.panels["bulk"].genes)))
         records += [known[case] for case in cases]
+        ids += cases
     return {
+        "patient_ids": np.array(ids),
         "patient_conditions": np.concatenate(conditions),
         "patient_values": np.concatenate(panel),
         "patient_records": np.array(json.dumps(records)),
@@ -194,12 +212,16 @@ def majority(training: Training) -> Guess:
     return guess
 
 
-def by_rna(condition: Array, training: Training, section: str) -> Guess:
-    """The training profile of the same kind nearest to a condition (k + 1,); shares are of the nearest ten."""
+def by_rna(condition: Array, training: Training, source: str) -> Guess:
+    """The training profile of the same kind nearest to a condition (k + 1,); shares are of the nearest ten.
+
+    None of the case's own section or patient (`source`) is among them.
+    """
     if condition[-1] > 0.5:
-        pool, records = training.patient_conditions, training.patient_records
+        rows = training.other_patients(source)
+        pool, records = training.patient_conditions[rows], [training.patient_records[row] for row in rows]
     else:
-        pool = training.spot_conditions[training.others(section)]
+        pool = training.spot_conditions[training.others(source)]
         records = [HER2ST_RECORD] * len(pool)
     order = nearest(condition[None], pool)[0]
     guess: Guess = {}
@@ -226,17 +248,32 @@ def by_tiles(features: Array, training: Training, section: str) -> Guess:
     return guess
 
 
-def rna_by_text(record: Record, training: Training, encoder: TextEncoder) -> tuple[Array, int]:
-    """Profile (genes of the bulk panel,) of the training patients with the nearest text, and how many tie.
+def rna_by_text(record: Record, training: Training, encoder: TextEncoder, source: str) -> tuple[Array, int]:
+    """Profile (genes of the bulk panel,) of the other training patients with the nearest text, and how many tie.
 
     Texts are the records' sentences, so several patients have the very same one: their mean is taken, which
     is the best that this neighbour can say.
     """
-    texts = [render_record(known) for known in training.patient_records]
+    rows = training.other_patients(source)
+    texts = {row: render_record(training.patient_records[row]) for row in rows}
     best = render_record(record)
-    if best not in texts:
+    if best not in texts.values():
         query = encoder(best).mean(0)
-        embedded = {text: encoder(text).mean(0) for text in sorted(set(texts))}
+        embedded = {text: encoder(text).mean(0) for text in sorted(set(texts.values()))}
         best = min(embedded, key=lambda text: float(((embedded[text] - query) ** 2).sum()))
-    tied = [row for row, text in enumerate(texts) if text == best]
+    tied = [row for row, text in texts.items() if text == best]
     return training.patient_values[tied].mean(0), len(tied)
+
+
+def organ_mean(organ: str, training: Training, source: str) -> Array:
+    """Mean profile (genes of the bulk panel,) of the other training patients of an organ.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    rows = [row for row in training.other_patients(source) if training.patient_records[row].get("organ") == organ]
+    if not rows:
+        raise ValueError(f"organ: found {organ!r}; expected one that training patients have")
+    return training.patient_values[rows].mean(0)

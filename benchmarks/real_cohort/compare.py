@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,8 @@ class Row:
         cannot be computed (the note says why).
     higher_is_better
         Otherwise lower is.
+    found, truth
+        Where the figure is an error: what mupd made and what was withheld.
     """
 
     direction: str
@@ -57,6 +59,8 @@ class Row:
     neighbour: float | None
     higher_is_better: bool = True
     note: str = ""
+    found: float | None = None
+    truth: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Bench:
         higher_is_better: bool = True,
     ) -> Row:
         """A row of the comparison: figures of mupd, the constant and the neighbour; NaN becomes None."""
-        direction = f"{'+'.join(case.given)}->{target}"
+        direction = f"{'+'.join(case.used) or 'nothing'}->{target}"
         model, constant, neighbour = (float(value) if math.isfinite(value) else None for value in figures)
         return Row(
             direction,
@@ -159,24 +163,6 @@ def rna_of_section(bench: Bench, case: Case) -> list[Row]:
     ]
 
 
-def rna_of_patient(bench: Bench, case: Case) -> list[Row]:
-    """The imputed bulk profile against the measured one, each gene in training standard deviations."""
-    import anndata
-
-    imputed = anndata.read_h5ad(bench.artifacts(case, "rna")[0])
-    panel = bench.pipeline.rna_codec.panels["bulk"]
-    table = read_tcga(bench.data / "tcga", case.table).loc[[case.source]]
-    values = log_cp10k(table.to_numpy(np.float32))
-    truth = np.nan_to_num(panel_values(values, list(table.columns), panel.genes)[0])
-    order = [list(imputed.var_names).index(gene) for gene in panel.genes]
-    neighbour, tied = baselines.rna_by_text(case.record, bench.training, bench.pipeline.text_encoder)
-    z = (truth - panel.mean) / panel.sd
-    guesses = (np.asarray(imputed.X)[0, order], neighbour)
-    model, other = (correlation((guess - panel.mean) / panel.sd, z) for guess in guesses)
-    note = f"{len(panel.genes)} genes; neighbour: mean of {tied} training patients with the nearest text"
-    return [bench.row(case, "rna", "z-scored profile, Pearson over genes", (model, 0.0, other), note)]
-
-
 def placed_spots(xy_px: NDArray[np.float64], slide_px: int) -> NDArray[np.float64]:
     """Where spots (n, 2) lie in the generated slide, in its pixels: it is centred on their median."""
     return xy_px - np.median(xy_px, axis=0) + slide_px / 2
@@ -220,7 +206,7 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
     return result
 
 
-def _condition(bench: Bench, case: Case) -> Floats:
+def condition_of(bench: Bench, case: Case) -> Floats:
     """The case's RNA as the record model reads it: (components + 1,), mean over spots."""
     codec = bench.pipeline.rna_codec
     if case.is_section:
@@ -231,20 +217,35 @@ def _condition(bench: Bench, case: Case) -> Floats:
     return codec.condition(codec.encode(log_cp10k(table.to_numpy(np.float32)), list(table.columns), "bulk"), "bulk")[0]
 
 
-def text_of(bench: Bench, case: Case) -> list[Row]:
-    """The imputed record against the true one: share of fields right, and log-probability of the truth."""
+def guesses_of_text(bench: Bench, case: Case, features: Floats | None) -> tuple[baselines.Guess, ...]:
+    """The imputed record, the majority's and the nearest neighbour's.
+
+    Parameters
+    ----------
+    features
+        Of the slide's tiles (n, d), where the neighbour is to be found by them; otherwise it is found by RNA.
+    """
     report = json.loads(bench.artifacts(case, "text")[0].read_text(encoding="utf-8"))
     mine: baselines.Guess = {name: (part["value"], part["probabilities"]) for name, part in report["fields"].items()}
-    if "he" in case.given:
-        neighbour = baselines.by_tiles(tiles_of(bench, case.source)[1], bench.training, case.source)
+    if features is not None:
+        neighbour = baselines.by_tiles(features, bench.training, case.source)
     else:
-        neighbour = baselines.by_rna(_condition(bench, case), bench.training, case.source)
-    guesses = (mine, baselines.majority(bench.training), neighbour)
-    right, likelihood = [], []
-    for guess in guesses:
-        right.append(float(np.mean([name in guess and guess[name][0] == value for name, value in case.record.items()])))
-        shares = [guess[name][1].get(value, 0.0) if name in guess else 0.0 for name, value in case.record.items()]
-        likelihood.append(float(np.mean(np.log(np.maximum(shares, _FLOOR)))))
+        neighbour = baselines.by_rna(condition_of(bench, case), bench.training, case.source)
+    return mine, baselines.majority(bench.training), neighbour
+
+
+def scores_of_record(guess: baselines.Guess, truth: dict[str, str]) -> tuple[float, float]:
+    """Share of the true fields that a guess has right, and mean natural log-probability of the truth."""
+    right = float(np.mean([name in guess and guess[name][0] == value for name, value in truth.items()]))
+    shares = [guess[name][1].get(value, 0.0) if name in guess else 0.0 for name, value in truth.items()]
+    return right, float(np.mean(np.log(np.maximum(shares, _FLOOR))))
+
+
+def text_of(bench: Bench, case: Case) -> list[Row]:
+    """The imputed record against the true one: share of fields right, and log-probability of the truth."""
+    features = tiles_of(bench, case.source)[1] if "he" in case.given else None
+    guesses = guesses_of_text(bench, case, features)
+    right, likelihood = zip(*(scores_of_record(guess, case.record) for guess in guesses), strict=True)
     note = f"{len(case.record)} fields: {', '.join(case.record)}"
     if case.is_section:
         note += "; every training section is breast"
@@ -252,22 +253,3 @@ def text_of(bench: Bench, case: Case) -> list[Row]:
         bench.row(case, "text", "share of fields right", right, note),
         bench.row(case, "text", "log-probability of the truth", likelihood, note),
     ]
-
-
-def compare(bench: Bench, cases: list[Case]) -> list[Row]:
-    """Every withheld modality of every case; one that was rejected or failed is a row without figures."""
-    rows: list[Row] = []
-    for case in cases:
-        for modality in case.withheld:
-            state = bench.manifest[case.case_id, modality]
-            if state["verdict"] != "accepted":
-                note = f"{state['verdict']}: {state['why']}"
-                rows.append(bench.row(case, modality, "no artifact", NO_FIGURES, note))
-                continue
-            measure: Callable[[Bench, Case], list[Row]] = text_of
-            if modality == "he":
-                measure = he_of_section
-            elif modality == "rna":
-                measure = rna_of_section if case.is_section else rna_of_patient
-            rows += measure(bench, case)
-    return rows

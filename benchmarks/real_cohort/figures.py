@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from mupd.modalities.tissue import stain_density, tissue_mask
+from mupd.model.regions import NATIVE_MPP
+from mupd.model.training.nuclei import nuclei
 
 Floats = NDArray[np.floating]
 BOOTSTRAPS = 300
@@ -37,3 +43,54 @@ def interval(figure: Callable[[NDArray[np.int64]], float], rows: int) -> str:
     values = [figure(rng.integers(rows, size=rows)) for _ in range(BOOTSTRAPS)]
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return f"mupd's 95 % interval {low:.2f} to {high:.2f}"
+
+
+_NUCLEI_BORDER_PX = 2
+_MASK_REDUCTION = 8
+
+
+@dataclass(frozen=True)
+class Look:
+    """What can be counted in an H&E picture.
+
+    Attributes
+    ----------
+    haematoxylin
+        Mean decadic optical density of haematoxylin.
+    nuclei_mm2
+        Nuclei per square millimetre; NaN where the picture's scale is not known.
+    tissue
+        Share of stained tissue, 0 to 1.
+    """
+
+    haematoxylin: float
+    nuclei_mm2: float
+    tissue: float
+
+
+def look_of(rgb: NDArray[np.uint8], mpp: float | None) -> Look:
+    """The look of a picture (rows, columns, 3), brought to the model's scale first if its own is known.
+
+    Parameters
+    ----------
+    mpp
+        Micrometres per pixel.
+    """
+    picture = Image.fromarray(rgb)
+    if mpp is not None and mpp != NATIVE_MPP:
+        size = [max(1, round(side * mpp / NATIVE_MPP)) for side in picture.size]
+        picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture)
+    reduced = picture.resize(
+        (max(1, picture.width // _MASK_REDUCTION), max(1, picture.height // _MASK_REDUCTION)), Image.Resampling.BOX
+    )
+    density = math.nan
+    if mpp is not None:
+        inside = [max(1, side - 2 * _NUCLEI_BORDER_PX) for side in picture.size]
+        density = len(nuclei(pixels, NATIVE_MPP)) / (inside[0] * inside[1] * NATIVE_MPP**2 / 1e6)
+    return Look(float(stain_density(pixels)[0].mean()), density, float(tissue_mask(np.asarray(reduced)).mean()))
+
+
+def mean_look(looks: list[Look]) -> Look:
+    """Mean over pictures of one patient."""
+    return Look(*(float(np.mean([getattr(look, name) for look in looks])) for name in Look.__dataclass_fields__))

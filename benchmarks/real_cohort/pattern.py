@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +10,16 @@ from mupd.ids import Modality
 from mupd.model.training.labels import HER2ST_RECORD, tcga_records
 from mupd.model.training.prepare import TCGA_COHORTS, is_held_out
 
-Seen = Literal["held out", "in training", "codec only"]
-"""Whether the model was trained on the case; ``codec only``: its spots helped to choose genes and axes alone."""
+Seen = Literal["held out", "in training", "codec only", "picture held out"]
+"""Whether the model was trained on the case.
+
+``codec only``: its spots helped to choose genes and axes alone. ``picture held out``: its RNA and report were
+trained on as a pair, its picture never.
+"""
+
+
+Part = Literal["her2st", "tcga"]
+"""The cohort is run in two parts, each a run of the workflow of its own."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,14 @@ class Case:
     given, withheld
         Modalities in the run's inputs, and those whose truth is kept for the comparison. A modality in
         neither has no truth here; it is imputed and not compared.
+    record
+        What the public tables state, {field: value}.
+    pictures, mpp
+        File names of the patient's H&E and their micrometres per pixel; None where no one states it.
+    report
+        The patient's real pathology report; "" where there is none.
+    unusable
+        Given modalities that the pipeline has to refuse.
     """
 
     case_id: str
@@ -36,6 +52,15 @@ class Case:
     withheld: tuple[Modality, ...]
     seen: Seen
     record: dict[str, str]
+    pictures: tuple[str, ...] = ()
+    mpp: float | None = None
+    report: str = field(default="", repr=False)
+    unusable: tuple[Modality, ...] = ()
+
+    @property
+    def used(self) -> tuple[Modality, ...]:
+        """What the pipeline can work with: the given modalities that it does not have to refuse."""
+        return tuple(modality for modality in self.given if modality not in self.unusable)
 
     @property
     def is_section(self) -> bool:
@@ -51,7 +76,12 @@ class Case:
                 "text": "HER2ST holds HER2-positive invasive breast carcinomas only (Andersson et al. 2021)",
             }
             return places[modality]
-        return f"tcga/{self.table}_{'log2tpm.csv.gz' if modality == 'rna' else 'clinical.csv'} [{self.source}]"
+        if modality == "he":
+            return "; ".join(f"tcga/he/{name}" for name in self.pictures)
+        tables = f"{self.table}_log2tpm.csv.gz" if modality == "rna" else f"{self.table}_clinical.csv"
+        if modality == "text" and self.report:
+            tables += f" and {self.table}_reports.csv.gz"
+        return f"tcga/{tables} [{self.source}]"
 
 
 SECTIONS: tuple[tuple[str, str, tuple[Modality, ...], tuple[Modality, ...]], ...] = (
@@ -72,8 +102,17 @@ PATIENTS: tuple[tuple[str, str, int, tuple[Modality, ...], tuple[Modality, ...]]
 )
 """The third entry counts the held-out patients of a cohort by id, of those whose T category is known."""
 
-SMALL = ("RC-01", "RC-02", "RC-10", "RC-12")
-"""Cases of the small form: one of each direction."""
+PARTS: tuple[Part, ...] = ("her2st", "tcga")
+SMALL = ("RC-01", "RC-02", "TCGA-ZF-A9R5-no-he-rna", "RC-10", "RC-12")
+"""Cases of the small form: one of each direction, and one of the patients with all three."""
+
+
+def reports_of(tcga: Path, table: str) -> dict[str, str]:
+    """Real pathology report of each patient of a TCGA cohort that has one."""
+    import pandas as pd
+
+    rows = pd.read_csv(tcga / f"{table}_reports.csv.gz", dtype=str, keep_default_na=False)
+    return dict(zip(rows["case_id"], rows["text"], strict=True))
 
 
 def _patients(tcga: Path) -> dict[str, list[tuple[str, dict[str, str]]]]:
@@ -91,23 +130,35 @@ def _patients(tcga: Path) -> dict[str, list[tuple[str, dict[str, str]]]]:
     return found
 
 
-def cohort(data: Path, trained_sections: tuple[str, ...], small: bool) -> list[Case]:
-    """The cases of the cohort: 12, or the 4 of the small form.
+def sections(data: Path, trained_sections: tuple[str, ...]) -> list[Case]:
+    """The seven HER2ST cases.
 
     Parameters
     ----------
     trained_sections
-        HER2ST sections that the model says it was trained on.
+        Sections that the model says it was trained on.
     """
     cases = []
     for case_id, section, given, withheld in SECTIONS:
         has_picture = (data / "her2st" / "images" / f"{section}.jpg").exists()
         seen: Seen = "in training" if section in trained_sections else "held out" if has_picture else "codec only"
         cases.append(Case(case_id, section, "", given, withheld, seen, dict(HER2ST_RECORD)))
+    return cases
+
+
+def pairs(data: Path) -> list[Case]:
+    """The five patients of the held-out tenth, with RNA and report and no picture."""
     people = _patients(data / "tcga")
-    for case_id, table, number, given, withheld in PATIENTS:
-        source, record = people[table][number]
-        cases.append(Case(case_id, source, table, given, withheld, "held out", record))
+    reports = {table: reports_of(data / "tcga", table) for table in TCGA_COHORTS}
+    return [
+        Case(case_id, source, table, given, withheld, "held out", record, report=reports[table].get(source, ""))
+        for case_id, table, number, given, withheld in PATIENTS
+        for source, record in (people[table][number],)
+    ]
+
+
+def chosen(cases: list[Case], small: bool) -> list[Case]:
+    """All cases, or those of the small form."""
     return [case for case in cases if not small or case.case_id in SMALL]
 
 

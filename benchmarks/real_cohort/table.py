@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,29 +13,29 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.real_cohort.compare import Row
-from benchmarks.real_cohort.pattern import Case
+from benchmarks.real_cohort.pattern import Case, Part
+from benchmarks.real_cohort.table_patients import DETAIL, SUMMARY, as_table, detail, mean_of, number, summary
 from benchmarks.real_cohort.workflow import Manifest
+from mupd.errors import MupdError
 from mupd.files import write_json, write_text
+from mupd.ids import MODALITIES
 
 HEADER = ("direction", "case", "source", "model has seen it", "measure", "mupd", "mean or majority", "nearest", "note")
 _TARGETS = ("rna", "he", "text")
 
 NOTES = (
-    "mupd: mean of the accepted draws. Mean or majority: the mean of the training data, or its most common value. "
-    "Nearest: the nearest training neighbour by what the case was given, as the model encodes it; never from the "
-    "case's own section.",
+    "mupd: mean of the accepted draws. Mean or majority: the mean of the training data (of a patient's RNA: of the "
+    "organ's other training patients), or its most common value. Nearest: the nearest training neighbour by what the "
+    "case was given, as the model encodes it; never from the case's own section or patient.",
     "A constant correlates with nothing: the training mean scores 0 by construction. Log-probabilities are natural, "
     "means over the fields; the nearest neighbour's come from the ten nearest (of H&E: from every tile's nearest).",
     "Cases 'in training' show how well the model remembers, not how well it imputes. C5 is an unseen section of "
     "patient C, three of whose sections (C2 to C4) were trained on: an unseen section, not an unseen patient. "
-    "'Codec only': the section's counts helped to choose genes and axes, no network saw it. TCGA patients are all "
-    "of the held-out tenth.",
-    "Text stands here for sentences made from clinical fields: easier than a report as pathologists write it.",
+    "'Codec only': the section's counts helped to choose genes and axes, no network saw it. RC-08 to RC-12 are all "
+    "of the held-out tenth of TCGA.",
+    "Text is the patient's real report; of sections, for which there is none, sentences made from what is known of "
+    "them. What a report states is read from it by rules.",
 )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def best_of(row: Row) -> str | None:
@@ -62,18 +62,13 @@ def held_out_means(rows: list[Row]) -> list[Row]:
                 case_id="",
                 source="",
                 seen="held out",
-                model=_mean(row.model for row in same),
-                constant=_mean(row.constant for row in same),
-                neighbour=_mean(row.neighbour for row in same),
+                model=mean_of(row.model for row in same),
+                constant=mean_of(row.constant for row in same),
+                neighbour=mean_of(row.neighbour for row in same),
                 note=f"mean of {len(same)} cases not in training",
             )
             found.append(mean)
     return found
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
@@ -83,7 +78,7 @@ def _ordered(rows: list[Row]) -> list[Row]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    figures = (_number(row.model), _number(row.constant), _number(row.neighbour))
+    figures = (number(row.model), number(row.constant), number(row.neighbour))
     return (row.direction, row.case_id or "mean", row.source, row.seen, row.measure, *figures, row.note)
 
 
@@ -117,41 +112,106 @@ def show(rows: list[Row], console: Console) -> None:
 
 
 def not_compared(cases: list[Case], manifest: Manifest) -> list[str]:
-    """Modalities that were imputed and have no truth here, with their verdict."""
+    """Modalities that were imputed and have no truth here, or were given and refused, with their verdict."""
     return [
         f"{case.case_id} {modality}: {manifest[case.case_id, modality]['verdict']}"
         for case in cases
-        for modality in ("he", "rna", "text")
-        if modality not in (*case.given, *case.withheld)
+        for modality in MODALITIES
+        if modality not in case.used and modality not in case.withheld
     ]
 
 
-def as_markdown(rows: list[Row], untold: list[str], facts: dict[str, Any]) -> str:
-    """The comparison as a Markdown document."""
-    lines = ["# Real cohort: imputed against withheld", ""]
-    lines += [f"- {name}: {value}" for name, value in facts.items()]
-    lines += ["", f"| {' | '.join(HEADER)} |", f"|{' --- |' * len(HEADER)}"]
+@dataclass(frozen=True)
+class Result:
+    """What one part of the cohort came to.
+
+    Attributes
+    ----------
+    facts
+        Name and value of what there is to say of the run.
+    untold
+        :func:`not_compared`.
+    """
+
+    part: Part
+    cases: list[Case]
+    manifest: Manifest
+    rows: list[Row]
+    untold: list[str]
+    facts: dict[str, Any]
+
+
+TITLES: dict[Part, str] = {
+    "tcga": "TCGA patients with H&E, RNA and report",
+    "her2st": "HER2ST sections",
+}
+
+
+def _row_table(rows: list[Row]) -> list[str]:
+    lines = []
     for row in [*_ordered(rows), *held_out_means(rows)]:
-        cells = [cell.replace("|", "/") for cell in _cells(row)]
+        cells = list(_cells(row))
         best = best_of(row)
         if best is not None:
             column = {"model": 5, "constant": 6, "neighbour": 7}[best]
             cells[column] = f"**{cells[column]}**"
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *[f"{note}\n" for note in NOTES]]
-    if untold:
-        lines.append(f"Imputed without a truth to compare with: {'; '.join(untold)}.")
-    return "\n".join(lines).rstrip() + "\n"
+        lines.append(cells)
+    return as_table(HEADER, lines)
 
 
-def write(out: Path, rows: list[Row], untold: list[str], facts: dict[str, Any]) -> None:
+def as_markdown(result: Result) -> str:
+    """A part's figures as a section of a Markdown document."""
+    lines = [f"## {TITLES[result.part]}", ""]
+    lines += [f"- {name}: {value}" for name, value in result.facts.items()]
+    three = [case for case in result.cases if case.pictures]
+    if three:
+        names = {case.case_id for case in three}
+        own = [row for row in result.rows if row.case_id in names]
+        lines += ["", *as_table(SUMMARY, summary(own, three)), "", "Each patient, each pattern:", ""]
+        lines += as_table(DETAIL, detail(own, three, result.manifest))
+        lines += ["", "Patients without a picture:"]
+    names = {case.case_id for case in result.cases if not case.pictures}
+    if rows := [row for row in result.rows if row.case_id in names]:
+        lines += ["", *_row_table(rows)]
+    if result.untold:
+        lines += ["", f"Imputed without a truth to compare with: {'; '.join(result.untold)}."]
+    return "\n".join(lines) + "\n"
+
+
+def document(results: list[Result]) -> str:
+    """The figures of all parts, and what their columns mean."""
+    return "\n".join([*(as_markdown(result) for result in results), *(f"{note}\n" for note in NOTES)])
+
+
+def write(out: Path, results: list[Result]) -> None:
     """Write comparison.json and comparison.md."""
-    value = {
-        "facts": facts,
-        "rows": [asdict(row) for row in _ordered(rows)],
-        "held_out_means": [asdict(row) for row in held_out_means(rows)],
-        "imputed_without_truth": untold,
-        "notes": list(NOTES),
+    parts = {
+        result.part: {
+            "facts": result.facts,
+            "rows": [asdict(row) for row in _ordered(result.rows)],
+            "held_out_means": [asdict(row) for row in held_out_means(result.rows)],
+            "imputed_without_truth": result.untold,
+        }
+        for result in results
     }
-    write_json(out / "comparison.json", value)
-    write_text(out / "comparison.md", as_markdown(rows, untold, facts))
+    write_json(out / "comparison.json", {"parts": parts, "notes": list(NOTES)})
+    write_text(out / "comparison.md", "# Real cohort: imputed against withheld\n\n" + document(results))
+
+
+BEGIN, END = "<!-- figures of python -m benchmarks.real_cohort -->", "<!-- end of figures -->"
+
+
+def fill(page: Path, results: list[Result]) -> None:
+    """Put the figures into a page of the docs, between its two marks.
+
+    Raises
+    ------
+    MupdError
+        If the page lacks the marks.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise MupdError(f"{page}: found no place for the figures; expected the lines {BEGIN} and {END}")
+    write_text(page, f"{before}{BEGIN}\n\n{document(results)}\n{END}{after}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.real_cohort.pattern import Case
 from mupd.errors import MupdError
-from mupd.ids import MODALITIES
+from mupd.ids import MODALITIES, Modality
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -37,13 +37,21 @@ def run_workflow(out: Path, config: Path, cores: int) -> None:
         raise MupdError(f"the workflow failed with exit code {code}; the rules' logs are in {out / 'results' / 'logs'}")
 
 
+def expected_status(case: Case, modality: Modality) -> str:
+    """What intake has to say of a modality of a case."""
+    if modality in case.unusable:
+        return "unusable"
+    return "measured" if modality in case.given else "missing"
+
+
 def read_manifest(out: Path, cases: list[Case]) -> Manifest:
     """Rows of results/manifest.tsv.
 
     Raises
     ------
     MupdError
-        If a row is not there, a given modality was not taken as measured, or a withheld one was.
+        If a row is not there, a given modality was not taken as measured (or, where it has to be refused, as
+        unusable), or a withheld one was.
     """
     path = out / "results" / "manifest.tsv"
     with path.open(encoding="utf-8", newline="") as stream:
@@ -54,14 +62,18 @@ def read_manifest(out: Path, cases: list[Case]) -> Manifest:
             row = rows.get((case.case_id, modality))
             if row is None:
                 faults.append(f"{case.case_id} {modality}: found no row")
-            elif (row["status"] == "measured") != (modality in case.given):
-                given = "measured" if modality in case.given else "missing"
-                faults.append(f"{case.case_id} {modality}: found {row['status']} ({row['reason']}); expected {given}")
+            elif row["status"] != (wanted := expected_status(case, modality)):
+                faults.append(f"{case.case_id} {modality}: found {row['status']} ({row['reason']}); expected {wanted}")
     if faults:
         raise MupdError(f"{path.name}: " + "; ".join(faults))
     return rows
 
 
-def failures(manifest: Manifest) -> list[str]:
-    """Tasks that failed, with why; a rejected draw is a result and no failure."""
-    return [f"{case} {m}: {row['why']}" for (case, m), row in manifest.items() if row["verdict"] == "failed"]
+def failures(manifest: Manifest, cases: list[Case]) -> list[str]:
+    """Tasks that failed, with why. A rejected draw is a result and no failure, nor is a case with nothing usable."""
+    idle = {case.case_id for case in cases if not case.used}
+    return [
+        f"{case} {m}: {row['why']}"
+        for (case, m), row in manifest.items()
+        if row["verdict"] == "failed" and case not in idle
+    ]
