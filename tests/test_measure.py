@@ -25,7 +25,7 @@ from mupd.model.training.measure_bench import Bench, Effort, top_columns, workfl
 from mupd.model.training.measure_features import JudgeEncoder
 from mupd.model.training.measure_he import psnr_db
 from mupd.model.training.measure_parts import read_metrics
-from mupd.model.training.measure_records import calibrated, of_groups, places
+from mupd.model.training.measure_records import calibrated, field_error, log_loss, of_groups, places
 from mupd.model.training.measure_regions import border_lines, densest_corner, lattice_measure, seam_measure
 from mupd.model.training.measure_rna import ridge_predictor
 from mupd.model.training.measure_stats import (
@@ -276,6 +276,17 @@ def test_places_of_values() -> None:
     fields = {"organ": ("lung", "bone"), "grade": ("G1", "G2", "G3")}
     assert places(fields, [{"grade": "G3"}, {"organ": "bone", "grade": "G1"}]).tolist() == [[-1, 2], [1, 0]]
     assert places(fields, []).shape == (0, 2)
+
+
+def test_errors_of_fields_do_not_cancel() -> None:
+    """One field says 0.75 and is always right, one says 0.75 and is half right: a gap of 0.25 each, of either sign."""
+    probabilities = np.tile([0.75, 0.25], (4, 2, 1))
+    truth = np.array([[0, 0], [0, 1], [0, 0], [0, 1]])
+    assert field_error(probabilities, truth) == pytest.approx(0.25)
+    assert field_error(probabilities, np.where([[True, False]], truth, -1)) == pytest.approx(0.25)
+    assert log_loss(probabilities, truth) == pytest.approx(-(6 * np.log(0.75) + 2 * np.log(0.25)) / 8)
+    unknown = np.where([[True, False]], truth, -1)
+    assert log_loss(probabilities, unknown) == pytest.approx(-np.log(0.75))
 
 
 # --- all of it

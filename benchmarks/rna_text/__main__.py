@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
     bench = Bench(replace(plan, out=options.model), pipeline)
     torch.set_num_threads(plan.threads)
     cohort = Cohort(bench)
-    metrics = still_true(options.model, read_metrics(options.model))
-    text = page(rna_rows(bench, cohort), both_rows(bench, cohort), profile_rows(bench, cohort), metrics)
+    tables = rna_rows(bench, cohort), both_rows(bench, cohort), profile_rows(bench, cohort)
+    text = page(*tables, still_true(options.model, read_metrics(options.model)))
     print(text)
     if options.docs:
         put_table(options.docs, text, BEGIN, END)

@@ -64,7 +64,7 @@ in `config/train/{name}.yaml`.
 | BreakHis | H&E of breast | Spanhol et al. 2016, CC BY 4.0 |
 
 A second tenth of the TCGA patients and tile groups was kept from the trunk's training and used for the temperatures of
-the record's probabilities. Frozen encoders, from Python packages: EfficientNet-Lite0 (ImageNet weights, Apache-2.0) and
+the record's probabilities and the spread of bulk draws from text. Frozen encoders, from Python packages: EfficientNet-Lite0 (ImageNet weights, Apache-2.0) and
 all-MiniLM-L6-v2 (Apache-2.0); figures in features use EfficientNet-Lite1 (ImageNet weights, Apache-2.0).
 """
 

@@ -175,10 +175,30 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
             {
                 "before temperature scaling": error(before),
                 "a calibrated model, by chance alone": calibrated_error(after[known])[0],
+                "mean over fields": field_error(after, truth),
+                "mean over fields, before": field_error(before, truth),
+                "log loss": log_loss(after, truth),
+                "log loss, before": log_loss(before, truth),
             },
             (None, _ECE_TARGET),
         ).entry()
     }
+
+
+def field_error(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Mean of the fields' own calibration errors, fields of which nothing is known left out.
+
+    Over all fields together one that is too sure and one that is not sure enough cancel in a bin.
+    """
+    fields = [index for index in range(truth.shape[1]) if (truth[:, index] >= 0).any()]
+    return float(np.mean([expected_calibration_error(probabilities[:, i], truth[:, i]) for i in fields]))
+
+
+def log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Mean negative log-probability of the true values that are known."""
+    known = truth >= 0
+    stated = np.take_along_axis(probabilities, np.maximum(truth, 0)[..., None], axis=2)[..., 0][known]
+    return float(-np.log(np.maximum(stated, 1e-12)).mean())
 
 
 def _patient_sets(bench: Bench) -> _Sets | None:
