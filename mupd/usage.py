@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Usage:
         User and system time, over all threads, of finished and of living children too.
     peak_mb
         Most resident memory of the process, and with it that of its living children, in megabytes of 10**6 bytes.
-        Pages that processes share count in each: an upper bound.
+        Pages that processes share count in each; children that have ended do not count.
     """
 
     seconds: float
@@ -51,8 +52,8 @@ def usage_now() -> Usage:
 
     own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak, largest_ended = own.ru_maxrss * unit, ended.ru_maxrss * unit
+    # Linux's ru_maxrss begins with the memory of the process that started this one.
+    peak = _peak_bytes_of(os.getpid()) or own.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     living = 0
     process = psutil.Process()
     for child in process.children(recursive=True):
@@ -63,4 +64,4 @@ def usage_now() -> Usage:
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue  # it has ended since it was listed
     seconds = time.time() - process.create_time()
-    return Usage(round(max(seconds, 0.0), 3), round(cpu, 3), round((peak + max(living, largest_ended)) / 1e6, 1))
+    return Usage(round(max(seconds, 0.0), 3), round(cpu, 3), round((peak + living) / 1e6, 1))
