@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from mupd.errors import Fault, InputFaults, UnusableError
 from mupd.files import atomic_path, write_json
+from mupd.model.training.stain_pictures import open_picture, rescaled, stain_planes
 from mupd.model.training.stain_plan import PairSettings, StainPlan
 from mupd.model.training.stain_register import LEAST_STRUCTURE, Registration, haematoxylin, register, shifted
 
 CUT_VERSION = 1
 MOST_RESCALING = 4.0
-_TO_RGB = {"P", "CMYK", "YCbCr", "RGBA"}
 LIST_FILE = "pairs.json"
 
 
@@ -58,8 +56,8 @@ class PairRow:
 def held_out_groups(groups: set[str], held_out: float | tuple[str, ...]) -> set[str]:
     """The groups that are kept out of the training.
 
-    By a hash of the name, so that groups added later move no other; of so few groups that none is hit, the first
-    by this hash.
+    By a hash of the name, so that groups added later move no other. Of so few groups that none or all are hit, the
+    first by this hash is held out, or the last is trained on.
 
     Raises
     ------
@@ -76,7 +74,9 @@ def held_out_groups(groups: set[str], held_out: float | tuple[str, ...]) -> set[
             name: int.from_bytes(hashlib.sha256(f"stain\0{name}".encode()).digest()[:8], "big") / 2**64
             for name in groups
         }
-        chosen = {name for name in groups if place[name] < held_out} or {min(groups, key=lambda name: place[name])}
+        ordered = sorted(groups, key=lambda name: place[name])
+        hit = sum(place[name] < held_out for name in groups)
+        chosen = set(ordered[: max(1, min(hit, len(groups) - 1))])
     if chosen == groups:
         raise ValueError(f"all {len(groups)} groups")
     return chosen
@@ -110,86 +110,6 @@ def read_table(settings: PairSettings, channels: tuple[str, ...]) -> pd.DataFram
     return table
 
 
-def _open(path: Path) -> NDArray[Any]:
-    """Pixels of a picture, planes last; (h, w) for a grey one."""
-    from mupd.synthetic.recognise import synthetic_marks
-
-    if not path.is_file():
-        raise UnusableError(f"no file {path.name}")
-    if marks := synthetic_marks(path):
-        raise UnusableError(f"{path.name} is synthetic ({marks[0]}): never read as measured")
-    try:
-        if path.suffix.lower() in {".tif", ".tiff"}:
-            return _open_tiff(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return np.asarray(picture.convert("RGB") if picture.mode in _TO_RGB else picture)
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombWarning) as error:
-        raise UnusableError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def _open_tiff(path: Path) -> NDArray[Any]:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            pixels, axes = series.asarray(), series.axes
-    except (tifffile.TiffFileError, IndexError, RuntimeError, KeyError) as error:
-        raise ValueError(str(error)) from error
-    if pixels.ndim == 3 and axes.index("Y") == 1:  # planes first
-        pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.ndim not in {2, 3}:
-        raise ValueError(f"axes {axes}; expected one picture, with or without channels")
-    return pixels
-
-
-def _as_uint8(plane: NDArray[Any], name: str, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
-    if limits is None:
-        if plane.dtype != np.uint8:
-            raise UnusableError(f"channel {name} is {plane.dtype}: [pairs.range] has to say which values are 0 and 255")
-        return plane
-    low, high = limits
-    scaled = (plane.astype(np.float64) - low) / (high - low)
-    return np.rint(255 * np.clip(np.nan_to_num(scaled), 0, 1)).astype(np.uint8)
-
-
-def _stain_planes(row: Any, plan: StainPlan, folder: Path) -> NDArray[np.uint8]:
-    """(h, w, channels) uint8 of a row's stain, in the model's order."""
-    settings, channels = plan.pairs, plan.facts.channels
-    if settings.layout == "files":
-        pictures = [_open(folder / row[name]) for name in channels]
-        for name, picture in zip(channels, pictures, strict=True):
-            if picture.ndim != 2:
-                raise UnusableError(f"channel {name} has shape {picture.shape}; expected a grey picture")
-            if picture.shape != pictures[0].shape:
-                raise UnusableError(f"channel {name} has {picture.shape} px, {channels[0]} {pictures[0].shape}")
-        by_name = dict(zip(channels, pictures, strict=True))
-    elif settings.layout == "mosaic":
-        picture = _open(folder / row[settings.stain])
-        if picture.ndim != 2 or picture.shape[0] % 2 or picture.shape[1] % 2:
-            raise UnusableError(f"the mosaic has shape {picture.shape}; expected a grey picture of even sides")
-        h, w = picture.shape[0] // 2, picture.shape[1] // 2
-        quadrants = picture[:h, :w], picture[:h, w:], picture[h:, :w], picture[h:, w:]
-        by_name = dict(zip(settings.planes, quadrants, strict=True))
-    else:
-        picture = _open(folder / row[settings.stain])
-        picture = picture[..., None] if picture.ndim == 2 else picture
-        if plan.facts.stain == "ihc" and picture.shape[2] == 4:
-            picture = picture[..., :3]
-        if picture.shape[2] != len(settings.planes):
-            raise UnusableError(f"the stain has {picture.shape[2]} planes; expected {len(settings.planes)}")
-        by_name = {name: picture[..., number] for number, name in enumerate(settings.planes)}
-    return np.stack([_as_uint8(by_name[name], name, settings.ranges.get(name)) for name in channels], axis=-1)
-
-
-def _rescaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Planes resampled to (width, height)."""
-    planes = [Image.fromarray(pixels[..., n]) for n in range(pixels.shape[2])]
-    return np.stack([np.asarray(plane.resize(size, Image.Resampling.LANCZOS)) for plane in planes], axis=-1)
-
-
 def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registration | None]:
     """(h, w, 3 + channels) uint8 of a row at the model's scale, and how it registers.
 
@@ -199,10 +119,10 @@ def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registrati
         If it cannot be used.
     """
     settings, mpp, folder = plan.pairs, plan.facts.mpp, plan.pairs.table.parent
-    he = _open(folder / row[settings.he])
+    he = open_picture(folder / row[settings.he])
     if he.dtype != np.uint8 or he.ndim != 3 or he.shape[2] not in {3, 4}:
         raise UnusableError(f"the H&E is {he.dtype} of shape {he.shape}; expected an 8-bit RGB picture")
-    he, stain = he[..., :3], _stain_planes(row, plan, folder)
+    he, stain = he[..., :3], stain_planes(row, plan, folder)
     if he.shape[:2] != stain.shape[:2]:
         raise UnusableError(
             f"the H&E has {he.shape[1]} x {he.shape[0]} px, the stain {stain.shape[1]} x {stain.shape[0]}"
@@ -215,7 +135,7 @@ def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registrati
         raise UnusableError(f"mpp is {own:g}; expected within {MOST_RESCALING:g} times of the model's {mpp:g}")
     if abs(own / mpp - 1) > 0.02:
         size = round(he.shape[1] * own / mpp), round(he.shape[0] * own / mpp)
-        he, stain = _rescaled(he, size), _rescaled(stain, size)
+        he, stain = rescaled(he, size), rescaled(stain, size)
     found = _registered(he, stain, plan)
     if found is not None:
         rows, columns, stain = shifted(stain, found.shift_px)
