@@ -16,6 +16,7 @@ from mupd.model.training.measure_stats import Interval, balanced_accuracy, boots
 from mupd.progress import track
 
 Places = NDArray[np.int64]
+Said = dict[str, NDArray[np.float64]]
 FIELDS = ("t_category", "grade", "subtype", "diagnosis", "organ")
 _LEAST_ROWS = 5
 
@@ -44,8 +45,15 @@ def _vectors(people: list[Person]) -> NDArray[np.float32]:
     return np.stack([np.concatenate([p.condition, p.pathways]) for p in people])
 
 
+def trunk_says(bench: Bench, cohort: Cohort) -> Said:
+    """Calibrated probabilities (fields, block) of each held-out patient from RNA, as the model's metrics have them."""
+    pipeline, held = bench.pipeline, cohort.people("held_out")
+    found = calibrated(of_patients(pipeline, held), pipeline.record_codec.temperatures["rna"])
+    return {person.case_id: rows for person, rows in zip(held, found, strict=True)}
+
+
 class _Task:
-    """Patients of whom a field is known: training and held-out, their truth, and what the trunk says."""
+    """Patients of whom a field is known: training and held-out, and their truth."""
 
     def __init__(self, bench: Bench, field: str, trained: list[Person], held: list[Person]) -> None:
         fields = bench.pipeline.record_codec.fields
@@ -63,11 +71,9 @@ class _Task:
         """Whether there is something to tell apart."""
         return len(self.truth) >= _LEAST_ROWS and len(np.unique(self.truth)) > 1 and len(np.unique(self.y)) > 1
 
-    def trunk(self) -> NDArray[np.float64]:
+    def trunk(self, said: Said) -> NDArray[np.float64]:
         """The model's calibrated probabilities (n, values) from RNA."""
-        pipeline = self.bench.pipeline
-        scored = of_patients(pipeline, self.held)
-        return calibrated(scored, pipeline.record_codec.temperatures["rna"])[:, self.index, : self.values]
+        return np.stack([said[p.case_id][self.index, : self.values] for p in self.held])
 
     def row(self, found: dict[str, Places], compared: dict[str, tuple[str, str]], stated: int | None = None) -> Row:
         """Scores of what was found, and differences of two of them resampled together."""
@@ -93,16 +99,15 @@ class _Task:
 def rna_rows(bench: Bench, cohort: Cohort) -> list[Row]:
     """RNA to record on the held-out tenth: the model beside simpler predictors of the same features."""
     rows = []
+    said = trunk_says(bench, cohort)
     for field in track(FIELDS, "RNA to record"):
         if field not in bench.pipeline.record_codec.fields:
             continue
         task = _Task(bench, field, cohort.people("train"), cohort.people("held_out"))
         if not task.can_be_scored:
             continue
-        own = task.trunk()
         found = {
-            "MuPD": own.argmax(1),
-            "MuPD, even prior": simple.even_prior(own, task.y).argmax(1),
+            "MuPD": task.trunk(said).argmax(1),
             "nearest neighbour": simple.nearest_places(task.x, task.y, task.x_held),
             "ridge": simple.ridge_places(task.x, task.y, task.x_held),
             "logistic": simple.from_vectors(task.x, task.y, task.x_held, task.values).argmax(1),
@@ -121,6 +126,7 @@ def both_rows(bench: Bench, cohort: Cohort) -> list[Row]:
     """
     rows = []
     trained, held = ([p for p in cohort.people(split) if p.report] for split in ("train", "held_out"))
+    said = trunk_says(bench, cohort)
     masks: dict[tuple[str, ...], dict[str, str]] = {}
     for field in FIELDS:
         if field not in bench.pipeline.record_codec.fields:
@@ -139,7 +145,7 @@ def both_rows(bench: Bench, cohort: Cohort) -> list[Row]:
         words = simple.word_rows(*([hidden[p.case_id] for p in people] for people in (task.trained, task.held)))
         of_rna = simple.from_vectors(task.x, task.y, task.x_held, task.values)
         of_words = simple.from_words(words[0], task.y, words[1], task.values)
-        own = simple.even_prior(task.trunk(), task.y)
+        own = task.trunk(said)
         found = {
             "whole report": simple.from_words(whole[0], task.y, whole[1], task.values).argmax(1),
             "report, nearest neighbour": simple.nearest_text(words[0], task.y, words[1]),
@@ -147,12 +153,13 @@ def both_rows(bench: Bench, cohort: Cohort) -> list[Row]:
             "RNA": of_rna.argmax(1),
             "both": simple.together(of_words, of_rna).argmax(1),
             "MuPD": own.argmax(1),
-            "MuPD and report": simple.together(of_words, own).argmax(1),
+            "MuPD and report": simple.together(of_words, simple.even_prior(own, task.y)).argmax(1),
         }
         compared = {
             "both less report": ("both", "report"),
             "both less RNA": ("both", "RNA"),
             "MuPD and report less MuPD": ("MuPD and report", "MuPD"),
+            "MuPD and report less report": ("MuPD and report", "report"),
         }
         stated = sum(field in leaked_fields(p.report, field) for p in task.held)
         rows.append(task.row(found, compared, stated))

@@ -29,7 +29,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def rna_table(rows: Sequence[Row]) -> str:
     """RNA to record."""
-    names = ("MuPD", "MuPD, even prior", "nearest neighbour", "ridge", "logistic", "MuPD less logistic")
+    names = ("MuPD", "nearest neighbour", "ridge", "logistic", "MuPD less logistic")
     head = ["field", "patients", "values, rarest", "majority", *names]
     body = [
         [row.field, str(row.n), f"{row.classes}, {row.rarest}", f"{1 / row.classes:.2f}"]
@@ -52,6 +52,7 @@ def both_table(rows: Sequence[Row]) -> str:
         "MuPD",
         "MuPD and report",
         "MuPD and report less MuPD",
+        "MuPD and report less report",
     )
     head = ["field", "patients, stated", "majority", *names]
     body = [
