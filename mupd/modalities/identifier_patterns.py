@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mupd.modalities.identifier_words import no_name
-
-Span = tuple[int, int, str]
-"""Start, end and kind of what is masked."""
+from mupd.modalities.identifier_addresses import Span, address_spans, spans_of
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
-    r"nov(?:ember)?|dec(?:ember)?|januar|februar|märz|mai|juni|juli|oktober|dezember)"
+    r"nov(?:ember)?|dec(?:ember)?|januar|februar|märz|mai|juni|juli|oktober|dezember|"
+    r"janvier|février|fevrier|mars|avril|juin|juillet|août|aout|septembre|octobre|novembre|décembre|decembre)"
 )
 _YEAR = r"(?:19|20)\d\d"
 _DAY, _MON = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
@@ -84,51 +82,17 @@ _LABELLED_PHONES = re.compile(
     r"(?:\.|\s?(?:no|number|#)\.?)?\s?[:#]?\s?(?P<x>\+?\(?\d[\d() .\-/]{2,18}\d)"
     r"|\bext(?:\.|ension)?\s?[:#]?\s?(?P<y>\d{3,6})\b",
 )
+# Forms that are a telephone number's whether or not the number is given to anybody: American with or without an
+# extension, international, and with a leading zero and an area code.
+_PHONE_FORMS = re.compile(
+    r"(?<![\w.\-/])(?:(?:\+?1[ .\-]?)?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[.\- ]\d{4}(?: ?x ?\d{1,6})?"
+    r"|\+[1-9]\d{0,3}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}|\(0\d{1,5}\) ?\d[\d ]{3,9}\d|0\d{2,4} \d{3} \d{3,4})(?![\w\-/])"
+)
+# Behind a word that asks to call, what begins with zero is one too.
+_CALLED_PHONES = re.compile(
+    r"\b(?:call|contact|at|on|reached at|number) (?P<x>\+?\(?0\d{2,5}\)?[ /\-]\d[\d \-/]{3,12}\d)(?![\w.,]\d)"
+)
 _ABROAD = ("US", "GB", "DE")
-
-_STREET = (
-    r"(?:street|avenue|road|drive|lane|boulevard|highway|parkway|terrace|circle|square|crescent|"
-    r"st|ave|av|rd|dr|blvd|hwy|pkwy|court|place|plaza)"
-)
-_IN_STREETS = frozenset(
-    [
-        "street",
-        "road",
-        "avenue",
-        "north",
-        "south",
-        "east",
-        "west",
-        "white",
-        "green",
-        "red",
-        "upper",
-        "lower",
-        "high",
-        "st",
-    ]
-)
-_STREETS = re.compile(
-    rf"(?<![\w.\-/])\d{{1,5}}[A-Za-z]?,?\s(?:(?:[NSEW]|North|South|East|West)\.?\s)?"
-    rf"(?:(?:[A-Z][A-Za-z'\u2019\-]+|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH))\s){{1,3}}"
-    rf"(?:(?i:{_STREET})|Ln)\b\.?(?:,?\s(?:Apt|Suite|Ste|Unit|Room|Rm|Floor|APT|SUITE|STE|#)\.?\s?#?\w{{1,5}})?"
-    rf"(?:,?\s(?:[A-Z][A-Za-z'\u2019\-]+\s?){{1,3}},?\s(?:[A-Z]{{2}}\s)?(?:\d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]?\s\d[A-Z]{{2}}))?"
-)
-_STATE = (
-    r"(?:AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|IA|ID|IL|IN|KS|KY|LA|MA|MD|ME|MI|MN|MO|MS|MT|NC|ND|NE|NH|NJ|NM|NV|NY|OH|"
-    r"OK|OR|PA|RI|SC|SD|TN|TX|UT|VA|VT|WA|WI|WV|WY|DC)"
-)
-_STATE_AND_ZIP = re.compile(rf",?\s\b{_STATE},?\s\d{{5}}(?:-\d{{4}})?(?!\d)")
-_CITY = re.compile(r"(?:[A-Z][A-Za-z'\u2019\-]+\s){0,2}[A-Z][A-Za-z'\u2019\-]+$")
-_POST_BOX = re.compile(r"\b(?:p\.?\s?o\.?\s?box|postfach)\s?#?\d{1,7}")
-_GERMAN = re.compile(
-    r"\b[A-ZÄÖÜ][a-zäöüß\-]+(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse)\s\d{1,4}[a-z]?"
-    r"(?:,?\s(?:D-)?\d{5}\s[A-ZÄÖÜ][a-zäöüß]+)?"
-)
-_LABELLED_ADDRESS = re.compile(
-    r"\b(?:(?:home|street|mailing|patient|residential) )?(?:address|residence|lives at|resides at|adresse|anschrift)"
-    r"(?:\s?:\s?|\s)(?P<x>(?=[^\n.;]{0,40}\d)[^\n;:]{5,90}?)(?=\s{2,}|[\n;]|\.\s|\.?$|,?\s(?:tel|phone|dob|mrn|ssn|fax)\b)",
-)
 
 _AGE_NUMBER = r"(?:9\d|1[0-2]\d|ninety(?:[\s\-](?:one|two|three|four|five|six|seven|eight|nine))?)"
 _AGES = re.compile(
@@ -140,14 +104,10 @@ _AGES = re.compile(
 _DIGIT = re.compile(r"\d")
 
 
-def _of(pattern: re.Pattern[str], kind: str, text: str) -> Iterator[Span]:
-    for match in pattern.finditer(text):
-        name = match.lastgroup or 0
-        yield match.start(name), match.end(name), kind
-
-
 def _phones(text: str, lower: str) -> Iterator[Span]:
-    yield from _of(_LABELLED_PHONES, "PHONE", lower)
+    yield from spans_of(_LABELLED_PHONES, "PHONE", lower)
+    yield from spans_of(_PHONE_FORMS, "PHONE", lower)
+    yield from spans_of(_CALLED_PHONES, "PHONE", lower)
     hints = [match.span() for match in _PHONE_HINT.finditer(text)]
     if not any(sum(letter.isdigit() for letter in text[start:end]) >= 9 for start, end in hints):
         return
@@ -163,34 +123,21 @@ def _phones(text: str, lower: str) -> Iterator[Span]:
 
 
 def _numbers(text: str, lower: str) -> Iterator[Span]:
-    yield from _of(_LABELLED_SSN, "SSN", lower)
-    yield from _of(_SSN, "SSN", text)
-    yield from _of(_DATES, "DATE", lower)
-    yield from _of(_LABELLED_DATES, "DATE", lower)
-    for start, end, kind in _of(_LABELLED_IDS, "ID", lower):
+    yield from spans_of(_LABELLED_SSN, "SSN", lower)
+    yield from spans_of(_SSN, "SSN", text)
+    yield from spans_of(_DATES, "DATE", lower)
+    yield from spans_of(_LABELLED_DATES, "DATE", lower)
+    for start, end, kind in spans_of(_LABELLED_IDS, "ID", lower):
         # "Case 2" and "block A1" are labels in the report, "Report no 123" is not.
         if sum(letter.isdigit() for letter in text[start:end]) >= 3:
             yield start, end, kind
     yield from _phones(text, lower)
-    yield from _of(_ACCESSIONS, "ID", text)
-    yield from _of(_UUID, "ID", lower)
+    yield from spans_of(_ACCESSIONS, "ID", text)
+    yield from spans_of(_UUID, "ID", lower)
     for match in _LONG_NUMBER.finditer(text):
         if not _CODED.search(text[max(0, match.start() - 30) : match.start()]):
             yield match.start(), match.end(), "ID"
-    for start, end, kind in _of(_STREETS, "ADDRESS", text):
-        # "3 REPORTED TO DR." has the form of a street.
-        if not any(no_name(word) and word.lower() not in _IN_STREETS for word in text[start:end].split()[1:3]):
-            yield start, end, kind
-    for match in _STATE_AND_ZIP.finditer(text):
-        if city := _CITY.search(text[max(0, match.start() - 50) : match.start()]):
-            yield match.start() - len(city[0]), match.end(), "ADDRESS"
-    yield from _of(_POST_BOX, "ADDRESS", lower)
-    yield from _of(_GERMAN, "ADDRESS", text)
-    for start, end, kind in _of(_LABELLED_ADDRESS, "ADDRESS", lower):
-        # Without punctuation the address ends where words of the report begin.
-        words = re.finditer(r"[^\W\d_]{3,}", lower[start:end])
-        ends = (start + word.start() for word in words if no_name(word[0]) and word[0] not in _IN_STREETS)
-        yield start, next(ends, end), kind
+    yield from address_spans(text, lower)
 
 
 def pattern_spans(text: str) -> Iterator[Span]:
@@ -199,10 +146,10 @@ def pattern_spans(text: str) -> Iterator[Span]:
     lower = text.lower()
     lower = lower if len(lower) == len(text) else text
     if "@" in text:
-        yield from _of(_EMAIL, "EMAIL", text)
+        yield from spans_of(_EMAIL, "EMAIL", text)
     if "http" in text or "www." in lower:
-        yield from _of(_URL, "URL", text)
+        yield from spans_of(_URL, "URL", text)
     if _DIGIT.search(text):
         yield from _numbers(text, lower)
-    yield from _of(_MONTH_DATES, "DATE", lower)
-    yield from _of(_AGES, "AGE", lower)
+    yield from spans_of(_MONTH_DATES, "DATE", lower)
+    yield from spans_of(_AGES, "AGE", lower)

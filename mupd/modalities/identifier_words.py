@@ -142,8 +142,10 @@ FIRST_NAMES = frozenset(
 
 SURNAMES_TOO = frozenset(
     """
-    white black brown green gray grey cross short long small page church park may march light day deep young wall light
+    white black brown green gray grey cross short long small page
+    pages church park may march light day deep young wall light
     bishop parks street north west low rose first person head neck root ink foot medina light stone wood hill college
+    ellis joseph rogers
     """.split()  # noqa: SIM905
 )
 """Words of reports that are common surnames too: names where a first name or the end of the phrase shows it."""
