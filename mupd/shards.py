@@ -60,6 +60,7 @@ def refuse_braces(sheet: Sheet, config: Config) -> None:
         With every path that has a brace.
     """
     named = [(f"configuration [{key}]", getattr(config, key)) for key in ("outdir", "model")]
+    named += [(f"configuration [stains.{index}.model]", stain.model) for index, stain in enumerate(config.stains)]
     named += [(f"configuration [tables.{key}]", getattr(config.tables, key)) for key in ("rna", "text")]
     for table, paths in vars(config.expectations.suites).items():
         named += [(f"configuration [expectations.suites.{table}]", path) for path in paths]
@@ -92,6 +93,13 @@ def model_files(config: Config) -> list[str]:
     record = folder / "record.json"
     fixed = [str(path) for path in (index, record) if path.is_file()]
     return [*fixed, *sorted(str(path) for path in folder.glob("*/*.safetensors"))]
+
+
+def stainer_files(config: Config) -> list[str]:
+    """Index, configurations and weights of the configured stainers."""
+    folders = dict.fromkeys(Path(stain.model) for stain in config.stains)
+    kinds = ("model_index.json", "*/config.json", "*/*.safetensors")
+    return [str(path) for folder in folders for kind in kinds for path in sorted(folder.glob(kind))]
 
 
 def rows_digest(cases: Sequence[SheetCase]) -> str:

@@ -17,7 +17,7 @@ from mupd.cohort.crate_entities import GENERATED, Crate, RunFacts
 from mupd.cohort.gather import Artifact, CohortCase, Part
 from mupd.config import Config, load_schema
 from mupd.files import sha256_file, write_json
-from mupd.ids import MODALITIES
+from mupd.ids import MODALITIES, stain_name
 
 if TYPE_CHECKING:
     from rocrate.model import ContextEntity, Entity
@@ -153,12 +153,14 @@ def _add_workflow(crate: Crate, files: Sequence[Path], tools: list[Any], steps: 
 def _artifact_entity(crate: Crate, case: CohortCase, part: Part, artifact: Artifact, given: list[Any]) -> Entity:
     numbers = ", ".join(str(draw) for draw in artifact.draws)
     what = f"draw {numbers}" if len(artifact.draws) == 1 else f"draws {numbers}"
+    stain = stain_name(part.entry.modality)
+    what_words = f"virtual stain {stain}" if stain else _WORDS[part.entry.modality]
     in_folder = (crate.out / artifact.path).is_dir()
     folder = " The hash of a folder is that of its files' names and hashes." if in_folder else ""
     return crate.file(
         f"{artifact.path}/" if in_folder else artifact.path,
         artifact.sha256,
-        name=f"SYNTHETIC {_WORDS[part.entry.modality]} of case {case.case_id} ({artifact.kind})",
+        name=f"SYNTHETIC {what_words} of case {case.case_id} ({artifact.kind})",
         description=f"Task {part.task}, {what}; not measured.{folder}",
         isBasedOn=given,
         digitalSourceType=GENERATED,
@@ -196,6 +198,10 @@ def build_crate(
             part = case.parts[modality]
             made = [_artifact_entity(crate, case, part, artifact, given) for artifact in part.artifacts]
             artifacts.setdefault(case.case_id, []).extend(made)
+        for part in case.stains.values():
+            slide = [inputs[case.case_id, "he"]] if part.artifacts else []
+            made = [_artifact_entity(crate, case, part, artifact, slide) for artifact in part.artifacts]
+            artifacts[case.case_id].extend(made)
     written = [crate.mixed_file(path, description=what) for what, path in outputs.items()]
     if facts.fingerprint:
         written[0]["identifier"] = crate.entity(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mupd.config import Config
+from mupd.duplicates import note_duplicates
 from mupd.errors import MupdError
-from mupd.ids import MODALITIES, Modality, shard_name
-from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, read_inventory, tasks_of
+from mupd.ids import MODALITIES, Modality, Target, shard_name, stain_target
+from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, read_inventory, tasks_of, why_not_stained
 from mupd.store import DrawMeta, read_index
+
+VIRTUAL = "a virtual stain: no measured one is looked for"
 
 State = Literal["measured", "let_in", "accepted", "rejected", "failed"]
 
@@ -86,11 +89,15 @@ class Part:
 
 @dataclass(frozen=True)
 class CohortCase:
-    """One case with its three parts; `he_mpp` as the sheet states it."""
+    """One case with its three parts; `he_mpp` as the sheet states it.
+
+    `stains` has a part for each configured stain; where the slide is not stained it has no verdict and says why.
+    """
 
     inventory: CaseInventory
     parts: dict[Modality, Part]
     he_mpp: float | None = None
+    stains: dict[Target, Part] = field(default_factory=dict)
 
     @property
     def case_id(self) -> str:
@@ -171,8 +178,20 @@ def _part(config: Config, case: CaseInventory, modality: Modality, shard: _Shard
         return Part(entry)
     if not case.given:
         return Part(entry, verdict="failed", why=NOTHING_GIVEN)
-    key = (case.case_id, modality)
-    task = next(task.name for task in tasks_of(case, config) if task.target == modality)
+    return _generated(config, case, modality, entry, shard)
+
+
+def _stain_part(config: Config, case: CaseInventory, target: Target, shard: _Shard) -> Part:
+    """The part of a configured stain; no stain is ever measured."""
+    entry = Entry(case.case_id, cast("Modality", target), "missing", VIRTUAL)
+    why = why_not_stained(case)
+    return Part(entry, why=why) if why else _generated(config, case, target, entry, shard)
+
+
+def _generated(config: Config, case: CaseInventory, target: Target, entry: Entry, shard: _Shard) -> Part:
+    """What came of a case's task."""
+    key = (case.case_id, target)
+    task = next(task.name for task in tasks_of(case, config) if task.target == target)
     draws = tuple(sorted(shard.draws.get(key, []), key=lambda draw: draw.draw))
     artifacts = tuple(shard.artifacts.get(key, []))
     why = explain(draws)
@@ -217,5 +236,9 @@ def gather(config: Config) -> list[CohortCase]:
                 raise MupdError(f"{_files(config, index)['intake']}: case {row.case_id} of the sheet is not in it")
             case = shard.cases[row.case_id]
             parts = {modality: _part(config, case, modality, shard) for modality in MODALITIES}
-            found[row.case_id] = CohortCase(case, parts, row.he_mpp)
+            targets = [stain_target(stain.name) for stain in config.stains]
+            stains = {target: _stain_part(config, case, target, shard) for target in targets}
+            found[row.case_id] = CohortCase(case, parts, row.he_mpp, stains)
+    # Each shard has compared its own cases; here all meet.
+    note_duplicates([case.inventory for case in found.values()])
     return [found[row.case_id] for row in sheet.cases]

@@ -1,4 +1,4 @@
-"""manifest.tsv: one row for each modality of each case."""
+"""manifest.tsv: one row for each modality of each case, and for each configured stain (``stain:NAME``)."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
     """
     rows = []
     for case in cases:
-        for modality in MODALITIES:
-            part = case.parts[modality]
+        for modality, part in (*((name, case.parts[name]) for name in MODALITIES), *case.stains.items()):
             measured = part.entry.status == "measured"
             artifacts, further = main_artifacts(part), further_artifacts(part)
             sha256 = part.entry.source_sha256 if measured else ";".join(item.sha256 for item in artifacts)

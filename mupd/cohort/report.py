@@ -18,6 +18,7 @@ from mupd.cohort.card_figures import mean_profile, profiles_of
 from mupd.cohort.gather import CohortCase, Part, State
 from mupd.cohort.manifest import further_artifacts, main_artifacts
 from mupd.cohort.plots import WIDTH, rna_plot
+from mupd.cohort.stains import stain_views
 from mupd.cohort.thumbnails import data_uri, mark_synthetic
 from mupd.cohort.values import CaseValues, TextValues
 from mupd.config import Config
@@ -192,6 +193,7 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool, c
         "he": values.he,
         "rna": values.rna,
         "problems": values.problems,
+        "stains": [view | {"checks": _checks(view["part"])} for view in stain_views(case, config, pictured)],
         "attention": any(_needs_a_look(part) for part in parts) or bool(values.problems),
         "synthetic": any(part["state"] == "accepted" for part in parts),
         "search": _search(case, config),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mupd.cohort.gather import CohortCase, gather
 from mupd.cohort.manifest import manifest_rows, write_case_ids, write_manifest
 from mupd.config import Config
-from mupd.ids import MODALITIES
+from mupd.ids import MODALITIES, stain_name
 from mupd.progress import track
 from mupd.stage_record import now
 
@@ -89,7 +89,8 @@ def run(config: Config) -> list[Path]:
         for index, case in enumerate(track(cases, "cohort"))
     ]
     model = model_of(cases)
-    write_cohort(cohort, build(cases, values, panels.genes, model, rows))
+    of_modalities = [row for row in rows if stain_name(row["modality"]) is None]
+    write_cohort(cohort, build(cases, values, panels.genes, model, of_modalities))
     forecast = forecast_view(cases, config)
     write_report(report, cases, values, panels.genes, model, config, expected=expected, forecast=forecast)
     facts = RunFacts(started, now(), *model, fingerprint(key.public_key()) if key else "")

@@ -14,7 +14,7 @@ from mupd.files import sha256_path
 from mupd.ids import Target
 from mupd.store import Draw, DrawMeta, content_sha256
 
-Kind = Literal["dicom-wsi", "dicom-map", "anndata", "report", "dicom-sr"]
+Kind = Literal["dicom-wsi", "dicom-map", "anndata", "report", "dicom-sr", "ome-tiff"]
 
 FORM = 1
 """Raised when the form of an artifact changes, so that older ones are written anew."""

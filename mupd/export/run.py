@@ -12,12 +12,13 @@ from mupd.export.artifact import Accepted, Artifact
 from mupd.export.he import export_he
 from mupd.export.rna import export_rna, read_reliability
 from mupd.export.sr import export_sr
+from mupd.export.stain import export_stain
 from mupd.export.text import JSON_FILE, export_text
 from mupd.export.tidy import remove_leftovers, remove_stale
 from mupd.export.uncertainty import export_uncertainty
 from mupd.files import write_json
-from mupd.ids import MODALITIES, Target, shard_name
-from mupd.inventory import read_inventory
+from mupd.ids import MODALITIES, Target, shard_name, stain_name
+from mupd.inventory import read_inventory, why_not_stained
 from mupd.progress import track
 from mupd.store import TaskResult, read_index
 
@@ -74,6 +75,8 @@ def _export(accepted: Accepted, config: Config, reliability: dict[str, float]) -
     if accepted.modality == "he":
         slides = export_he(accepted, config, folder)
         return [*slides, *export_uncertainty(accepted, config, folder, slides)]
+    if stain_name(accepted.modality):
+        return export_stain(accepted, config, folder)
     if accepted.modality == "rna":
         return export_rna(accepted, config, folder, reliability)
     report = export_text(accepted, config, folder)
@@ -111,7 +114,7 @@ def run_shard(config: Config, shard: int) -> Path:
         try:
             remove_leftovers(folder)
             for accepted in tasks.get(case.case_id, []):
-                if accepted.modality in case.given:
+                if accepted.modality in case.given or (stain_name(accepted.modality) and why_not_stained(case)):
                     continue
                 try:
                     written += _export(accepted, config, reliability)

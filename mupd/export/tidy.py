@@ -10,6 +10,7 @@ from pathlib import Path
 from mupd.errors import UnusableError
 from mupd.export.rna import RNA_FILE
 from mupd.export.sr import SR_FILE
+from mupd.export.stain import STAINS
 from mupd.export.text import JSON_FILE, TEXT_FILE
 from mupd.export.uncertainty import MAP_FOLDER
 from mupd.synthetic.recognise import content_marks
@@ -17,10 +18,20 @@ from mupd.synthetic.recognise import content_marks
 _LEFTOVER = re.compile(r"^\.(tmp|old)-[0-9a-f]{8}-.*synthetic")
 
 
+def _stain_folders(case_folder: Path) -> list[Path]:
+    return sorted(path for path in (case_folder / STAINS).glob("*") if path.is_dir())
+
+
 def _candidates(case_folder: Path) -> list[Path]:
     he = case_folder / "he"
     slides = sorted(he.glob("synthetic-draw*")) if he.is_dir() else []
-    return [*slides, he / MAP_FOLDER, *(case_folder / name for name in (RNA_FILE, JSON_FILE, TEXT_FILE, SR_FILE))]
+    stains = sorted((case_folder / STAINS).glob("*/synthetic-draw*")) if (case_folder / STAINS).is_dir() else []
+    return [
+        *slides,
+        he / MAP_FOLDER,
+        *stains,
+        *(case_folder / name for name in (RNA_FILE, JSON_FILE, TEXT_FILE, SR_FILE)),
+    ]
 
 
 def _delete(path: Path) -> None:
@@ -32,7 +43,7 @@ def _delete(path: Path) -> None:
 
 def remove_leftovers(case_folder: Path) -> None:
     """Remove the temporaries that a killed export left (see :func:`mupd.files.atomic_path`)."""
-    for folder in (case_folder, case_folder / "he"):
+    for folder in (case_folder, case_folder / "he", *_stain_folders(case_folder)):
         if folder.is_dir():
             for path in [path for path in folder.iterdir() if _LEFTOVER.match(path.name)]:
                 _delete(path)
@@ -59,7 +70,7 @@ def remove_stale(case_folder: Path, belonging: Iterable[Path]) -> list[Path]:
         if marked:
             _delete(path)
             removed.append(path)
-    for folder in (case_folder / "he", case_folder):
+    for folder in (case_folder / "he", *_stain_folders(case_folder), case_folder / STAINS, case_folder):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return removed

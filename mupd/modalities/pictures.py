@@ -36,23 +36,23 @@ def reduce_picture(pixels: NDArray[np.uint8], max_px: int) -> NDArray[np.uint8]:
     Parameters
     ----------
     pixels
-        (height, width, 3) uint8, may be memory-mapped: it never stands in memory whole.
+        (height, width, channels) uint8, may be memory-mapped: it never stands in memory whole.
     max_px
         The longer side of the result is at most this, unless the shorter would become nothing.
 
     Returns
     -------
-    (height // factor, width // factor, 3) uint8; up to factor - 1 px at the right and bottom edges are left out.
+    (height // factor, width // factor, channels) uint8; up to factor - 1 px at the right and bottom edges are left out.
     """
     height, width = pixels.shape[:2]
     factor = max(1, min(-(-max(height, width) // max_px), height, width))
     if factor == 1:
         return np.array(pixels)
     rows, columns = height // factor, width // factor
-    reduced = np.empty((rows, columns, 3), np.uint8)
+    reduced = np.empty((rows, columns, pixels.shape[2]), np.uint8)
     for row in range(rows):
         band = pixels[row * factor : (row + 1) * factor, : columns * factor]
-        sums = band.reshape(factor, columns, factor, 3).sum(axis=(0, 2), dtype=np.uint32)
+        sums = band.reshape(factor, columns, factor, pixels.shape[2]).sum(axis=(0, 2), dtype=np.uint32)
         reduced[row] = (sums + factor * factor // 2) // (factor * factor)
     return reduced
 

@@ -51,6 +51,7 @@ _TAGS = (
     "SharedFunctionalGroupsSequence",
     "PatientID",
     "NumberOfFrames",
+    "PhotometricInterpretation",
     "TotalPixelMatrixColumns",
     "TotalPixelMatrixRows",
 )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mupd.errors import UnusableError
 from mupd.synthetic.anndata_peek import TableLook
+from mupd.synthetic.ome_marks import OME_MARKS, PIXELS_DIGEST, OmeLook, look_at_ome, pixels_intact
 from mupd.synthetic.picture_marks import (
     WATERMARK,
     find_watermark,
@@ -214,7 +215,26 @@ def _look_text(path: Path) -> Look:
     return Look("report-text", tuple(found), missing, text_provenance(text) if found else {}, content)
 
 
+def _look_ome(path: Path, ome: OmeLook) -> Look:
+    """An OME-TIFF that holds at least one mark."""
+    said = dict(ome.provenance)
+    said |= {
+        "case_id": said.get("case", ""),
+        "draws": [said["draw"]] if str(said.get("draw", "")).isdecimal() else [],
+        "given": [name for name in str(said.get("given", "")).split("+") if name],
+        "given_sha256": {name: said[f"{name}_sha256"] for name in ("he", "rna", "text") if f"{name}_sha256" in said},
+    }
+    content: ContentState = "unknown"
+    if stated := str(said.get(PIXELS_DIGEST, "")):
+        content = "intact" if pixels_intact(path, stated) else "altered"
+    missing = tuple(mark for mark in OME_MARKS if mark not in ome.found)
+    return Look("ome-tiff", ome.found, missing, said, content)
+
+
 def _look_picture(path: Path) -> Look:
+    ome = look_at_ome(path)
+    if ome is not None and ome.found:
+        return _look_ome(path, ome)
     found = header_marks(path)
     marks, notes = _look_for_watermark(path, dicom=False)
     missing = (PNG_TEXT,) if is_png(path) and not found else ()

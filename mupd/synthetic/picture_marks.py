@@ -137,4 +137,5 @@ def is_slide_image(header: Any) -> bool:
     """Whether a DICOM header is of a level of a slide, in which a watermark can be."""
     image_type = header.get("ImageType") or []
     slide = str(header.get("SOPClassUID") or "") == "1.2.840.10008.5.1.4.1.1.77.1.6"
+    slide = slide and str(header.get("PhotometricInterpretation") or "") != "MONOCHROME2"
     return slide and not {"LABEL", "OVERVIEW", "THUMBNAIL"} & {str(part) for part in image_type}

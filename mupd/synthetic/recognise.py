@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 from mupd.errors import UnusableError
+from mupd.synthetic.ome_marks import look_at_ome
 from mupd.synthetic.picture_marks import is_picture, is_slide_image, picture_marks, pixel_marks
 from mupd.synthetic.statement import BANNER, FILE_WORD, PREFIX
 from mupd.synthetic.zarr_peek import is_zarr, look_at_zarr
@@ -113,7 +114,8 @@ def _file_marks(path: Path) -> list[str]:
 
         return hdf5_marks(path)[0]
     if is_picture(path):
-        return picture_marks(path)
+        ome = look_at_ome(path)
+        return list(ome.found) if ome is not None and ome.found else picture_marks(path)
     return _text_head_marks(path) if _text_suffix(path) in _TEXT_SUFFIXES else []
 
 

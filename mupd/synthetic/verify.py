@@ -31,7 +31,8 @@ class Verification:
     ----------
     kind
         ``dicom-wsi`` (a slide's folder), ``dicom``, ``dicom-map``, ``dicom-sr``, ``anndata``, ``mudata``,
-        ``report-json``, ``report-text``, ``picture``, ``other``, or ``unreadable`` (then `problem` says why).
+        ``report-json``, ``report-text``, ``picture``, ``ome-tiff``, ``other``, or ``unreadable`` (then `problem` says
+        why).
     marks_found, marks_missing
         In words; missing ones only for something synthetic.
     draw

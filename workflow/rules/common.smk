@@ -16,7 +16,15 @@ from mupd.files import write_json
 from mupd.ids import shard_name
 from mupd.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
 from mupd.locks import claim_output, record_run, release_stale_lock
-from mupd.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest, suite_files
+from mupd.shards import (
+    cases_by_shard,
+    inputs_of,
+    model_files,
+    refuse_braces,
+    rows_digest,
+    stainer_files,
+    suite_files,
+)
 from mupd.sheet import read_sheet
 from mupd.stage_record import ENGINE_VARIABLE
 from mupd.synthetic.signature import signature_files
