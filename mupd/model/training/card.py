@@ -57,6 +57,7 @@ in `config/train/{name}.yaml`.
 | HER2ST sections {sections} | H&E with spatial RNA: all parts | Andersson et al. 2021, Nat Commun 12:6012, CC BY 4.0 |
 | all HER2ST sections but {held_out} | spot panel of the RNA codec, tissue of labelled spots | the same |
 | TCGA BLCA, COADREAD, STAD | bulk RNA, clinical fields, reports: RNA and text | TCGA; Xena TOIL; TCGA-Reports (MIT) |
+| TCGA LUAD, BRCA, COADREAD | reports as texts of tiles, of other patients than theirs | TCGA-Reports (MIT) |
 | LC25000 | H&E of lung and colon with class: H&E and text | Borkowski et al. 2019, free for any use by AI researchers |
 | BreCaHAD | H&E of breast | Aksac et al. 2019, CC BY 4.0 |
 | Osteosarcoma-Tumor-Assessment | H&E of bone | Leavey et al. 2019, CC BY 3.0 |
@@ -64,8 +65,9 @@ in `config/train/{name}.yaml`.
 | BreakHis | H&E of breast | Spanhol et al. 2016, CC BY 4.0 |
 
 A second tenth of the TCGA patients and tile groups was kept from the trunk's training and used for the temperatures of
-the record's probabilities and the spread of bulk draws from text. Frozen encoders, from Python packages: EfficientNet-Lite0 (ImageNet weights, Apache-2.0) and
-all-MiniLM-L6-v2 (Apache-2.0); figures in features use EfficientNet-Lite1 (ImageNet weights, Apache-2.0).
+the record's probabilities and the spread of bulk draws from text. Frozen encoders, from Python packages:
+EfficientNet-Lite0 (ImageNet weights, Apache-2.0) and all-MiniLM-L6-v2 (Apache-2.0); figures in features use
+EfficientNet-Lite1 (ImageNet weights, Apache-2.0).
 """
 
 
