@@ -22,7 +22,7 @@ from mupd.forecast.specimens import CASES_OF_PROFILES, LARGE_PX, SMALL_PX, write
 from mupd.forecast.units import STAGES, Stage
 from mupd.stage_record import now
 
-EXPECTED_MEASUREMENTS = 47
+EXPECTED_MEASUREMENTS = 56
 """That the probes tell: how full the progress bar is."""
 
 _THREADS = {"generate": "2"}

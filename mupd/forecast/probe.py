@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mupd.inventory import Task
     from mupd.store import Draw
 
-FEW_STEPS, MORE_STEPS = 2, 8
+FEW_STEPS, MORE_STEPS, MANY_STEPS = 2, 8, 20
 _SLOW_S = 60.0
 """Where a small slide takes longer the large one is not measured: what a megapixel costs is then not told apart."""
 
@@ -184,9 +184,7 @@ class _Draws:
         large = specimen.side_px > SMALL_PX
         if large and self.slow:
             return None
-        steps = (1, FEW_STEPS) if task.target == "he" else (FEW_STEPS, MORE_STEPS)
-        if task.target == "he" and not large:
-            steps = (FEW_STEPS, MORE_STEPS)
+        steps = _steps_of(task.target, large, specimen.cases)
         kind = f"{task.target} from {task.name}"
         if kind not in self.warmed:
             self.warmed.add(kind)
@@ -208,6 +206,13 @@ class _Draws:
 
         self.number += 1
         return make_draw(replace(task, seeds=(self.number,)), 0, conditions, config)
+
+
+def _steps_of(target: str, large: bool, cases: int) -> tuple[int, ...]:
+    """Steps of each draw that is measured: those that are short have more, and several where there is one case."""
+    if target == "he":
+        return (1, FEW_STEPS) if large else (FEW_STEPS, MORE_STEPS)
+    return (FEW_STEPS, MANY_STEPS) * (2 if cases == 1 else 1)
 
 
 def _units_of_draw(task: Task, specimen: Specimen, config: Config) -> dict[str, float]:
