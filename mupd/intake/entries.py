@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mupd.config import Config
+from mupd.duplicates import note_duplicates
 from mupd.ids import MODALITIES, Modality
 from mupd.intake.cache import Cache
 from mupd.intake.examine import NOT_IN_TABLE, Outcome
@@ -16,7 +17,6 @@ from mupd.sheet import SheetCase
 __all__ = ["NOT_IN_SHEET", "NOT_IN_TABLE", "examine", "inventories_of", "inventory_of"]
 
 NOT_IN_SHEET = "no file in the sample sheet"
-_MOST_NAMED = 20
 _MOST_REASONS = 5
 
 
@@ -88,26 +88,6 @@ def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:
     scale = of_spots if scale is None else scale
     if scale is not None:
         facts["he_mpp"] = scale
-
-
-def _contents(entry: Entry) -> set[str]:
-    slides = entry.facts.get("slides", [])
-    return {slide["sha256"] for slide in slides if slide["status"] == "measured"} | {entry.source_sha256}
-
-
-def note_duplicates(cases: Sequence[CaseInventory]) -> None:
-    """Say in the facts of each measured entry which other of these cases have the same content (`same_content_as`)."""
-    for modality in MODALITIES:
-        owners: dict[str, list[str]] = {}
-        measured = [case for case in cases if case.entries[modality].status == "measured"]
-        for case in measured:
-            for sha256 in sorted(_contents(case.entries[modality])):
-                owners.setdefault(sha256, []).append(case.case_id)
-        for case in measured:
-            entry = case.entries[modality]
-            shared = [name for sha256 in sorted(_contents(entry)) for name in owners[sha256] if name != case.case_id]
-            if shared:
-                entry.facts["same_content_as"] = list(dict.fromkeys(shared))[:_MOST_NAMED]
 
 
 def inventories_of(

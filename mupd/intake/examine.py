@@ -192,6 +192,7 @@ def _read_rna(request: Request, config: Config, genes: tuple[str, ...]) -> Read:
 
 def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Read:
     from mupd.modalities.text import ReadText, check_text, read_report, read_text_row
+    from mupd.model.text_chunks import token_counts
 
     path = Path(request.path)
     read = ReadText(read_text_row(path, request.row)) if request.row else read_report(path)
@@ -204,7 +205,7 @@ def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Rea
         read=read.facts,
         allow_synthetic=any(fnmatchcase(path.name, glob) for glob in config.intake.allow_synthetic),
     )
-    return facts, digest if request.row else ""
+    return facts | token_counts(read.text), digest if request.row else ""
 
 
 def _pictured(request: Request) -> Outcome:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mupd.config import Config
+from mupd.duplicates import said_of
 from mupd.ids import MODALITIES, Modality
 from mupd.intake.status_json import counts_of
 from mupd.inventory import NOTHING_GIVEN, CaseInventory, Entry, Status, tasks_of
@@ -29,6 +30,8 @@ def _cell(entry: Entry) -> Text:
         cell.append("\nbut synthetic: let in by intake.allow_synthetic", style="magenta")
     elif entry.status == "unusable":
         cell.append(f"\n{entry.reason}", style="dim")
+    if shared := said_of(entry):
+        cell.append(f"\n{shared}", style="yellow")
     return cell
 
 

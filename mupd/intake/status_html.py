@@ -63,6 +63,8 @@ def _text_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     if facts.get("words") is not None:
         rows.append(("Words", _count(facts["words"])))
+    if facts.get("tokens") is not None:
+        rows.append(("Read", f"{_count(facts['tokens'])} tokens in {_count(facts.get('chunks', 0))} chunks"))
     masked = facts.get("masked")
     if isinstance(masked, Mapping):
         said = ", ".join(f"{_count(number)} {str(kind).replace('_', ' ')}" for kind, number in masked.items() if number)

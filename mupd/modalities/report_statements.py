@@ -27,7 +27,7 @@ _LINES = (
 )
 _MARGIN = rf"(?:margins?\b|{_LINES})"
 _MARGIN_FREE = re.compile(
-    rf"(?P<word>{_MARGIN})(?P<between>[^;]{{0,90}}?)\b(?P<value>{_FREE})"
+    rf"(?P<word>{_MARGIN})(?P<between>(?:(?!\bmargins?\b)[^;]){{0,90}}?)\b(?P<value>{_FREE})"
     rf"|\b(?P<value2>(?:free|clear|negative|uninvolved|tumou?r[\s\-]*free|benign"
     rf"|clean)(?:\s+of\s+tumou?r)?)[\s,]+(?P<between2>(?:[\w&/]+[\s,]+){{0,4}}?)(?P<word2>{_MARGIN})"
     rf"|\b(?P<value3>no\s+(?:involvement\s+of|{_OF_TUMOUR}(?:\s+(?:is|are|identified|seen"
@@ -39,7 +39,7 @@ _INVOLVED = (
     rf"|{_OF_TUMOUR}\s+(?:is\s+)?(?:present|identified|seen))\b"
 )
 _MARGIN_INVOLVED = re.compile(
-    rf"(?P<word>{_MARGIN})(?P<between>[^;]{{0,60}}?)\b(?P<value>{_INVOLVED})"
+    rf"(?P<word>{_MARGIN})(?P<between>(?:(?!\bmargins?\b)[^;]){{0,60}}?)\b(?P<value>{_INVOLVED})"
     rf"|\b(?P<value2>{_TUMOUR}\s+(?:focally\s+|is\s+|are\s+|are\s+also\s+|directly\s+|cells\s+)*"
     rf"(?:present|identified|seen|extend(?:s|ed|ing)|involv(?:es|ed|ing)|invad(?:es|ing)|reach(?:es|ing)"
     rf"|transected)\s*(?:at|to|into|in|on)?\s+)"

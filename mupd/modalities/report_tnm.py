@@ -34,11 +34,11 @@ _T_STAGED = re.compile(
     rf"t\s?{_T_DIGIT}{_BEHIND_T}"
 )
 _T_ITEM = re.compile(rf"(?<![a-z0-9])p?t[\s\-](?:stage|category)\s*[:.]?\s*p?t?\s?{_T_DIGIT}{_BEHIND_T}")
-_PN = re.compile(rf"{_P}(?:\(sn\)\s?)?n[\s.\-]{{0,2}}{_N_VALUE}(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4])")
+_PN = re.compile(rf"{_P}(?:\(sn\)\s?)?n[\s.\-]{{0,2}}{_N_VALUE}(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4]|l[01o]v?)")
 _TN_N = re.compile(
     rf"{_PREFIX}p?[\s.\-]{{0,2}}t\s?(?:is|x|a|[0-4oil](?:\s?[a-d])?(?:/[a-d])?){_BETWEEN}(?:p\s?"
     rf"|\(sn\)\s?)?n\s?{_N_VALUE}"
-    r"(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4])"
+    r"(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4]|l[01o]v?)"
 )
 _N_ITEM = re.compile(
     r"(?<![a-z0-9])(?:p?n[\s\-](?:stage|category)|(?:lymph\s+)?nodes?\s+stage(?:\s?\([^)]{0,30}\))?)\s*[:.]?\s*p?n?\s?"
@@ -89,12 +89,19 @@ def _n_code(raw: str) -> str:
     return f"N{first}{code[1:]}"
 
 
+def _is_word(text: str, low: str, end: int) -> bool:
+    """Whether the "no" that ends at a place is a word, not N0: in small letters, or before another word."""
+    return not text[end - 2 : end].isupper() or bool(_NO_GOES_ON.match(low, end))
+
+
 def _t_findings(text: str, low: str) -> Iterator[Finding]:
     for pattern, strength in ((_PT, 1), (_T_ITEM, 1), (_TN, 1), (_T_STAGED, 1)):
         for match in pattern.finditer(low):
             if _OF_FORM.match(low, match.end("t")) or _CLINICAL.search(low[max(0, match.start() - 30) : match.start()]):
                 continue
             if _of_another(low, match.start()):
+                continue
+            if pattern is _TN and match["n2"] == "o" and _is_word(text, low, match.end("n2")):
                 continue
             yield finding(text, _t_code(match["t"]), match.start(), match.end("t"), strength)
 
@@ -105,7 +112,7 @@ def _n_findings(text: str, low: str) -> Iterator[Finding]:
             if _of_another(low, match.start()) or _CLINICAL.search(low[max(0, match.start() - 30) : match.start()]):
                 continue
             says_no = match["n"] == "o" and pattern is not _PN and _NO_WORD.search(match[0])
-            if says_no and (not text[match.end() - 2 : match.end()].isupper() or _NO_GOES_ON.match(low, match.end())):
+            if says_no and _is_word(text, low, match.end("n")):
                 continue
             if match[0].startswith("pn") and text[match.start() : match.start() + 2] == "Pn":  # perineural
                 continue

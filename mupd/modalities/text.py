@@ -16,6 +16,7 @@ from mupd.config import IntakeLimits
 from mupd.errors import SyntheticInputError, UnusableError
 from mupd.modalities.identifiers import mask_identifiers, masked_counts
 from mupd.modalities.records import FIELDS, extract_record, render_record
+from mupd.modalities.reports import extract_report
 from mupd.modalities.text_checks import check_case_id, check_content, check_language, check_organ
 from mupd.modalities.text_files import SUFFIXES, plain_text
 from mupd.modalities.text_tables import texts_of
@@ -131,10 +132,11 @@ def check_text(
 
     Returns
     -------
-    `words`, `characters` (int), `record` (what :func:`extract_record` finds stated in it), `masked` ({kind: count} of
-    :func:`masked_counts`), `text_sha256` (of the masked text without regard to white space: equal for two cases
-    that carry the same report), the facts given in `read`, and `synthetic_input` (the marks of a synthetic text that
-    is let in).
+    `words`, `characters` (int), `record` (what :func:`extract_record` finds stated in it), `report` (the synoptic
+    record of :func:`~mupd.modalities.reports.extract_report`, each value with its place), `masked` ({kind: count} of
+    :func:`masked_counts`), `text_sha256` (of the masked text without regard to white space: equal for two cases that
+    carry the same report), the facts given in `read`, and `synthetic_input` (the marks of a synthetic text that is
+    let in).
 
     Raises
     ------
@@ -162,6 +164,7 @@ def check_text(
         "words": words,
         "characters": len(text),
         "record": extract_record(text),
+        "report": extract_report(text).facts(),
         "masked": masked_counts(text),
         "text_sha256": hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest(),
         **(read or {}),

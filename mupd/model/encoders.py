@@ -5,7 +5,6 @@ Both come as Python packages with their weights inside, so nothing is fetched at
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,28 +17,13 @@ from mupd.errors import ModelError
 from mupd.files import write_json
 from mupd.model.facts import read_json_file
 from mupd.model.tensors import read_tensors
+from mupd.model.text_chunks import MAX_TOKENS, chunks_of
 
 TEXT_DIM = 384
 TILE_DIM = 2560
 TILE_PX = 224
 WINDOW_UM = 100.0
 """Side of a tile's inner window; a tile shows twice as much around it."""
-
-_CHUNK_WORDS = 120
-
-
-def chunks_of(text: str, words: int = _CHUNK_WORDS) -> list[str]:
-    """Cut a text at sentence ends into chunks of at most about `words` words; nothing is dropped."""
-    sentences = [s for s in re.split(r"(?<=[.;:!?])\s+|\n+", text.strip()) if s]
-    chunks: list[list[str]] = [[]]
-    for sentence in sentences:
-        tokens = sentence.split()
-        for start in range(0, len(tokens), words):
-            piece = tokens[start : start + words]
-            if chunks[-1] and len(chunks[-1]) + len(piece) > words:
-                chunks.append([])
-            chunks[-1].extend(piece)
-    return [" ".join(chunk) for chunk in chunks if chunk]
 
 
 class TextEncoder:
@@ -71,11 +55,16 @@ class TextEncoder:
             raise ValueError("text: found no words; expected at least one")
         rows = []
         for chunk in chunks:  # one at a time: a chunk's embedding depends on no other
-            batch = self.tokenizer(chunk, truncation=True, max_length=512, return_tensors="pt")
-            hidden = self.model(**batch).last_hidden_state
-            mask = batch["attention_mask"][..., None].float()
-            mean = (hidden * mask).sum(1) / mask.sum(1)
-            rows.append(torch.nn.functional.normalize(mean, dim=-1)[0])
+            # A chunk of few words can have many tokens: what one pass has no room for is read in the next.
+            cut = self.tokenizer(
+                chunk, truncation=True, max_length=MAX_TOKENS, return_overflowing_tokens=True, return_tensors=None
+            )
+            for ids, seen in zip(cut["input_ids"], cut["attention_mask"], strict=True):
+                tokens, mask = torch.tensor([ids]), torch.tensor([seen])
+                hidden = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+                weights = mask[..., None].float()
+                mean = (hidden * weights).sum(1) / weights.sum(1)
+                rows.append(torch.nn.functional.normalize(mean, dim=-1)[0])
         return torch.stack(rows).numpy().astype(np.float32)
 
 

@@ -25,7 +25,8 @@ _TCGA_HISTOLOGY: dict[str, tuple[str, str | None]] = {
     "MSTAD": ("gastric adenocarcinoma", "mucinous"),
     "SSRCC": ("gastric adenocarcinoma", "signet ring cell"),
 }
-# The tables' column `stage` follows the T category of the reports, not the AJCC stage group.
+# The tables' column `stage` follows the T category of the reports, not the AJCC stage group: it is read as that.
+_T_CATEGORY_COLUMN = "stage"
 _T_CATEGORY = {"0": "T0", "I": "T1", "II": "T2", "III": "T3", "IV": "T4"}
 TILE_ORGAN = {"colon": "colorectum"}
 """Organs of the tiles under the name of the record, where it is another."""
@@ -82,6 +83,7 @@ def tcga_records(folder: Path, cohort: str) -> dict[str, dict[str, str]]:
     tumour nuclei.
     """
     table = pd.read_csv(folder / f"{cohort}_clinical.csv", dtype=str, keep_default_na=False)
+    table = table.rename(columns={_T_CATEGORY_COLUMN: "t_category"})
     table = table[~table["case_id"].duplicated(keep=False)]
     records = {}
     for row in table.to_dict("records"):
@@ -91,7 +93,7 @@ def tcga_records(folder: Path, cohort: str) -> dict[str, dict[str, str]]:
             "diagnosis": diagnosis,
             "subtype": subtype,
             "grade": row["grade"] if row["grade"] in ("G1", "G2", "G3") else None,
-            "t_category": _T_CATEGORY.get(row["stage"]),
+            "t_category": _T_CATEGORY.get(row["t_category"]),
             "tissue": "tumour",
         }
         records[row["case_id"]] = _known(stated)
