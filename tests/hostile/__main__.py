@@ -1,4 +1,4 @@
-"""``python -m tests.hostile --table``: what intake says of each hostile input, as a table in Markdown."""
+"""``python -m tests.hostile [--table] [--write DOCUMENT]``: what intake says of each hostile input, in Markdown."""
 
 from __future__ import annotations
 
@@ -13,25 +13,36 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hostile.corpus import make_corpus
 from mupd.intake import status_rows
 
+START, END = "<!-- hostile inputs: begin -->", "<!-- hostile inputs: end -->"
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", action="store_true", help="Print the table; else only what is not as it must be.")
+    parser.add_argument("--write", type=Path, help="document in which the table stands between marks")
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         corpus = make_corpus(Path(name) / "corpus")
         cases = status_rows(corpus.config)
     faults = corpus.faults(cases)
-    if wanted.table:
-        print("| input | kind | status | reason |\n| --- | --- | --- | --- |")
+    if wanted.table or wanted.write:
+        lines = ["| input | kind | status | reason |", "| --- | --- | --- | --- |"]
         for case in cases:
             if item := corpus.items.get(case.case_id):
                 entry = case.entries[item.modality]
-                print(f"| {item.what} | {item.modality} | {entry.status} | {entry.reason.replace('|', '/')} |")
+                lines.append(f"| {item.what} | {item.modality} | {entry.status} | {entry.reason.replace('|', '/')} |")
         counts = Counter(
             case.entries[corpus.items[case.case_id].modality].status for case in cases if case.case_id in corpus.items
         )
-        print(f"\n{len(corpus.items)} inputs: " + ", ".join(f"{number} {status}" for status, number in counts.items()))
+        total = ", ".join(f"{number} {status}" for status, number in counts.items())
+        table = "\n".join([*lines, "", f"{len(corpus.items)} inputs: {total}"])
+        print(table)
+        if wanted.write:
+            before, _, rest = wanted.write.read_text(encoding="utf-8").partition(START)
+            _, mark, after = rest.partition(END)
+            if not mark:
+                parser.error(f"{wanted.write}: found no {START} ... {END}; expected both marks")
+            wanted.write.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
     for fault in faults:
         print(fault, file=sys.stderr)
     return 1 if faults else 0

@@ -1,0 +1,115 @@
+"""``python -m benchmarks.intake.real [--write docs/intake.md]``: what intake says of the real inputs in shared/data."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from mupd.config import Config, parse_config
+from mupd.ids import MODALITIES
+from mupd.inventory import Entry
+
+START, END = "<!-- real inputs: begin -->", "<!-- real inputs: end -->"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_TCGA_MPP = {"TCGA-BL-A3JM": 0.5, "TCGA-AD-6964": 0.5, "TCGA-3M-AB46": 0.5}
+_MONUSEG_MPP = 0.25
+
+
+def _tcga(data: Path) -> list[dict[str, str]]:
+    """The nine patients with a picture; RNA and report are rows of their cohort's tables."""
+    import pandas as pd
+
+    rows_of = {
+        (cohort, kind): set(pd.read_csv(data / f"tcga/{cohort}_{name}.csv.gz", usecols=[0]).iloc[:, 0].astype(str))
+        for cohort in ("blca", "coadread", "stad")
+        for kind, name in (("rna", "log2tpm"), ("text", "reports"))
+    }
+    pictures: dict[str, list[Path]] = {}
+    for path in sorted((data / "tcga" / "he").iterdir()):
+        pictures.setdefault(path.name[:12], []).append(path)
+    found = []
+    for patient, slides in pictures.items():
+        row = {"case_id": patient, "he": ";".join(map(str, slides))}
+        row["he_mpp"] = str(_TCGA_MPP.get(patient, _MONUSEG_MPP))
+        for (cohort, kind), ids in rows_of.items():
+            if patient in ids:
+                table = data / "tcga" / f"{cohort}_{'log2tpm' if kind == 'rna' else 'reports'}.csv.gz"
+                row[kind] = f"{table}::{patient}"
+        found.append(row)
+    return found
+
+
+def sheet_rows(data: Path) -> list[dict[str, str]]:
+    """A case for each input, or for each patient with several."""
+    rows = []
+    for picture in sorted((data / "her2st" / "images").glob("*.jpg")):
+        counts = data / "her2st" / "counts" / f"{picture.stem}.tsv.gz"
+        rows.append({"case_id": f"HER2ST-{picture.stem}", "he": str(picture), "he_mpp": "0.78", "rna": str(counts)})
+    rows += _tcga(data)
+    rows.append({"case_id": "CMU-1-Small-Region", "he": str(data / "slides" / "CMU-1-Small-Region.svs")})
+    rows += [{"case_id": f"dicom-{path.stem}", "he": str(path)} for path in sorted((data / "dicom").glob("*.dcm"))]
+    formats = data / "formats"
+    rows.append({"case_id": "small_vectra", "he": str(formats / "fluorescence" / "small_vectra.qptiff")})
+    for path in sorted(formats.rglob("*.h5")):
+        rows.append({"case_id": "-".join(path.relative_to(formats).with_suffix("").parts), "rna": str(path)})
+    return rows
+
+
+def config_of(folder: Path, data: Path) -> Config:
+    """Sheet and configuration of these cases, in a scratch folder."""
+    columns = ("case_id", "he", "rna", "text", "he_mpp")
+    lines = ["\t".join(columns), *("\t".join(row.get(name, "") for name in columns) for row in sheet_rows(data))]
+    (folder / "cases.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    model = _REPOSITORY / "resources" / "models" / "mupd-mini"
+    values = {
+        "cases": str(folder / "cases.tsv"),
+        "outdir": str(folder / "out"),
+        "model": str(model),
+        "roots": [str(data)],
+    }
+    return parse_config(values, "real inputs")
+
+
+def _words(entry: Entry) -> str:
+    if entry.status != "unusable":
+        return entry.status
+    reason = entry.reason.replace(entry.source.rsplit("::", 1)[0] or "\0", "the input").replace("|", "/")
+    return f"unusable: {reason if len(reason) < 160 else reason[:157] + '...'}"
+
+
+def table(data: Path, jobs: int) -> str:
+    """The inventory as a table in Markdown."""
+    from mupd.intake import status_rows
+
+    with tempfile.TemporaryDirectory() as name:
+        cases = status_rows(config_of(Path(name), data), jobs)
+    head = ["| case | H&E | RNA | text |", "| --- | --- | --- | --- |"]
+    rows = [
+        f"| {case.sheet_id or case.case_id} | {' | '.join(_words(case.entries[modality]) for modality in MODALITIES)} |"
+        for case in cases
+    ]
+    counts = Counter(entry.status for case in cases for entry in case.entries.values())
+    return "\n".join([*head, *rows, "", ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.intake.real", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--write", type=Path, help="document in which the table stands between marks")
+    options = parser.parse_args()
+    found = table(options.data.resolve(), options.jobs)
+    print(found)
+    if options.write:
+        text = options.write.read_text(encoding="utf-8")
+        before, _, rest = text.partition(START)
+        _, mark, after = rest.partition(END)
+        if not mark:
+            raise SystemExit(f"{options.write}: found no {START} ... {END}; expected both marks")
+        options.write.write_text(f"{before}{START}\n{found}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
