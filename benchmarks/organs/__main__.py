@@ -41,10 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--reports", type=int, default=24, help="reports of each cohort (default 24)")
     parser.add_argument("--seeds", type=int, default=10, help="draws of ten real tiles a class (default 10)")
     parser.add_argument("--steps", type=int, default=20, help="steps of the sampler (default 20)")
+    parser.add_argument("--guidance", type=float, help="guidance of the text (default: that of a run)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     parser.add_argument("--only", action="append", default=[], choices=PARTS, help="this part; may be repeated")
     parser.add_argument("--docs", type=Path, help="put the tables between their marks in this page")
-    parser.add_argument("--pictures", type=Path, help="write organs.jpg and organs_EX-05.jpg into this folder")
+    parser.add_argument("--pictures", type=Path, help="write organs.png and organs_EX-05.png into this folder")
     return parser
 
 
@@ -90,7 +91,7 @@ def _augment(options: argparse.Namespace, maker: Maker) -> str:
         compare(name, some, (train, rows), turned, made, held, options.seeds)
         for name, some in (("Diagnoses of the lung", lung), ("Classes of all organs", classes))
     ]
-    write_json(options.work / maker.pipeline.sha256[:12] / "augment.json", [asdict(task) for task in tasks])
+    write_json(maker.folder / "augment.json", [asdict(task) for task in tasks])
     return "\n\n".join(task_table(task) for task in tasks)
 
 
@@ -115,7 +116,7 @@ def _pictures(options: argparse.Namespace, maker: Maker, held: Windows, made: ND
     from benchmarks.organs.picture import write_picture
 
     options.pictures.mkdir(parents=True, exist_ok=True)
-    write_picture(options.pictures / "organs.jpg", held, made, maker.pipeline.model_id)
+    write_picture(options.pictures / "organs.png", held, made, maker.pipeline.model_id)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -141,7 +142,7 @@ def run(options: argparse.Namespace) -> None:
         raise MupdError(f"{options.data}: found no he_tiles/tiles.csv; expected the public H&E tiles")
     torch.set_num_threads(options.threads)
     wanted = options.only or PARTS
-    maker = Maker(MuPDPipeline.from_pretrained(options.model), options.work, options.steps)
+    maker = Maker(MuPDPipeline.from_pretrained(options.model), options.work, options.steps, options.guidance)
     split = tables(options.data / "he_tiles", [options.split])
     held = held_windows(split.held, options.each)
     found: dict[str, str] = {}
@@ -161,7 +162,7 @@ def run(options: argparse.Namespace) -> None:
         found["texts"] = said_table([*said, case])
         facts["judge"] = [asdict(row) for row in verdicts] + [asdict(row) for row in (*said, case)]
         if options.pictures:
-            write_case(options.pictures / "organs_EX-05.jpg", regions)
+            write_case(options.pictures / "organs_EX-05.png", regions, "EX-05", maker.pipeline.model_id)
     if "distance" in wanted:
         rows = distances(held, held_rows, made_rows, train, train_rows)
         found["distance"] = distance_table(rows, split.trained_on)
@@ -170,8 +171,8 @@ def run(options: argparse.Namespace) -> None:
         found["augment"] = _augment(options, maker)
     if "picture" in wanted and options.pictures:
         _pictures(options, maker, held, made)
-    write_json(options.work / maker.pipeline.sha256[:12] / f"figures-{options.split}.json", facts)
-    print(json.dumps({"model": maker.pipeline.model_id, "sha256": maker.pipeline.sha256}))
+    write_json(maker.folder / f"figures-{options.split}.json", facts)
+    print(json.dumps({"model": maker.pipeline.model_id, "weights": maker.folder.name, "split": options.split}))
     for name, table in found.items():
         print(f"\n{name}\n{table}")
     if options.docs:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mupd.files import sha256_file
 from mupd.model.pipeline import Given, MuPDPipeline
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.sampling import sample_he_windows
@@ -31,11 +32,27 @@ class Maker:
     ----------
     steps
         Of the sampler.
+    guidance
+        Of the text; None = that of a run.
     """
 
     pipeline: MuPDPipeline
     work: Path
     steps: int
+    guidance: float | None = None
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Guidance of each stream."""
+        return workflow_guidance() | ({} if self.guidance is None else {"text": self.guidance})
+
+    @cached_property
+    def folder(self) -> Path:
+        """What is made is kept by the weights that make H&E: the record's temperatures are no part of it."""
+        names = [f"{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
+        hashes = [sha256_file(self.pipeline.folder / name) for name in names]
+        name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
+        return self.work / (name if self.guidance is None else f"{name}-guidance-{self.guidance:g}")
 
     @cached_property
     def encoder(self) -> JudgeEncoder:
@@ -55,7 +72,7 @@ class Maker:
         """(n, 128, 128, 3): a window from each text, its scale unknown, with the guidance of a run."""
         texts = [str(text) for text in texts]
         key = hashlib.sha256("\0".join([str(seed), str(self.steps), *texts]).encode()).hexdigest()[:12]
-        path = self.work / self.pipeline.sha256[:12] / f"{name}-{key}.npy"
+        path = self.folder / f"{name}-{key}.npy"
         return kept_array(path, lambda: self._sample(name, texts, seed))
 
     def _sample(self, name: str, texts: Sequence[str], seed: int) -> NDArray[np.uint8]:
@@ -72,7 +89,7 @@ class Maker:
                     extra,
                     seed=10_000 * seed + start,
                     steps=self.steps,
-                    scales=workflow_guidance(),
+                    scales=self.scales,
                 )
             )
         return np.concatenate(found)
@@ -88,14 +105,13 @@ class Maker:
                 pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
 
             given = Given(text=self._encoded(text))
-            scales = workflow_guidance()
             size = (size_px, size_px)
             self.pipeline.generate_he(
-                given, size, write, seed=seed, steps=self.steps, guidance=scales, batch_size=_BATCH
+                given, size, write, seed=seed, steps=self.steps, guidance=self.scales, batch_size=_BATCH
             )
             return pixels
 
-        return kept_array(self.work / self.pipeline.sha256[:12] / f"{name}-{key}.npy", make)
+        return kept_array(self.folder / f"{name}-{key}.npy", make)
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, 1280) of windows."""

@@ -54,11 +54,16 @@ def write_picture(path: Path, held: Windows, made: NDArray[np.uint8], model: str
             canvas.paste(Image.fromarray(held.pixels[row]), (x, top + _HEAD_PX))
             canvas.paste(Image.fromarray(made[row]), (side + _GAP_PX + x, top + _HEAD_PX))
     with atomic_path(path) as temporary:
-        canvas.save(temporary, format="PNG" if path.suffix == ".png" else "JPEG", quality=90, optimize=True)
+        canvas.save(temporary, format="PNG", optimize=True)
 
 
-def write_case(path: Path, regions: NDArray[np.uint8]) -> None:
-    """Regions (n, side, side, 3) generated from one case's text, side by side."""
+def write_case(path: Path, regions: NDArray[np.uint8], name: str, model: str) -> None:
+    """Regions (n, side, side, 3) generated from one case's text, side by side under a line of words."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.concatenate(list(regions), axis=1)
+    canvas = Image.new("RGB", (pixels.shape[1], _HEAD_PX + pixels.shape[0]), "white")
+    words = f"{name}, synthetic: made by {model} from the text alone"
+    ImageDraw.Draw(canvas).text((4, 2), words, "black", ImageFont.load_default(size=18))
+    canvas.paste(Image.fromarray(pixels), (0, _HEAD_PX))
     with atomic_path(path) as temporary:
-        Image.fromarray(np.concatenate(list(regions), axis=1)).save(temporary, format="JPEG", quality=90)
+        canvas.save(temporary, format="PNG", optimize=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isclose
 
 from benchmarks.organs.augment import Task
 from benchmarks.organs.distance import Distances, Value
@@ -79,7 +80,7 @@ def task_table(task: Task) -> str:
         "| --- | --- | --- |",
     ]
     for arm in task.arms:
-        fixed = arm.interval[0] == arm.interval[1]  # the same tiles for every seed
+        fixed = isclose(*arm.interval)  # the same tiles for every seed
         mean = f"{100 * arm.mean:.1f}" if fixed else _range(arm.mean, arm.interval, 100)
         gain = ""
         if arm.gain is not None and arm.gain_interval is not None:
