@@ -1,7 +1,8 @@
 """A virtual stainer beside a U-Net and a regression by pixel, on held-out fields: ``python -m benchmarks.staining``.
 
 The stainer is trained before, by ``mupd train config/train/stain-he-mif.yaml``; the U-Net is trained here, on the same
-windows. Writes scores.json, table.md and grid.png into the stainer's work folder.
+windows. Writes scores.json, table.md, grid.png and generated.png (without measured pictures) into the stainer's work
+folder.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def main() -> None:
     order = ["stainer, one draw", "stainer, one step", "U-Net, L1"]
     stains = [_u8(real, chosen), *(_u8(found[name], chosen) for name in order)]
     save_picture(grid(np.stack([he[n] for n in chosen]), stains, plan.facts.stain), plan.work / "grid.png")
-    save_picture(grid(np.stack([he[n] for n in chosen]), stains[1:], plan.facts.stain), plan.work / "generated.png")
+    save_picture(grid(None, stains[1:], plan.facts.stain), plan.work / "generated.png")
     print(f"{about}\n\n{written}\npictures: {plan.work}/grid.png")
 
 
