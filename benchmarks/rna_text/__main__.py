@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     torch.set_num_threads(plan.threads)
     cohort = Cohort(bench)
     tables = rna_rows(bench, cohort), both_rows(bench, cohort), profile_rows(bench, cohort)
-    text = page(*tables, still_true(options.model, read_metrics(options.model)))
+    model = f"{pipeline.model_id}, SHA-256 {pipeline.sha256[:12]}"
+    text = page(*tables, still_true(options.model, read_metrics(options.model)), model)
     print(text)
     if options.docs:
         put_table(options.docs, text, BEGIN, END)

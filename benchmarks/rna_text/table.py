@@ -85,12 +85,15 @@ def calibration_table(metrics: Metrics) -> str:
     return markdown(["figure", "model", "beside it"], body)
 
 
-def page(fields: Sequence[Row], both: Sequence[Row], profiles: Sequence[ProfileRow], metrics: Metrics) -> str:
-    """All tables under their headings, as they stand between the marks."""
+def page(
+    fields: Sequence[Row], both: Sequence[Row], profiles: Sequence[ProfileRow], metrics: Metrics, model: str
+) -> str:
+    """All tables under their headings, as they stand between the marks; `model` says which weights they are of."""
     parts = (
         ("RNA to record: balanced accuracy", rna_table(fields)),
         ("Report, RNA, and both: balanced accuracy", both_table(both)),
         ("RNA from text: correlation over patients", profile_table(profiles)),
         ("Calibration", calibration_table(metrics)),
     )
-    return "\n\n".join(f"### {title}\n\n{table}" for title, table in parts)
+    tables = "\n\n".join(f"### {title}\n\n{table}" for title, table in parts)
+    return f"Measured on {model}.\n\n{tables}"
