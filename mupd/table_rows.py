@@ -49,6 +49,15 @@ class TableRows:
         """Whether the table's rows are told apart."""
         return (modality, path) in self.rows
 
+    def case_ids(self, config: Config) -> dict[Modality, frozenset[str]]:
+        """Ids that the configured cohort tables have a row of, of tables whose rows are told apart."""
+        named: dict[Modality, str | None] = {"rna": config.tables.rna, "text": config.tables.text}
+        return {
+            modality: frozenset(self.rows[modality, path])
+            for modality, path in named.items()
+            if path is not None and self.knows(modality, path)
+        }
+
     def digest(self, cases: Sequence[SheetCase], config: Config) -> str:
         """Of the rows that some cases have in these tables, and of what these rows depend on."""
         digest = hashlib.sha256()

@@ -113,6 +113,8 @@ def test_the_index_is_asked_again_only_after_a_change(
         return [known.digest([case], config) for case in cases]
 
     first = digests()
+    known = table_rows(cases, config, tmp_path / "state", False)
+    assert known.case_ids(config) == {"rna": {"C0", "C1"}, "text": {"C0"}}
     asked: list[object] = []
     run = subprocess.run
     monkeypatch.setattr(module.subprocess, "run", lambda *a, **k: (asked.append(a), run(*a, **k))[1])

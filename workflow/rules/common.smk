@@ -28,7 +28,6 @@ from mupd.shards import (
 from mupd.sheet import read_sheet
 from mupd.stage_record import ENGINE_VARIABLE
 from mupd.synthetic.signature import signature_files
-from mupd.table_ids import QUICK_BYTES, in_tables
 from mupd.table_rows import table_rows
 
 # What the run's provenance names as the engine that orchestrated it.
@@ -47,8 +46,8 @@ OUT = CONFIG.out
 CASES = cases_by_shard(SHEET, CONFIG.shards)
 SHARDS = {shard_name(index): index for index in CASES}
 TABLE_ROWS = table_rows(SHEET.cases, CONFIG, Path(".snakemake"), examine=workflow.is_main_process)
-# Whose RNA or text is a row of a cohort table, for run times: a cluster's jobs are told theirs, and need not look.
-IN_TABLES = in_tables(CONFIG, QUICK_BYTES) if workflow.is_main_process else {}
+# Whose RNA or text is a row of a cohort table, for run times.
+IN_TABLES = TABLE_ROWS.case_ids(CONFIG)
 MUPD = f"{sys.executable} -m mupd"
 SIGNED = [OUT / "manifest.tsv", OUT / "ro-crate-metadata.json"] if CONFIG.sign.key else []
 SIGNATURES = [str(path) for signed in SIGNED for path in signature_files(signed)]
