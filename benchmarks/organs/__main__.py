@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--each", type=int, default=64, help="windows of each organ that are compared (default 64)")
     parser.add_argument("--synthetic", type=int, default=50, help="generated windows a class for training (default 50)")
     parser.add_argument("--reports", type=int, default=24, help="reports of each cohort (default 24)")
+    parser.add_argument("--slide", type=Path, help="DICOM folder of EX-05's H&E from a run of the example, judged too")
     parser.add_argument("--seeds", type=int, default=10, help="draws of ten real tiles a class (default 10)")
     parser.add_argument("--steps", type=int, default=20, help="steps of the sampler (default 20)")
     parser.add_argument("--guidance", type=float, help="guidance of the text (default: that of a run)")
@@ -134,7 +135,7 @@ def run(options: argparse.Namespace) -> None:
     from benchmarks.organs.judge import fit_classifier, judge
     from benchmarks.organs.made import Maker
     from benchmarks.organs.picture import write_case
-    from benchmarks.organs.reports import from_case, from_reports
+    from benchmarks.organs.reports import from_case, from_reports, from_slide
     from benchmarks.organs.table import distance_table, said_table, verdict_table
     from mupd.model.pipeline import MuPDPipeline
 
@@ -159,8 +160,11 @@ def run(options: argparse.Namespace) -> None:
         found["judge"] = verdict_table(verdicts, split.trained_on)
         said = from_reports(maker, classifier, options.data / "tcga", options.split, options.reports)
         case, regions = from_case(maker, classifier, Path("resources/example/EX-05.txt"), "lung", 2)
-        found["texts"] = said_table([*said, case])
-        facts["judge"] = [asdict(row) for row in verdicts] + [asdict(row) for row in (*said, case)]
+        said.append(case)
+        if options.slide:
+            said.append(from_slide(maker, classifier, options.slide, "lung"))
+        found["texts"] = said_table(said)
+        facts["judge"] = [asdict(row) for row in verdicts] + [asdict(row) for row in said]
         if options.pictures:
             write_case(options.pictures / "organs_EX-05.png", regions, "EX-05", maker.pipeline.model_id)
     if "distance" in wanted:

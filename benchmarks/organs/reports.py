@@ -61,3 +61,13 @@ def from_case(maker: Maker, classifier: Any, report: Path, organ: str, draws: in
     regions = np.stack([maker.region(f"case-{report.stem}-{draw}", text, REGION_PX, draw) for draw in range(draws)])
     windows = np.concatenate([windows_of(region) for region in regions])
     return said_of(report.stem, organ, classifier.predict(maker.features(windows))), regions
+
+
+def from_slide(maker: Maker, classifier: Any, folder: Path, organ: str) -> Said:
+    """The full resolution of a DICOM slide that a run has made, mark and compression included."""
+    from wsidicom import WsiDicom
+
+    with WsiDicom.open(folder) as slide:
+        size = slide.size
+        region = np.asarray(slide.read_region((0, 0), 0, (size.width, size.height)).convert("RGB"))
+    return said_of("slide of a run", organ, classifier.predict(maker.features(windows_of(region))))
