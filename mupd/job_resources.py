@@ -51,6 +51,18 @@ def latents_mb(slide: Slide) -> float:
     return slide.width_px * slide.height_px * scale**2 * _LATENT_BYTES / 1e6
 
 
+def _stain_px(config: Config) -> float:
+    """Pixels that the stains of one slide have at most: how large a slide is, the sheet does not tell."""
+    return float(sum(stain.draws * stain.max_side_px**2 for stain in config.stains))
+
+
+def _stain_seconds(config: Config) -> float:
+    """Seconds of the stains of one slide at most, at the speed of generated slides."""
+    seconds_a_px = _WINDOW_STEP_S / _STRIDE_PX**2
+    steps = [(stain.steps or config.sampler.steps) * stain.draws * stain.max_side_px**2 for stain in config.stains]
+    return sum(steps) * seconds_a_px * (1 if config.sampler.solver == "euler" else 2)
+
+
 def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
     """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts.
 
@@ -61,7 +73,8 @@ def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
         reading = min(_READING_MB * attempt, config.intake.file_mb)
         return wanted * min(attempt, 2) + INTAKE_THREADS * reading
     if stage == "generate":
-        wanted += int(latents_mb(config.slide))
+        stained = max((stain.max_side_px**2 / 64 * _LATENT_BYTES / 1e6 for stain in config.stains), default=0.0)
+        wanted += int(max(latents_mb(config.slide), stained))
     return wanted * attempt
 
 
@@ -87,20 +100,23 @@ def runtime_min(
     Parameters
     ----------
     tables
-        Ids that the cohort tables have a row of (:func:`mupd.table_ids.in_tables`); without it their cases count as
-        cases that lack the modality.
+        Ids that the cohort tables have a row of (:meth:`mupd.table_rows.TableRows.case_ids`); without it their cases
+        count as cases that lack the modality.
     """
     slides = sum(case.he is None for case in cases) * config.draws.he
+    measured = len(cases) - sum(case.he is None for case in cases)
     if stage == "generate":
         found = tables or {}
         others = _lacking("rna", cases, found) * config.draws.rna + _lacking("text", cases, found) * config.draws.text
         seconds = slides * window_steps(config) * _WINDOW_STEP_S + 2.0 * others + 5.0 * len(cases)
+        seconds += measured * _stain_seconds(config)
     elif stage == "intake":
         seconds = 60.0 * len(cases)
     elif stage == "expect":
         seconds = 0.02 * len(cases)
     else:
         seconds = 10.0 * len(cases) + slides * config.slide.width_px * config.slide.height_px / 5e6
+        seconds += measured * _stain_px(config) / 5e6
     return min((15 + int(_MARGIN * seconds / 60)) * attempt, LONGEST_MIN)
 
 
