@@ -107,6 +107,14 @@ def test_measured_text_is_shown_where_asked(tmp_path: Path) -> None:
     assert "Jane Secret" not in html  # shown as it is read: without names
 
 
+def test_two_cases_with_the_same_text_need_a_look(tmp_path: Path) -> None:
+    html = run(make_cohort(tmp_path, (Plan("A", ("text",)), Plan("B", ("text", "he")), Plan("C", ("he",)))))[
+        2
+    ].read_text()
+    said = re.findall(r"It has the same content as (\w+)", html)
+    assert said == ["B", "A"]
+
+
 def test_an_undetermined_field_says_so(tmp_path: Path) -> None:
     config = make_cohort(tmp_path, (Plan("A", ("rna",)),), check={"abstain_below": 1.0})
     html = run(config)[2].read_text()

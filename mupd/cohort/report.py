@@ -22,6 +22,7 @@ from mupd.cohort.stains import stain_views
 from mupd.cohort.thumbnails import data_uri, mark_synthetic
 from mupd.cohort.values import CaseValues, TextValues
 from mupd.config import Config
+from mupd.duplicates import said_of
 from mupd.errors import ModelError
 from mupd.files import atomic_path
 from mupd.ids import MODALITIES
@@ -146,6 +147,7 @@ def _cohort_rna(cases: Sequence[CohortCase], values: Sequence[CaseValues]) -> tu
 
 def _part_view(part: Part) -> dict[str, Any]:
     drawn = [draw for draw in part.draws if draw.draw >= 0]
+    same = said_of(part.entry)
     return {
         "modality": part.entry.modality,
         "name": NAMES[part.entry.modality],
@@ -153,6 +155,8 @@ def _part_view(part: Part) -> dict[str, Any]:
         "state": part.state,
         "word": STATES[part.state],
         "reason": part.reason,
+        "same": same,
+        "look": bool(part.why or same) or part.entry.status == "unusable" or part.state == "let_in",
         "task": part.task.replace("->", " \u2192 ").replace("+", " + "),
         "why": part.why,
         "made": len(drawn),
@@ -160,10 +164,6 @@ def _part_view(part: Part) -> dict[str, Any]:
         "artifacts": [item.path for item in (*main_artifacts(part), *further_artifacts(part))],
         "checks": _checks(part),
     }
-
-
-def _needs_a_look(part: dict[str, Any]) -> bool:
-    return bool(part["why"]) or part["status"] == "unusable" or part["state"] == "let_in"
 
 
 def _free_columns(case: CohortCase, config: Config) -> dict[str, str]:
@@ -194,7 +194,7 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool, c
         "rna": values.rna,
         "problems": values.problems,
         "stains": [view | {"checks": _checks(view["part"])} for view in stain_views(case, config, pictured)],
-        "attention": any(_needs_a_look(part) for part in parts) or bool(values.problems),
+        "attention": any(part["look"] for part in parts) or bool(values.problems),
         "synthetic": any(part["state"] == "accepted" for part in parts),
         "search": _search(case, config),
     }
@@ -271,7 +271,7 @@ def write_report(
         model_sha256=model[1],
         summary=_summary(cases),
         overview=overview,
-        attention=[(row["id"], part) for row in overview for part in row["parts"] if _needs_a_look(part)],
+        attention=[(row["id"], part) for row in overview for part in row["parts"] if part["look"]],
         metrics=read_metrics(Path(config.model)),
         cases=views(),
         n_cases=len(cases),
