@@ -26,7 +26,7 @@ from benchmarks.real_cohort.__main__ import main
 from benchmarks.real_cohort.build import build, settings
 from benchmarks.real_cohort.figures import look_of
 from benchmarks.real_cohort.pattern import PATIENTS, SECTIONS, SMALL, Case, pairs, sections, withheld_record
-from benchmarks.real_cohort.table import BEGIN, END, Result, as_markdown, best_of, fill, held_out_means
+from benchmarks.real_cohort.table import Result, as_markdown, best_of, fill, held_out_means, marks
 from benchmarks.real_cohort.table_patients import detail, summary, swapped
 from benchmarks.real_cohort.triples import MISSING, TRIPLES, cases_of, triples
 from benchmarks.real_cohort.workflow import Manifest, expected_status, failures, read_manifest, run_workflow
@@ -469,18 +469,27 @@ def test_figures_go_between_the_marks_of_the_page(tmp_path: Path) -> None:
     cases, rows = patient_rows()
     result = Result("tcga", cases, {}, rows, [], {"model": "some model"})
     page = tmp_path / "real_cohort.md"
-    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n", encoding="utf-8")
+    parts = [f"{begin}\nold {name}\n{end}\n" for name in ("tcga", "her2st", "notes") for begin, end in (marks(name),)]
+    page.write_text("before\n\n" + "\n".join(parts) + "\nafter\n", encoding="utf-8")
     fill(page, [result])
     once = page.read_text(encoding="utf-8")
     assert once.startswith("before\n")
     assert once.endswith("\nafter\n")
     assert "some model" in once
-    assert "old" not in once
+    assert "old tcga" not in once
+    assert "old notes" not in once
+    assert "old her2st" in once, "a part that was not run has lost its figures"
     fill(page, [result])
     assert page.read_text(encoding="utf-8") == once
     page.write_text("no marks", encoding="utf-8")
-    with pytest.raises(MupdError, match="found no place for the figures"):
+    with pytest.raises(MupdError, match="found no place for tcga"):
         fill(page, [result])
+
+
+def test_page_of_the_docs_has_the_marks() -> None:
+    text = (REPOSITORY / "docs" / "real_cohort.md").read_text(encoding="utf-8")
+    for name in ("tcga", "her2st", "notes"):
+        assert all(text.count(mark) == 1 for mark in marks(name))
 
 
 def test_case_with_nothing_usable_fails_without_failing_the_benchmark() -> None:

@@ -6,9 +6,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.real_cohort import baselines
@@ -206,6 +208,12 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
     return result
 
 
+@cache
+def tcga_table(folder: Path, table: str) -> pd.DataFrame:
+    """TPM (patients x genes) of a TCGA cohort, read once."""
+    return read_tcga(folder, table)
+
+
 def condition_of(bench: Bench, case: Case) -> Floats:
     """The case's RNA as the record model reads it: (components + 1,), mean over spots."""
     codec = bench.pipeline.rna_codec
@@ -213,7 +221,7 @@ def condition_of(bench: Bench, case: Case) -> Floats:
         counts = read_her2st_counts(bench.data / "her2st", case.source)[1]
         values, genes = log_cp10k(counts.to_numpy(np.float32)), list(counts.columns)
         return codec.condition(codec.encode(values, genes, "spot"), "spot").mean(0)
-    table = read_tcga(bench.data / "tcga", case.table).loc[[case.source]]
+    table = tcga_table(bench.data / "tcga", case.table).loc[[case.source]]
     return codec.condition(codec.encode(log_cp10k(table.to_numpy(np.float32)), list(table.columns), "bulk"), "bulk")[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from benchmarks.real_cohort.compare import (
     he_of_section,
     rna_of_section,
     scores_of_record,
+    tcga_table,
     text_of,
 )
 from benchmarks.real_cohort.figures import Floats, Look, correlation, look_of, mean_look
@@ -31,7 +33,7 @@ from mupd.modalities.slides import open_slide
 from mupd.modalities.tiles import read_window, tissue_tiles
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.rna_codec import panel_values
-from mupd.model.training.prepare import log_cp10k, read_tcga
+from mupd.model.training.prepare import log_cp10k
 
 _LOOKS = (
     ("haematoxylin", "haematoxylin OD, error of mean", "{:.3f}"),
@@ -54,14 +56,19 @@ def slide_pixels(folder: Path) -> tuple[NDArray[np.uint8], float | None]:
 
 def _bulk(bench: Bench, case: Case) -> tuple[NDArray[np.float32], list[str]]:
     """The patient's measured profile (1, genes) as log1p CP10k, and the genes."""
-    table = read_tcga(bench.data / "tcga", case.table).loc[[case.source]]
+    table = tcga_table(bench.data / "tcga", case.table).loc[[case.source]]
     return log_cp10k(table.to_numpy(np.float32)), list(table.columns)
+
+
+@cache
+def _look_of_files(paths: tuple[Path, ...], mpp: float | None) -> Look:
+    return mean_look([look_of(pixels_of(path), mpp) for path in paths])
 
 
 def he_of_patient(bench: Bench, case: Case) -> list[Row]:
     """Mean look of the generated slides against that of the patient's pictures; the field of view is another."""
     folder = bench.data / "tcga" / "he"
-    truth = mean_look([look_of(pixels_of(folder / name), case.mpp) for name in case.pictures])
+    truth = _look_of_files(tuple(folder / name for name in case.pictures), case.mpp)
     found = mean_look([look_of(*slide_pixels(path)) for path in bench.artifacts(case, "he")])
     training = bench.training
     typical = Look(

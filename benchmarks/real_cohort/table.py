@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.real_cohort.compare import Row
-from benchmarks.real_cohort.pattern import Case, Part
+from benchmarks.real_cohort.pattern import Case, Part, Seen
 from benchmarks.real_cohort.table_patients import DETAIL, SUMMARY, as_table, detail, mean_of, number, summary
 from benchmarks.real_cohort.workflow import Manifest
 from mupd.errors import MupdError
@@ -22,6 +22,7 @@ from mupd.ids import MODALITIES
 
 HEADER = ("direction", "case", "source", "model has seen it", "measure", "mupd", "mean or majority", "nearest", "note")
 _TARGETS = ("rna", "he", "text")
+_SEEN: tuple[Seen, ...] = ("in training", "picture held out")
 
 NOTES = (
     "mupd: mean of the accepted draws. Mean or majority: the mean of the training data (of a patient's RNA: of the "
@@ -51,7 +52,7 @@ def held_out_means(rows: list[Row]) -> list[Row]:
     """For each target and measure with several cases that were held out, the mean over them."""
     found = []
     for target in _TARGETS:
-        own = [row for row in rows if row.direction.endswith(f">{target}") and row.seen != "in training"]
+        own = [row for row in rows if row.direction.endswith(f">{target}") and row.seen not in _SEEN]
         for measure in dict.fromkeys(row.measure for row in own):
             same = [row for row in own if row.measure == measure and row.model is not None]
             if len(same) < 2:
@@ -198,11 +199,13 @@ def write(out: Path, results: list[Result]) -> None:
     write_text(out / "comparison.md", "# Real cohort: imputed against withheld\n\n" + document(results))
 
 
-BEGIN, END = "<!-- figures of python -m benchmarks.real_cohort -->", "<!-- end of figures -->"
+def marks(name: str) -> tuple[str, str]:
+    """The lines of a page between which a part's figures (``tcga``, ``her2st``) or the ``notes`` stand."""
+    return f"<!-- real cohort: {name} -->", f"<!-- real cohort: end of {name} -->"
 
 
 def fill(page: Path, results: list[Result]) -> None:
-    """Put the figures into a page of the docs, between its two marks.
+    """Put figures and notes into a page of the docs, each between its marks; parts that were not run stay.
 
     Raises
     ------
@@ -210,8 +213,14 @@ def fill(page: Path, results: list[Result]) -> None:
         If the page lacks the marks.
     """
     text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise MupdError(f"{page}: found no place for the figures; expected the lines {BEGIN} and {END}")
-    write_text(page, f"{before}{BEGIN}\n\n{document(results)}\n{END}{after}")
+    blocks: dict[str, str] = {result.part: as_markdown(result) for result in results} | {
+        "notes": "\n".join(f"{n}\n" for n in NOTES)
+    }
+    for name, block in blocks.items():
+        begin, end = marks(name)
+        before, found, rest = text.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found and found_end):
+            raise MupdError(f"{page}: found no place for {name}; expected the lines {begin} and {end}")
+        text = f"{before}{begin}\n\n{block}\n{end}{after}"
+    write_text(page, text)

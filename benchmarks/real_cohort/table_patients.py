@@ -62,7 +62,10 @@ def summary(rows: Sequence[Row], cases: Sequence[Case]) -> list[tuple[str, ...]]
         cells = [number(figure) for figure in figures]
         known = [figure for figure in figures if figure is not None]
         best = (max if own[0].higher_is_better else min)(known)
-        cells = [f"**{cell}**" if figure == best else cell for cell, figure in zip(cells, figures, strict=True)]
+        cells = [
+            f"**{cell}**" if figure == best and len(known) > 1 else cell
+            for cell, figure in zip(cells, figures, strict=True)
+        ]
         alone = mean_of(row.model for row in unseen)
         held_out = f"{number(alone)} ({len(unseen)})" if unseen else "-"
         lines.append((direction, measure, str(len(own)), cells[0], held_out, number(swapped(own)), *cells[1:]))
