@@ -8,7 +8,9 @@ to step and from process to process.
 
 from __future__ import annotations
 
+import atexit
 from contextlib import AbstractContextManager
+from functools import cache
 
 import numpy as np
 import torch
@@ -22,7 +24,20 @@ _BUCKET = 1 << 24
 
 def _state() -> PartialState:
     """The one state of this process; several processes on CPUs are told apart by what the launcher has set."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    _leave_at_exit()
+    return state
+
+
+@cache
+def _leave_at_exit() -> None:
+    """A process that ends with its threads of communication still at work is now and then aborted (SIGABRT)."""
+
+    def leave() -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+    atexit.register(leave)
 
 
 def rank() -> int:
