@@ -96,6 +96,7 @@ class CheckLimits:
     min_tissue_fraction: float
     min_record_confidence: float
     abstain_below: float
+    untrained_organ: Literal["note", "reject"] = "note"
 
 
 @dataclass(frozen=True)

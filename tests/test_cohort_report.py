@@ -144,10 +144,19 @@ def test_the_page_says_what_happened(finished: tuple[Config, str]) -> None:
         "SYNTHETIC - NOT FOR DIAGNOSIS",
         "3 draws, each of n = 6 tiles",
         "n = 5 spots",
-        "1 task failed",
+        "4 modalities failed",
         "Not measured: the model's folder holds no metrics",
     ):
         assert words in html, words
+
+
+def test_the_headline_and_the_bars_count_the_same_failures(finished: tuple[Config, str]) -> None:
+    _, html = finished
+    bars = html[html.index('<div class="bars">') : html.index('<ul class="legend">')]
+    in_bars = sum(int(number) for number in re.findall(r"<title>failed: (\d+)</title>", bars))
+    # One task failed; the case with nothing usable has none, but three modalities that are not there.
+    assert in_bars == 4
+    assert f"{in_bars} modalities failed" in html
 
 
 def test_synthetic_pictures_are_marked_in_their_pixels_and_measured_ones_are_not(finished: tuple[Config, str]) -> None:

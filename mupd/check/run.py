@@ -12,8 +12,10 @@ from mupd.errors import MupdError, UnusableError
 from mupd.files import atomic_path
 from mupd.ids import Target, shard_name, stain_name
 from mupd.inventory import CaseInventory, read_inventory, tasks_of
+from mupd.model.trained_on import TrainedOn, read_trained_on
 from mupd.progress import track
 from mupd.store import Draw, DrawMeta, TaskResult, content_sha256, read_index
+from mupd.trained_organs import organ_found
 
 if TYPE_CHECKING:
     from mupd.check.result import Check
@@ -75,8 +77,24 @@ def _stain_checks(folder: Path, meta: DrawMeta, config: Config, case: CaseInvent
     return check_stain(folder, meta, case.entries["he"], stain)
 
 
+def _organ_checks(meta: DrawMeta, config: Config, case: CaseInventory, trained_on: TrainedOn) -> list[Check]:
+    """Whether the model was trained on the case's organ; nothing where that is not known."""
+    from mupd.check.result import Check
+
+    found = organ_found(case, meta.target, meta.given, trained_on, meta.model_id)
+    if found is None:
+        return []
+    ok = True if not found.sentence else False if config.check.untrained_organ == "reject" else None
+    limit = ", ".join(found.trained) or "none"
+    return [Check("trained_organ", found.organ or "another", limit, ok, found.sentence)]
+
+
 def check_task(
-    result: TaskResult, config: Config, reference: Any, case: CaseInventory | None = None
+    result: TaskResult,
+    config: Config,
+    reference: Any,
+    case: CaseInventory | None = None,
+    trained_on: TrainedOn | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of one task: one a draw, or one with draw -1 and verdict ``failed``.
 
@@ -86,6 +104,8 @@ def check_task(
         :class:`mupd.check.reference.Reference` of the model.
     case
         What the case has; a stain is held against its slide.
+    trained_on
+        Organs that the model was trained on.
     """
     from mupd.check.he import check_he
     from mupd.check.result import Check, as_json, sentences
@@ -130,6 +150,8 @@ def check_task(
             alone = twin == meta.draw
             words = "" if alone else f"identical to draw {twin}"
             checks.append(Check("distinct", "yes" if alone else f"same as draw {twin}", "yes", alone, words))
+        if case is not None:
+            checks += _organ_checks(meta, config, case, trained_on or {})
         failed = sentences(checks, failed=True)
         warnings = [*sentences(checks, failed=False), *meta.notes]
         verdict = "rejected" if failed else "accepted"
@@ -176,12 +198,12 @@ def run_shard(config: Config, shard: int) -> Path:
         if not path.exists():
             raise MupdError(f"{path}: not there; run `mupd {stage} --shard {shard}` first")
     results = read_index(index)
-    reference = read_reference(Path(config.model))
+    reference, trained_on = read_reference(Path(config.model)), read_trained_on(Path(config.model))
     cases = {case.case_id: case for case in read_inventory(inventory)}
     rows = [
         row
         for result in track(results, f"check {name}")
-        for row in check_task(result, config, reference, cases.get(result.case_id))
+        for row in check_task(result, config, reference, cases.get(result.case_id), trained_on)
     ]
     rows += _left_out(list(cases.values()), results, config)
     final = config.out / "checked" / f"{name}.parquet"

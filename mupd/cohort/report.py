@@ -213,7 +213,8 @@ def _summary(cases: Sequence[CohortCase]) -> dict[str, Any]:
         bars.append({"name": NAMES[modality], "pieces": [piece for piece in pieces if piece["n"]]})
     statuses = Counter(case.parts[m].entry.status for case in cases for m in MODALITIES)
     let_in = sum(counts["let_in"] for counts in states.values())
-    return {"bars": bars, "statuses": statuses, "draws": draws, "let_in": let_in}
+    failed = sum(counts["failed"] for counts in states.values())
+    return {"bars": bars, "statuses": statuses, "draws": draws, "let_in": let_in, "failed": failed}
 
 
 def write_report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from mupd.config import Config
@@ -18,9 +19,11 @@ from mupd.export.tidy import remove_leftovers, remove_stale
 from mupd.export.uncertainty import export_uncertainty
 from mupd.files import write_json
 from mupd.ids import MODALITIES, Target, shard_name, stain_name
-from mupd.inventory import read_inventory, why_not_stained
+from mupd.inventory import CaseInventory, read_inventory, why_not_stained
+from mupd.model.trained_on import TrainedOn, read_trained_on
 from mupd.progress import track
 from mupd.store import TaskResult, read_index
+from mupd.trained_organs import organ_found
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,21 @@ def accepted_draws(
     return found
 
 
+def with_organ_note(accepted: Accepted, case: CaseInventory, trained_on: TrainedOn) -> Accepted:
+    """The draws with a note where the model was not trained on the case's organ.
+
+    It is made here and not where they were drawn: a sheet that comes to name the organ makes no draw anew.
+    """
+    first = accepted.metas[0]
+    found = organ_found(case, accepted.modality, first.given, trained_on, first.model_id)
+    if found is None or not found.sentence:
+        return accepted
+    draws = tuple(
+        replace(draw, meta=replace(draw.meta, notes=(*draw.meta.notes, found.sentence))) for draw in accepted.draws
+    )
+    return replace(accepted, draws=draws)
+
+
 def _export(accepted: Accepted, config: Config, reliability: dict[str, float]) -> list[Artifact]:
     folder = config.out / "artifacts" / accepted.case_id
     if accepted.modality == "he":
@@ -99,13 +117,13 @@ def run_shard(config: Config, shard: int) -> Path:
     CaseError
         If a task failed and ``on_case_error`` is ``stop``; the index is written first.
     ModelError
-        If the model's reliability.json cannot be used.
+        If the model's reliability.json or trained_on.json cannot be used.
     """
     name, out = shard_name(shard), config.out
     cases = read_inventory(out / "intake" / f"{name}.parquet")
     results = read_index(out / "generated" / f"{name}.json")
     tasks = accepted_draws(results, read_accepted(out / "checked" / f"{name}.parquet"))
-    reliability = read_reliability(Path(config.model))
+    reliability, trained_on = read_reliability(Path(config.model)), read_trained_on(Path(config.model))
     artifacts: list[Artifact] = []
     failed: list[dict[str, str]] = []
     for case in track(cases, f"export {name}"):
@@ -117,7 +135,7 @@ def run_shard(config: Config, shard: int) -> Path:
                 if accepted.modality in case.given or (stain_name(accepted.modality) and why_not_stained(case)):
                     continue
                 try:
-                    written += _export(accepted, config, reliability)
+                    written += _export(with_organ_note(accepted, case, trained_on), config, reliability)
                 except Exception as error:  # whatever one task does, the others go on
                     log.debug("case %s, %s", case.case_id, accepted.modality, exc_info=True)
                     reason = reason_of(error)

@@ -123,11 +123,16 @@ def check_content(text: str) -> None:
         raise UnusableError("only headings or a pointer to another document, no findings: give the report itself")
 
 
+def organs_named(words: str) -> frozenset[str]:
+    """The organs that a sheet's words mean, in the terms of the record rules."""
+    flat = flatten(words).replace("_", " ").strip()
+    return frozenset(organ for organ, name in _ORGAN_NAMES if re.search(rf"(?<![a-z])(?:{name})(?![a-z])", flat))
+
+
 def organ_named(words: str) -> str | None:
     """The organ that a sheet's word means, in the terms of the record rules; None where it means none of them."""
-    flat = flatten(words).replace("_", " ").strip()
-    found = {organ for organ, pattern in _ORGAN_NAMES if re.search(rf"(?<![a-z])(?:{pattern})(?![a-z])", flat)}
-    return found.pop() if len(found) == 1 else None
+    found = organs_named(words)
+    return next(iter(found)) if len(found) == 1 else None
 
 
 def check_organ(text: str, organ: str) -> None:

@@ -123,8 +123,8 @@ def model_facts(name):
 # Files of the model that a stage reads.
 MODEL_FILES_OF = {
     "generate": MODEL_FILES + stainer_files(CONFIG),
-    "check": model_facts("reference.json"),
-    "export": model_facts("reliability.json"),
+    "check": model_facts("reference.json") + model_facts("trained_on.json"),
+    "export": model_facts("reliability.json") + model_facts("trained_on.json"),
 }
 
 
