@@ -82,6 +82,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return plan
 
 
+@pytest.mark.slow
 def test_all_rows_are_measured_on_held_out_patients(plan: Plan) -> None:
     bench = Bench(plan, MuPDPipeline.from_pretrained(plan.out), EFFORT)
     cohort = Cohort(bench)
