@@ -120,8 +120,23 @@ class Slurm:
                 subprocess.run(["scancel", job["id"]], env=os.environ | self.environment, check=False)
         for name in list(self.processes):
             self.stop_daemon(name)
-        for child in psutil.wait_procs(children, timeout=5)[1]:
+        left = psutil.wait_procs([*children, *self.left_behind()], timeout=5)[1]
+        for child in left:
             child.kill()
+        psutil.wait_procs(left, timeout=5)
+
+    def left_behind(self) -> list[psutil.Process]:
+        """Jobs, and what watches over them, that outlived their node: nobody's children any more."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                variables = process.environ()
+                of_job = "SLURM_JOB_ID" in variables or process.name().startswith("slurmstepd")
+            except psutil.Error:
+                continue  # ended meanwhile, or not ours to look at
+            if of_job and variables.get("SLURM_CONF") == self.environment["SLURM_CONF"]:
+                found.append(process)
+        return found
 
 
 def _configure(folder: Path) -> None:

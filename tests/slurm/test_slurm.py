@@ -40,6 +40,7 @@ QUICK = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     with running_slurm(tmp_path_factory.mktemp("slurm")) as running:
         yield running
+    assert not running.left_behind()
 
 
 @pytest.fixture(scope="module")
