@@ -23,7 +23,7 @@ onstart:
         if workflow.executor_plugin.name == "slurm":
             from mupd.doctor.submission import refuse_impossible
 
-            refuse_impossible(workflow.resource_settings, SHEET, CONFIG)
+            refuse_impossible(workflow.resource_settings, SHEET, CONFIG, IN_TABLES)
         claim_output(OUT)
     except MupdError as error:
         print(error, file=sys.stderr)

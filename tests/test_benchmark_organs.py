@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from benchmarks.organs.__main__ import put_tables
+from benchmarks.organs.__main__ import marks
 from benchmarks.organs.augment import classes_of, compare, draw_few, mean_interval, oriented
 from benchmarks.organs.data import Windows, cut, grid_corners, held_windows, label_of, spread, tables
 from benchmarks.organs.distance import distances, same_mix
@@ -18,6 +18,7 @@ from benchmarks.organs.judge import fit_classifier, judge, organ_of, share_right
 from benchmarks.organs.made import windows_of
 from benchmarks.organs.picture import ACROSS, chosen_rows, write_picture
 from benchmarks.organs.reports import held_reports, said_of
+from benchmarks.pages import fill
 from mupd.errors import MupdError
 from mupd.model.training.prepare import split_of
 
@@ -231,9 +232,9 @@ def test_the_picture_has_eight_windows_of_the_classes_in_turn(folder: Path, tmp_
 def test_tables_take_their_places(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- x: begin -->\nold\n<!-- x: end -->\nb\n<!-- y: begin --><!-- y: end -->\n")
-    put_tables(page, {"x": "new", "y": "other"})
+    fill(page, {marks("x"): "new", marks("y"): "other"})
     assert page.read_text() == (
         "a\n<!-- x: begin -->\nnew\n<!-- x: end -->\nb\n<!-- y: begin -->\nother\n<!-- y: end -->\n"
     )
-    with pytest.raises(MupdError, match=r"found no place for the table z"):
-        put_tables(page, {"z": "new"})
+    with pytest.raises(MupdError, match=r"found no place .* z: begin"):
+        fill(page, {marks("z"): "new"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tiny_model import write_tiny_cohort
 from typer.testing import CliRunner
 
 from mupd.cli import app
-from mupd.config import load_config
+from mupd.config import load_config, parse_config
 from mupd.doctor.cluster import Asked, asked_faults, check_slurm, minutes_of, parse_sinfo
 from mupd.doctor.finding import Finding, exit_code
 from mupd.doctor.model import check_licence, check_weights, licence_of, read_header
@@ -113,14 +114,21 @@ def test_a_run_is_refused_for_what_its_jobs_cannot_get(
     config = load_config(write_tiny_cohort(tmp_path / "c", tiny_model, {"a": "text"}))
     sheet = read_sheet(config)
     _programs(tmp_path / "bin", monkeypatch, f"cat {tmp_path}/bin/sinfo.txt")
-    refuse_impossible(settings(slurm_partition="gpu", gpu=1), sheet, config)
-    refuse_impossible(settings(slurm_partition="old", gpu=1), sheet, config)  # down: the jobs wait
+    refuse_impossible(settings(slurm_partition="gpu", gpu=1), sheet, config, {})
+    refuse_impossible(settings(slurm_partition="old", gpu=1), sheet, config, {})  # down: the jobs wait
     with pytest.raises(InputFaults) as caught:
-        refuse_impossible(settings(slurm_partition="nowhere", mem_mb=9), sheet, config)
+        refuse_impossible(settings(slurm_partition="nowhere", mem_mb=9), sheet, config, {})
     assert [fault.where for fault in caught.value.faults] == ["resources of generate"]
     assert "cpu, gpu, old" in str(caught.value)
+    # Rows of a cohort table are there: they do not make a job too long for its partition.
+    many = parse_config(config.to_dict() | {"shards": 1, "draws": {"he": 1, "rna": 64, "text": 1}}, "test")
+    names = [f"case-{number}" for number in range(300)]
+    long = replace(sheet, cases=tuple(replace(sheet.cases[0], case_id=name) for name in names))
+    with pytest.raises(InputFaults, match=r"resources of generate.* minutes a job"):
+        refuse_impossible(settings(slurm_partition="gpu", gpu=1), long, many, {})
+    refuse_impossible(settings(slurm_partition="gpu", gpu=1), long, many, {"rna": frozenset(names)})
     (tmp_path / "bin" / "sinfo").write_text("#!/bin/sh\nexit 1\n")
-    refuse_impossible(settings(slurm_partition="nowhere"), sheet, config)
+    refuse_impossible(settings(slurm_partition="nowhere"), sheet, config, {})
 
 
 def test_slurm_that_does_not_answer_matters_where_it_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

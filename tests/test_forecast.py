@@ -115,7 +115,7 @@ def test_no_cost_is_negative_and_too_few_measurements_are_refused() -> None:
 def test_shards_together_do_what_one_shard_does(has: list[tuple[str, ...]], shards: int, windows: int) -> None:
     sheet = Sheet(Path("cases.tsv"), tuple(case_of(number, given_) for number, given_ in enumerate(has)))
     one, many = config_of(shards=1, outdir="/nowhere/a"), config_of(shards=shards, outdir="/nowhere/a")
-    whole, parts = plan_of(sheet, one), plan_of(sheet, many)
+    whole, parts = plan_of(sheet, one, in_tables(one)), plan_of(sheet, many, in_tables(many))
     assert whole.tasks == parts.tasks
     assert whole.draws == parts.draws
     for stage in ("intake", "generate", "check", "export"):
@@ -233,7 +233,7 @@ def test_what_differs_is_said_and_another_model_refused(tmp_path: Path) -> None:
 def test_gpu_hours_are_those_of_the_jobs_that_hold_one() -> None:
     config = config_of(shards=3, outdir="/nowhere/a")
     sheet = Sheet(Path("cases.tsv"), tuple(case_of(number, ("rna",)) for number in range(20)))
-    plan = plan_of(sheet, config)
+    plan = plan_of(sheet, config, in_tables(config))
     on_cpu = forecast_of(plan, config, calibration_of(config), 36, 2)
     on_gpu = forecast_of(plan, config, calibration_of(config, gpu="H100"), 36, 2)
     assert on_cpu.gpu_s is None
@@ -289,7 +289,7 @@ def test_the_command_forecasts_from_a_file_of_figures(tiny: Path, tmp_path: Path
     result = runner.invoke(app, [*told, "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.output)
-    expected = plan_of(read_sheet(config), config)
+    expected = plan_of(read_sheet(config), config, in_tables(config))
     assert found["tasks"] == expected.tasks
     assert found["draws"] == {"he": 2, "rna": 6, "text": 2}
     assert found["gpu_hours"] == pytest.approx(found["stages"]["generate"]["wall_s"] / 3600)

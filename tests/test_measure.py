@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from public_data import write_public_data, write_training
 from tiny_model import make_tiny_model
 
-from benchmarks.quality.__main__ import BEGIN, END, put_table
+from benchmarks.pages import fill
+from benchmarks.quality.__main__ import BEGIN, END
 from mupd.errors import InputFaults, MupdError
 from mupd.files import write_json
 from mupd.model.encoders import TILE_PX
@@ -434,12 +435,12 @@ def test_limits_follow_from_figures() -> None:
 def test_the_table_of_a_page_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    put_table(page, "| new |")
-    put_table(page, "| newer |")
+    fill(page, {(BEGIN, END): "| new |"})
+    fill(page, {(BEGIN, END): "| newer |"})
     assert page.read_text() == f"before\n{BEGIN}\n| newer |\n{END}\nafter\n"
     page.write_text(f"{END} {BEGIN}")
     with pytest.raises(MupdError, match="no place"):
-        put_table(page, "| new |")
+        fill(page, {(BEGIN, END): "| new |"})
 
 
 def test_the_docs_state_what_was_measured() -> None:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from benchmarks.identifiers.planted import LOCALES, SENTENCES, Planted, planted
+from benchmarks.pages import fill
 from mupd.modalities.identifiers import KINDS, mask_identifiers, masked_counts
 
 START, END = "<!-- identifiers: begin -->", "<!-- identifiers: end -->"
@@ -79,12 +80,7 @@ def main() -> None:
         tables += "\n\n" + real_table(options.data)
     print(tables)
     if options.write:
-        text = options.write.read_text(encoding="utf-8")
-        before, _, rest = text.partition(START)
-        _, mark, after = rest.partition(END)
-        if not mark:
-            raise SystemExit(f"{options.write}: found no {START} ... {END}; expected both marks")
-        options.write.write_text(f"{before}{START}\n{tables}\n{END}{after}", encoding="utf-8")
+        fill(options.write, {(START, END): tables})
 
 
 if __name__ == "__main__":

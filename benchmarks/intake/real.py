@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from benchmarks.pages import fill
 from mupd.config import Config, parse_config
 from mupd.ids import MODALITIES
 from mupd.inventory import Entry
@@ -103,12 +104,7 @@ def main() -> None:
     found = table(options.data.resolve(), options.jobs)
     print(found)
     if options.write:
-        text = options.write.read_text(encoding="utf-8")
-        before, _, rest = text.partition(START)
-        _, mark, after = rest.partition(END)
-        if not mark:
-            raise SystemExit(f"{options.write}: found no {START} ... {END}; expected both marks")
-        options.write.write_text(f"{before}{START}\n{found}\n{END}{after}", encoding="utf-8")
+        fill(options.write, {(START, END): found})
 
 
 if __name__ == "__main__":

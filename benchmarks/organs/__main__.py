@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.pages import Marks, fill
 from mupd.errors import MupdError
-from mupd.files import write_json, write_text
+from mupd.files import write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from benchmarks.organs.made import Maker
 
 PARTS = ("judge", "distance", "augment", "picture", "losses")
-_MARKS = "<!-- {name}: begin -->", "<!-- {name}: end -->"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,23 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def put_tables(page: Path, tables: dict[str, str]) -> None:
-    """Replace what stands between the marks ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` of a Markdown page.
-
-    Raises
-    ------
-    MupdError
-        If the page lacks a pair of marks.
-    """
-    text = page.read_text(encoding="utf-8")
-    for name, table in tables.items():
-        begin, end = (mark.format(name=name) for mark in _MARKS)
-        before, first, rest = text.partition(begin)
-        _, last, after = rest.partition(end)
-        if not (first and last):
-            raise MupdError(f"{page}: found no place for the table {name}; expected {begin} and {end}")
-        text = f"{before}{begin}\n{table}\n{end}{after}"
-    write_text(page, text)
+def marks(name: str) -> Marks:
+    """The lines of a page between which a part's table stands."""
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def _augment(options: argparse.Namespace, maker: Maker) -> str:
@@ -180,7 +166,7 @@ def run(options: argparse.Namespace) -> None:
     for name, table in found.items():
         print(f"\n{name}\n{table}")
     if options.docs:
-        put_tables(options.docs, {name: table for name, table in found.items() if name != "losses"})
+        fill(options.docs, {marks(name): table for name, table in found.items() if name != "losses"})
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.pages import fill
 from mupd.errors import MupdError
-from mupd.files import write_text
 from mupd.model.training.measure_stats import Metrics
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -30,22 +30,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", action="store_true", help="print what metrics.json holds, measure nothing")
     parser.add_argument("--docs", type=Path, help="put the table between its marks in this page")
     return parser
-
-
-def put_table(page: Path, table: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
-    """Replace what stands between two marks of a Markdown page.
-
-    Raises
-    ------
-    MupdError
-        If the page does not have both marks in this order.
-    """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(begin_mark)
-    _, end, after = rest.partition(end_mark)
-    if not (begin and end):
-        raise MupdError(f"{page}: found no place for the table; expected {begin_mark} and {end_mark}")
-    write_text(page, f"{before}{begin_mark}\n{table}\n{end_mark}{after}")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     _print(metrics)
     table = figure_table(metrics)
     if options.docs:
-        put_table(options.docs, table)
+        fill(options.docs, {(BEGIN, END): table})
     return 0
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks import pages
 from benchmarks.real_cohort.compare import Row
 from benchmarks.real_cohort.pattern import Case, Part, Seen
 from benchmarks.real_cohort.table_patients import DETAIL, SUMMARY, as_table, detail, mean_of, number, summary
 from benchmarks.real_cohort.workflow import Manifest
-from mupd.errors import MupdError
 from mupd.files import write_json, write_text
 from mupd.ids import MODALITIES
 
@@ -212,15 +212,5 @@ def fill(page: Path, results: list[Result]) -> None:
     MupdError
         If the page lacks the marks.
     """
-    text = page.read_text(encoding="utf-8")
-    blocks: dict[str, str] = {result.part: as_markdown(result) for result in results} | {
-        "notes": "\n".join(f"{n}\n" for n in NOTES)
-    }
-    for name, block in blocks.items():
-        begin, end = marks(name)
-        before, found, rest = text.partition(begin)
-        _, found_end, after = rest.partition(end)
-        if not (found and found_end):
-            raise MupdError(f"{page}: found no place for {name}; expected the lines {begin} and {end}")
-        text = f"{before}{begin}\n\n{block}\n{end}{after}"
-    write_text(page, text)
+    blocks = {marks(result.part): f"\n{as_markdown(result)}" for result in results}
+    pages.fill(page, blocks | {marks("notes"): "\n" + "\n".join(f"{note}\n" for note in NOTES)})

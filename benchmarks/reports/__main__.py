@@ -6,26 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.pages import fill
 from benchmarks.reports.score import LABELS, label_texts, read_labels, scores_of, table_of
 from mupd.errors import MupdError
-from mupd.files import write_text
 
 BEGIN, END = "<!-- record: begin -->", "<!-- record: end -->"
-
-
-def put_table(page: Path, table: str) -> None:
-    """Replace what stands between the marks of a Markdown page.
-
-    Raises
-    ------
-    MupdError
-        If the page does not have both marks in this order.
-    """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise MupdError(f"{page}: found no place for the table; expected {BEGIN} and {END}")
-    write_text(page, f"{before}{BEGIN}\n{table}\n{END}{after}")
 
 
 def main() -> int:
@@ -39,7 +24,7 @@ def main() -> int:
         labels = read_labels(options.labels)
         table = table_of(scores_of(labels, label_texts(labels, options.data)), labels)
         print(table)
-        put_table(options.docs, table)
+        fill(options.docs, {(BEGIN, END): table})
     except (MupdError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

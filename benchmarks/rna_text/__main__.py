@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """
     import torch
 
-    from benchmarks.quality.__main__ import put_table
+    from benchmarks.pages import fill
     from benchmarks.rna_text.fields import both_rows, rna_rows
     from benchmarks.rna_text.profiles import profile_rows
     from benchmarks.rna_text.table import BEGIN, END, page
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     text = page(*tables, still_true(options.model, read_metrics(options.model)), model)
     print(text)
     if options.docs:
-        put_table(options.docs, text, BEGIN, END)
+        fill(options.docs, {(BEGIN, END): text})
     return 0
 
 

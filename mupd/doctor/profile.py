@@ -18,9 +18,10 @@ from mupd.errors import Fault, InputFaults
 from mupd.job_resources import INTAKE_THREADS, JobStage, gpus, mem_mb, runtime_min
 from mupd.shards import cases_by_shard
 from mupd.sheet import Sheet
+from mupd.table_ids import TableIds
 
 STAGES: tuple[JobStage, ...] = ("intake", "generate", "check", "export", "cohort")
-RULES = (*STAGES, "all", "train", "train_model")
+RULES = (*STAGES, "expect_inputs", "expect_draws", "expect_run", "settings_of_stage", "all", "train", "train_model")
 LOCAL_EXECUTORS = ("local", "dryrun", "touch")
 _PER_RULE = ("set-resources", "set-threads", "set-scatter", "set-resource-scopes")
 _THREADS = {"intake": INTAKE_THREADS, "generate": 2}
@@ -119,15 +120,21 @@ def _int(value: Any, default: int) -> int:
         return default  # an expression of Snakemake: what it comes to is not known here
 
 
-def asked_by(values: dict[str, Any], sheet: Sheet, config: Config) -> list[Asked]:
-    """What the jobs of each rule ask for at their first attempt, the largest shard's."""
+def asked_by(values: dict[str, Any], sheet: Sheet, config: Config, tables: TableIds) -> list[Asked]:
+    """What the jobs of each rule ask for at their first attempt, the largest shard's.
+
+    Parameters
+    ----------
+    tables
+        Whose RNA or text is a row of a cohort table: without it run times are those of cases that lack them.
+    """
     shards = list(cases_by_shard(sheet, config.shards).values())
     defaults, per_rule = _pairs(values.get("default-resources")), values.get("set-resources") or {}
     found = []
     for stage in STAGES:
         of_rule = defaults | _pairs(per_rule.get(stage) if isinstance(per_rule, dict) else None)
         groups = [sheet.cases] if stage == "cohort" else shards
-        minutes = max(runtime_min(stage, cases, config, 1) for cases in groups)
+        minutes = max(runtime_min(stage, cases, config, 1, tables) for cases in groups)
         gpu = gpus(config) if stage == "generate" else 0
         gres = re.search(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?", str(of_rule.get("gres", "")))
         gpu = _int(gres[2], 1) if gres else _int(of_rule.get("gpu"), gpu)

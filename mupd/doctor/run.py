@@ -28,8 +28,9 @@ from mupd.doctor.profile import (
 )
 from mupd.doctor.software import check_software
 from mupd.errors import InputFaults, MupdError
-from mupd.forecast.plan import disk_bytes
+from mupd.forecast.plan import plan_of
 from mupd.sheet import Sheet, read_sheet
+from mupd.table_ids import QUICK_BYTES, in_tables
 
 _LOOK = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
 
@@ -77,9 +78,11 @@ def examine(configfile: Path, profile: str | None = None) -> list[Finding]:
     if config is None:
         return [*found, Finding("inputs", "all else", "SKIP", "not looked at without a configuration that can be read")]
     found += check_software(config, on_cluster)
-    found += check_places(config.outdir, config.model, disk_bytes(sheet, config) if sheet else None, on_cluster)
+    tables = in_tables(config, QUICK_BYTES)  # rows of larger ones are taken for missing
+    needed = plan_of(sheet, config, tables).disk_bytes if sheet else None
+    found += check_places(config.outdir, config.model, needed, on_cluster)
     found += check_model(config.model)
-    asked: list[Asked] = asked_by(values, sheet, config) if sheet else []
+    asked: list[Asked] = asked_by(values, sheet, config, tables) if sheet else []
     return found + check_slurm(asked, executor == "slurm")
 
 

@@ -14,6 +14,7 @@ from mupd.doctor.cluster import asked_faults, read_partitions
 from mupd.doctor.profile import asked_by
 from mupd.errors import Fault, InputFaults
 from mupd.sheet import Sheet
+from mupd.table_ids import TableIds
 
 
 def _plain(resources: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def settings_of(resource_settings: Any) -> dict[str, Any]:
     }
 
 
-def refuse_impossible(resource_settings: Any, sheet: Sheet, config: Config) -> None:
+def refuse_impossible(resource_settings: Any, sheet: Sheet, config: Config, tables: TableIds) -> None:
     """Refuse a run whose jobs SLURM would refuse or never start.
 
     Where SLURM does not answer nothing is refused here: the first submission will say so. A partition that is down is
@@ -58,7 +59,7 @@ def refuse_impossible(resource_settings: Any, sheet: Sheet, config: Config) -> N
         return
     faults = [
         Fault(f"resources of {asked.rule}", found, fix)
-        for asked in asked_by(settings_of(resource_settings), sheet, config)
+        for asked in asked_by(settings_of(resource_settings), sheet, config, tables)
         for found, fix in asked_faults(asked, partitions)
         if not found.endswith("is down")
     ]

@@ -26,6 +26,7 @@ from mupd.forecast.render import as_json, asked_for, render
 from mupd.forecast.units import window_evaluations
 from mupd.forecast_file import write_forecast
 from mupd.sheet import read_sheet
+from mupd.table_ids import in_tables
 
 CACHE = "calibration.json"
 """Under the output folder: the calibration of the machine that asked last."""
@@ -119,7 +120,8 @@ def run(
         print(path)
         return
     sheet = read_sheet(config)
-    plan = plan_of(sheet, config)
+    tables = in_tables(config)
+    plan = plan_of(sheet, config, tables)
     model = _model(config)
     if calibration is not None:
         used = read_calibration(calibration)
@@ -129,7 +131,7 @@ def run(
     different = differences(used, config, model, this_machine())
     forecast = forecast_of(plan, config, used, window_evaluations(config), jobs)
     kept = write_forecast(config.out, as_file(forecast, plan, config, used))
-    asked = asked_for(sheet, config)
+    asked = asked_for(sheet, config, tables)
     if json_wanted:
         print(json.dumps(as_json(forecast, plan, used, different, asked), indent=2, ensure_ascii=False))
     else:

@@ -12,7 +12,7 @@ from mupd.ids import MODALITIES, Modality, Target, shard_name, stain_target
 from mupd.job_resources import window_steps
 from mupd.shards import cases_by_shard
 from mupd.sheet import Sheet, SheetCase
-from mupd.table_ids import QUICK_BYTES, TableIds, in_tables
+from mupd.table_ids import TableIds
 
 _BYTES = {"rna": 8_000_000, "text": 1_000_000}
 """Bound of the bytes that a draw of RNA or of a record takes, in the store and as artifacts."""
@@ -141,20 +141,14 @@ def disk_of(draws: dict[Target, int], config: Config) -> int:
     return int(draws.get("he", 0) * slide) + others
 
 
-def plan_of(sheet: Sheet, config: Config, most_table_bytes: int | None = None) -> Plan:
+def plan_of(sheet: Sheet, config: Config, tables: TableIds) -> Plan:
     """What a run on a sheet has to do. Draws that are finished already are counted too.
 
     Parameters
     ----------
-    most_table_bytes
-        As for :func:`mupd.table_ids.in_tables`.
-
-    Raises
-    ------
-    InputFaults
-        If a cohort table cannot be read, and `most_table_bytes` is None.
+    tables
+        Whose RNA or text is a row of a cohort table (:func:`mupd.table_ids.in_tables`).
     """
-    tables = in_tables(config, most_table_bytes)
     shards = tuple(_of_shard(i, cases, config, tables) for i, cases in cases_by_shard(sheet, config.shards).items())
     tasks: Counter[str] = Counter()
     draws: Counter[Target] = Counter()
@@ -166,8 +160,3 @@ def plan_of(sheet: Sheet, config: Config, most_table_bytes: int | None = None) -
     return Plan(
         shards, window_steps(config) // evaluations, evaluations, disk_of(dict(draws), config), dict(tasks), dict(draws)
     )
-
-
-def disk_bytes(sheet: Sheet, config: Config) -> int:
-    """Bytes that a run writes at most; rows of text tables over 50 MB are taken for missing."""
-    return plan_of(sheet, config, QUICK_BYTES).disk_bytes

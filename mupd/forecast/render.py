@@ -16,7 +16,7 @@ from mupd.forecast.units import Stage
 from mupd.job_resources import mem_mb, runtime_min
 from mupd.shards import cases_by_shard
 from mupd.sheet import Sheet
-from mupd.table_ids import QUICK_BYTES, in_tables
+from mupd.table_ids import TableIds
 
 
 def hours(seconds: float) -> str:
@@ -36,9 +36,8 @@ def size(count: float) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-def asked_for(sheet: Sheet, config: Config) -> dict[Stage, dict[str, int]]:
+def asked_for(sheet: Sheet, config: Config, tables: TableIds) -> dict[Stage, dict[str, int]]:
     """{stage: memory and longest run time that its jobs ask a cluster for, at the first attempt}."""
-    tables = in_tables(config, QUICK_BYTES)
     shards = list(cases_by_shard(sheet, config.shards).values())
     found: dict[Stage, dict[str, int]] = {}
     stages: tuple[Stage, ...] = ("intake", "generate", "check", "export", "cohort")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.pages import fill
 from hostile.corpus import make_corpus
 from mupd.intake import status_rows
 
@@ -38,11 +39,7 @@ def main() -> int:
         table = "\n".join([*lines, "", f"{len(corpus.items)} inputs: {total}"])
         print(table)
         if wanted.write:
-            before, _, rest = wanted.write.read_text(encoding="utf-8").partition(START)
-            _, mark, after = rest.partition(END)
-            if not mark:
-                parser.error(f"{wanted.write}: found no {START} ... {END}; expected both marks")
-            wanted.write.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
+            fill(wanted.write, {(START, END): table})
     for fault in faults:
         print(fault, file=sys.stderr)
     return 1 if faults else 0
