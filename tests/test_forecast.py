@@ -33,7 +33,7 @@ from mupd.forecast.calibration import (
     this_machine,
     write_calibration,
 )
-from mupd.forecast.estimate import forecast_of, job_costs, wall_of_chains
+from mupd.forecast.estimate import artifacts_of, forecast_of, job_costs, wall_of_chains
 from mupd.forecast.fit import Cost, Measurement, cost_of, fit
 from mupd.forecast.plan import plan_of, tasks_of_given
 from mupd.forecast.units import STAGES, table_megabytes, units_of, window_evaluations
@@ -239,6 +239,14 @@ def test_gpu_hours_are_those_of_the_jobs_that_hold_one() -> None:
     assert on_cpu.gpu_s is None
     assert on_gpu.gpu_s == pytest.approx(on_gpu.stages["generate"].wall_s)
     assert "by the sheet alone" in " ".join(on_cpu.notes)
+
+
+def test_artifacts_are_counted_as_they_are_exported() -> None:
+    """A case that lacks all but RNA gets slides with their map, and a report as JSON, text and DICOM."""
+    config = config_of(shards=1, outdir="/nowhere/a", draws={"he": 2, "rna": 3, "text": 3})
+    sheet = Sheet(Path("cases.tsv"), (case_of(0, ("rna",)), case_of(1, ("he", "text"))))
+    plan = plan_of(sheet, config, {})
+    assert artifacts_of(plan, config) == (2 + 1 + 3) + 1
 
 
 def test_the_report_sets_the_forecast_beside_what_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

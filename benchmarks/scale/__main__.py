@@ -1,7 +1,7 @@
-"""``python -m benchmarks.scale [dag|scheduler|overhead|intake|run] ...``: the tables of docs/scale.md.
+"""``python -m benchmarks.scale [dag|scheduler|overhead|forecast|intake|run] ...``: the tables of docs/scale.md.
 
 Without a name: the DAG of 1,000 to 100,000 cases, the scheduler alone at 10,000, its share beside a real shard's
-generation, intake of 10,000, and a run of 1,000 cases of which 100 fail, then with one more case.
+generation, the forecast and intake of 10,000, and a run of 1,000 cases of which 100 fail, then with one more case.
 Results are JSON files under ``--work``.
 """
 
@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 from benchmarks.scale.cohort import CASES_PER_SHARD
-from benchmarks.scale.scenes import dag, intake, overhead, run, scheduler, write_result
+from benchmarks.scale.scenes import dag, forecast, intake, overhead, run, scheduler, write_result
 
-SCENES = ("dag", "scheduler", "overhead", "intake", "run")
+SCENES = ("dag", "scheduler", "overhead", "forecast", "intake", "run")
 
 
 def main() -> None:
@@ -37,6 +37,9 @@ def main() -> None:
         elif scene == "overhead":
             for size in options.sizes or [10_000]:
                 write_result(work, f"overhead-{size}", overhead(work, size, per_shard))
+        elif scene == "forecast":
+            for size in options.sizes or [10_000]:
+                write_result(work, f"forecast-{size}", forecast(work, size, per_shard))
         elif scene == "intake":
             for size in options.sizes or [10_000]:
                 write_result(work, f"intake-{size}", intake(work, size, per_shard))

@@ -108,6 +108,21 @@ def overhead(work: Path, size: int, per_shard: int) -> dict[str, Any]:
     }
 
 
+def forecast(work: Path, size: int, per_shard: int) -> dict[str, Any]:
+    """`mupd forecast` of a whole cohort, RNA and text in tables, with a calibration at hand."""
+    folder, calibration = work / f"forecast-{size}-{per_shard}", work / "calibration.json"
+    config = write_cohort(folder, size, THIRDS, MINI, per_shard)
+    command = [sys.executable, "-m", "mupd", "forecast", "--configfile", str(config)]
+    if not calibration.exists():
+        made = measured([*command, "--calibrate-only", "--write", str(calibration)], folder)
+        if made.returncode:
+            raise RuntimeError(made.output[-3000:])
+    done = measured([*command, "--calibration", str(calibration)], folder)
+    if done.returncode:
+        raise RuntimeError(done.output[-3000:])
+    return {"cases": size, "seconds": done.seconds, "mb": done.peak_mb}
+
+
 def intake(work: Path, size: int, per_shard: int) -> dict[str, Any]:
     """Real intake of a whole cohort, its shards one after the other in jobs of Snakemake."""
     folder = work / f"intake-{size}"

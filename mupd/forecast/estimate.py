@@ -98,7 +98,7 @@ def _disk(units: Units, calibration: Calibration, place: str) -> int:
 
 
 def artifacts_of(plan: Plan, config: Config) -> int:
-    """Artifacts if all is accepted: slides and a map of several, a file of profiles, a report and its DICOM SR."""
+    """Artifacts if all is accepted: slides, a map of several, a file of profiles, a report as JSON, text and DICOM."""
     found = 0
     for task, cases in plan.tasks.items():
         target = task.partition("->")[2]
@@ -107,7 +107,7 @@ def artifacts_of(plan: Plan, config: Config) -> int:
         elif target == "rna":
             found += cases
         elif target == "text":
-            found += 2 * cases
+            found += 3 * cases
     return found
 
 
