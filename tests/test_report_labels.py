@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reports.__main__ import put_table
+from benchmarks.pages import fill
+from benchmarks.reports.__main__ import BEGIN, END
 from benchmarks.reports.score import HALVES, Score, label_texts, read_labels, scores_of, table_of
 from mupd.config import IntakeLimits
 from mupd.duplicates import note_duplicates, said_of
@@ -68,7 +69,7 @@ def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
     scores = [Score(half, field, 1, 2, 4) for half in HALVES for field in REPORT_FIELDS]
     page = tmp_path / "page.md"
     page.write_text("before <!-- record: begin -->old<!-- record: end --> after", encoding="utf-8")
-    put_table(page, table_of(scores, labels))
+    fill(page, {(BEGIN, END): table_of(scores, labels)})
     text = page.read_text(encoding="utf-8")
     assert "| `pt` | 0.50 (1 of 2) | 0.25 (1 of 4) |" in text
     assert text.startswith("before ")
@@ -76,7 +77,7 @@ def test_the_table_goes_between_its_marks(tmp_path: Path) -> None:
     assert "old" not in text
     page.write_text("no marks", encoding="utf-8")
     with pytest.raises(MupdError, match="found no place"):
-        put_table(page, "")
+        fill(page, {(BEGIN, END): ""})
 
 
 @pytest.mark.parametrize("text", ["", "1.", "Adenocarcinoma."])
