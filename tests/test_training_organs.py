@@ -122,13 +122,13 @@ def test_a_third_of_the_texts_of_a_class_with_reports_are_reports(tiles: Path) -
 
 def test_the_card_keeps_what_was_trained_in_another_work_folder(tmp_path: Path) -> None:
     out, work = tmp_path / "out", tmp_path / "work"
-    first = {"part": "phase1", "parameters": 6_000_000, "steps": 1690, "minutes": 53.0}
+    first = {"part": "phase1", "parameters": 6_000_000, "processes": 1, "steps": 1690, "minutes": 53.0}
     write_json(out / "training.json", [first, first | {"part": "trunk", "steps": 5}])
     for folder, step in (("trunk", 700), ("vae", 20)):
-        write_json(work / folder / "progress.json", {"step": step})
+        write_json(work / folder / "progress.json", {"step": step, "processes": 2})
         (work / folder / "log.jsonl").write_text('{"minutes": 2.0}\n{"minutes": 0.5}\n')
     plan: Any = SimpleNamespace(out=out, work=work)
     parts = trained_parts(plan, {"vae": 2_000_000, "trunk": 6_000_000})
     assert [(part["part"], part["steps"]) for part in parts] == [("phase1", 1690), ("trunk", 700), ("vae", 20)]
     assert parts[0] == first
-    assert parts[2] == {"part": "vae", "parameters": 2_000_000, "steps": 20, "minutes": 2.5}
+    assert parts[2] == {"part": "vae", "parameters": 2_000_000, "processes": 2, "steps": 20, "minutes": 2.5}

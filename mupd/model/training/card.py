@@ -43,12 +43,12 @@ groups; neighbouring spots are alike, so that those over spots are on the narrow
 
 ## Training
 
-| part | parameters | steps | minutes |
-| --- | --- | --- | --- |
+| part | parameters | processes | steps | minutes |
+| --- | --- | --- | --- | --- |
 {training}
 
-{history}On {threads} CPU threads in 32-bit floating point. AdamW, cosine schedule, averaged weights; all settings are
-in `config/train/{name}.yaml`.
+{history}On {threads} CPU {threads_word} a process in 32-bit floating point. AdamW, cosine schedule, averaged
+weights; all settings are in `config/train/{name}.yaml`.
 
 ## Data
 
@@ -92,8 +92,14 @@ def trained_parts(plan: Plan, parameters: dict[str, int]) -> list[dict[str, Any]
     folders = [path.parent for path in plan.work.glob("*/progress.json") if (path.parent / "log.jsonl").exists()]
     for folder in sorted(folders, key=lambda path: (path / "log.jsonl").stat().st_mtime):
         count = parameters["vae" if folder.name.startswith("vae") else "trunk"]
-        step = json.loads((folder / "progress.json").read_text(encoding="utf-8"))["step"]
-        found = {"part": folder.name, "parameters": count, "steps": step, "minutes": round(_minutes(folder), 1)}
+        progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+        found = {
+            "part": folder.name,
+            "parameters": count,
+            "processes": progress["processes"],
+            "steps": progress["step"],
+            "minutes": round(_minutes(folder), 1),
+        }
         parts[folder.name] = found
     return list(parts.values())
 
@@ -101,7 +107,8 @@ def trained_parts(plan: Plan, parameters: dict[str, int]) -> list[dict[str, Any]
 def _training_rows(parts: list[dict[str, Any]]) -> str:
     """One row for each part."""
     return "\n".join(
-        f"| {part['part']} | {part['parameters'] / 1e6:.1f} M | {part['steps']:,} | {part['minutes']:.0f} |"
+        f"| {part['part']} | {part['parameters'] / 1e6:.1f} M | {part['processes']} | {part['steps']:,} | "
+        f"{part['minutes']:.0f} |"
         for part in parts
     )
 
@@ -124,6 +131,7 @@ def write_card(plan: Plan, metrics: Metrics, parameters: dict[str, int], held_ou
         training=_training_rows(parts),
         history=plan.history.strip() + "\n\n" if plan.history.strip() else "",
         threads=plan.threads,
+        threads_word="thread" if plan.threads == 1 else "threads",
         sections=", ".join(plan.sections),
     )
     write_text(plan.out / "README.md", text)

@@ -172,7 +172,8 @@ def train(
             if done % settings.checkpoint_every == 0 or done == settings.steps or found.stop:
                 if log is not None:
                     checkpoint.save(done, model, ema, optimiser)
-                    write_json(folder / "progress.json", {"step": done, "of": settings.steps, "minutes": minutes})
+                    progress = {"step": done, "of": settings.steps, "minutes": minutes, "processes": processes.count()}
+                    write_json(folder / "progress.json", progress)
                     if on_checkpoint is not None:
                         on_checkpoint(done, ema)
                         log.picture(done)

@@ -19,7 +19,13 @@ from mupd.modalities.gene_sets import read_gmt
 from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder
 from mupd.model.pathway_scores import PathwayScorer, universe
 from mupd.model.rna_codec import RnaCodec, fit_panel, panel_values
-from mupd.model.training.sources import HELD_OUT_SECTION, HER2ST_MPP, read_her2st_counts, read_her2st_section
+from mupd.model.training.sources import (
+    HELD_OUT_SECTION,
+    HER2ST_MPP,
+    TEST_PATIENTS,
+    read_her2st_counts,
+    read_her2st_section,
+)
 from mupd.progress import track
 
 TCGA_COHORTS = ("blca", "coadread", "stad")
@@ -33,14 +39,17 @@ Split = Literal["train", "validation", "held_out"]
 def split_of(case_id: str) -> Split:
     """Where a TCGA patient or a group of H&E tiles belongs, by a hash of its name.
 
-    A tenth is held out and never trained on, another validates: on it records are calibrated.
+    A tenth is held out and never trained on, another validates: on it records are calibrated. The patients of
+    :data:`~mupd.model.training.sources.TEST_PATIENTS` are held out whatever their hash says.
     """
+    if case_id in TEST_PATIENTS:
+        return "held_out"
     bucket = int.from_bytes(hashlib.sha256(f"held-out\0{case_id}".encode()).digest()[:4], "big") % 10
     return "held_out" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
 def is_held_out(case_id: str) -> bool:
-    """Whether a patient or group belongs to the fixed tenth that is never trained on."""
+    """Whether a patient or group is never trained on: the fixed tenth, and the test patients."""
     return split_of(case_id) == "held_out"
 
 

@@ -20,6 +20,10 @@ HER2ST_MPP = 0.78
 """Micrometres per pixel of the HER2ST pictures: 200 um spot pitch over 255 px."""
 
 HELD_OUT_SECTION = "C5"
+TEST_PATIENTS = frozenset(
+    {"TCGA-DK-A2I6", "TCGA-G2-A2EK", "TCGA-ZF-A9R5", "TCGA-BL-A3JM", "TCGA-AD-6964", "TCGA-3M-AB46"}
+)
+"""TCGA patients with H&E, RNA and report: the real cohort of the benchmarks, no part of any training."""
 TRAINED_TILE_SOURCES = (
     "lc25000_768",
     "lc25000_lung_224",
