@@ -2,7 +2,8 @@
 
 The stainer is trained before, by ``mupd train config/train/stain-he-mif.yaml``; the U-Net is trained here, on the same
 windows. Writes scores.json, table.md, grid.png and generated.png (without measured pictures) into the stainer's work
-folder.
+folder. ``python -m benchmarks.staining workflow STAINER WORK`` runs the whole workflow on held-out fields instead
+(:mod:`benchmarks.staining.workflow`).
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ def _unet(plan: StainPlan, batches: StainBatches, options: argparse.Namespace) -
 
 def main() -> None:
     """Train what is compared, measure all on the same held-out pairs, and write the table and the pictures."""
+    if sys.argv[1:2] == ["workflow"]:
+        from benchmarks.staining import workflow
+
+        workflow.main(sys.argv[2:])
+        return
     options = _parse()
     plan = load_stain_plan(options.config)
     torch.set_num_threads(plan.threads)
