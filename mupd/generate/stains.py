@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import mupd
 from mupd.config import Config
-from mupd.errors import ModelError
+from mupd.errors import ModelError, UnusableError
 from mupd.files import atomic_path, write_json
 from mupd.generate.draws import begun_pixels, partial_folder, stored_meta
 from mupd.generate.space import stain_bytes
@@ -44,6 +44,10 @@ BACKGROUND = {"mif": 0, "ihc": 255}
 """What glass far from any tissue is set to: no light in fluorescence, white in bright field."""
 
 _COARSER = 1.1
+
+MOST_ENLARGED = 4.0
+"""How many times as coarse as the stainer's scale a slide may be; pairs it is trained on may be as much
+(docs/staining.md: little is lost at 4 times, near half of CD3 at 8)."""
 
 
 class Stainers:
@@ -113,6 +117,11 @@ def identity_of_stain(
 def _region_of(case: CaseInventory, stainer: MuPDStainer, stain: StainSettings) -> Iterator[RegionReader]:
     slide = case.entries["he"]
     with open_slide(Path(slide.source), slide.facts["mpp"]) as reader:
+        if reader.mpp is not None and reader.mpp > MOST_ENLARGED * stainer.mpp:
+            raise UnusableError(
+                f"not stained: the slide has {reader.mpp:g} um/px and the stainer works at {stainer.mpp:g}; "
+                f"expected at most {MOST_ENLARGED * stainer.mpp:g}, {MOST_ENLARGED:g} times as coarse"
+            )
         yield RegionReader(reader, choose_region(reader, stainer.mpp, stain.max_side_px))
 
 
@@ -128,7 +137,7 @@ def make_stain(task: Task, draw: int, case: CaseInventory, stainers: Stainers) -
     OSError
         ENOSPC before the draw is begun if its disk has no space for it.
     UnusableError
-        If the slide cannot be read at the stainer's scale.
+        If the slide cannot be read at the stainer's scale, or is over :data:`MOST_ENLARGED` times as coarse.
     """
     config, stain = stainers.config, stainers.settings(task)
     stainer = stainers.open(stain)
