@@ -157,7 +157,7 @@ def read_ome(path: Path, channels: Sequence[str]) -> Picture:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        told = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]["Channel"]
+        told = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]["Pixels"]["Channel"]
         names = [channel["Name"] for channel in (told if isinstance(told, list) else [told])]
         planes = file.series[0].asarray()
     return np.stack([planes[names.index(name)] for name in channels], axis=-1)
