@@ -22,19 +22,27 @@ def organ_of(case: CaseInventory) -> str | None:
 
 @dataclass(frozen=True)
 class OrganFound:
-    """A case's organ and those that the given streams were trained on, all of them together.
+    """A case's organ held against those that the given streams were trained on.
+
+    A draw rests on all of its given streams: each has its own part in every step, and none is left out because it was
+    trained on other organs.
 
     Attributes
     ----------
     organ
         As :func:`mupd.modalities.organs.organ_term` names it; "" for a word outside the vocabulary, which may be
         anything and is not repeated.
+    trained
+        Organs that every one of the given streams was trained on.
+    guess
+        Whether none of them was trained on this organ.
     sentence
-        "" where the organ is among them.
+        Which of them were not, and what that means for the draw; "" where all were.
     """
 
     organ: str
     trained: tuple[str, ...]
+    guess: bool
     sentence: str
 
 
@@ -48,7 +56,7 @@ def _kind_of(stream: Modality, case: CaseInventory) -> Literal["he", "bulk", "sp
 def organ_found(
     case: CaseInventory, target: Target, given: tuple[Modality, ...], trained_on: TrainedOn, model_id: str
 ) -> OrganFound | None:
-    """Whether any of the given streams was trained on the case's organ for this target.
+    """Which of the given streams were trained on the case's organ for this target.
 
     None where that is not known: no organ is stated, the model does not say of one of the streams, or the target is a
     stain.
@@ -58,19 +66,27 @@ def organ_found(
         return None
     # Spots are made where there is H&E to place them on.
     made = target if target != "rna" else "spot" if "he" in given else "bulk"
-    streams = [_kind_of(stream, case) for stream in given]
-    said = [trained_on.get(f"{stream}->{made}") for stream in streams if stream is not None]
-    known = [organs for organs in said if organs is not None]
-    if len(known) < len(streams):
-        return None
-    trained = tuple(sorted(frozenset[str]().union(*known)))
+    organs: dict[str, frozenset[str]] = {}
+    for stream in given:
+        kind = _kind_of(stream, case)
+        said = None if kind is None else trained_on.get(f"{kind}->{made}")
+        if kind is None or said is None:
+            return None
+        organs[_GIVEN[kind]] = said
     shown = organ if in_vocabulary(organ) else ""
-    if organ in trained:
-        return OrganFound(shown, trained, "")
-    names = " and ".join(_GIVEN[stream] for stream in streams if stream is not None)
-    verb = "were" if len(streams) > 1 else "was"
-    sentence = (
+    trained = tuple(sorted(frozenset.intersection(*organs.values())))
+    without = [name for name, known in organs.items() if organ not in known]
+    if not without:
+        return OrganFound(shown, trained, False, "")
+    others = " and ".join(name for name in organs if name not in without)
+    names = " and ".join(without)
+    verb = "were" if len(without) > 1 else "was"
+    start = (
         f"{names[0].upper()}{names[1:]} of {shown or 'this organ'} {verb} not among what {model_id} was trained on "
-        f"for {_TARGETS[target]}: this draw is a guess"
+        f"for {_TARGETS[target]}"
     )
-    return OrganFound(shown, trained, sentence)
+    if others:
+        sentence = f"{start}, {others} was: the draw rests on both, and what {names} adds to it is a guess"
+    else:
+        sentence = f"{start}: this draw is a guess"
+    return OrganFound(shown, trained, not others, sentence)

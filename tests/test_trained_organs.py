@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anndata as ad
@@ -14,6 +15,7 @@ from cohort_fixtures import Plan, make_cohort, make_model
 from synthetic_fixtures import meta_of
 from test_export_run import config_of, lay_out
 
+from mupd.check.run import _organ_checks
 from mupd.cohort import run
 from mupd.config import Config
 from mupd.errors import ModelError
@@ -99,12 +101,50 @@ def test_a_direction_knows_its_own_organs() -> None:
     assert said(a_case("rna", organ="breast", kind="spot"), "he") == ""
 
 
-def test_one_given_stream_that_knows_the_organ_is_enough() -> None:
-    assert said(a_case("he", "rna", organ="bladder"), "text") == ""
+def test_a_draw_rests_on_all_that_is_given() -> None:
+    # H&E of colorectum and its bulk RNA both teach records; of bladder and stomach the RNA alone does.
+    assert said(a_case("he", "rna", organ="colon"), "text") == ""
+    assert said(a_case("he", "rna", organ="bladder"), "text") == (
+        "H&E of bladder was not among what mupd-mini was trained on for text, bulk RNA was: "
+        "the draw rests on both, and what H&E adds to it is a guess"
+    )
+    # The text alone names the organ, and knows it; the RNA is of that organ and never taught H&E.
+    words = "Right hemicolectomy. Colon: adenocarcinoma, moderately differentiated."
+    assert said(a_case("rna", "text", report=words), "he") == (
+        "Bulk RNA of colorectum was not among what mupd-mini was trained on for H&E, text was: "
+        "the draw rests on both, and what bulk RNA adds to it is a guess"
+    )
+    assert said(a_case("rna", "text", organ="breast", kind="spot"), "he") == ""
+    found = said(a_case("rna", "text", organ="lung", kind="spot"), "he")
+    assert (found or "").startswith("Spatial RNA of lung was not among what mupd-mini was trained on for H&E, text was")
+
+
+def test_a_draw_that_rests_on_nothing_trained_is_a_guess() -> None:
     found = said(a_case("he", "rna", organ="Lymph node"), "text")
     # A word outside the vocabulary may be anything that somebody typed: it is not repeated.
     both = "H&E and bulk RNA of this organ were not among what mupd-mini was trained on for text: this draw is a guess"
     assert found == both
+    assert (said(a_case("rna", "text", organ="bladder"), "he") or "").endswith("H&E: this draw is a guess")
+    trained = read_trained_on(MINI)
+    for organ, guess in (("Lymph node", True), ("bladder", False), ("colon", False)):
+        case = a_case("he", "rna", organ=organ)
+        read = organ_found(case, "text", case.given, trained, "mupd-mini")
+        assert read is not None
+        assert (read.guess, read.trained) == (guess, ("colorectum",))
+
+
+@pytest.mark.parametrize("policy", ["note", "reject"])
+@pytest.mark.parametrize(
+    ("organ", "noted", "rejected"), [("kidney", True, True), ("lung", True, False), ("breast", False, False)]
+)
+def test_only_a_guess_is_rejected(policy: Any, organ: str, noted: bool, rejected: bool) -> None:
+    config: Any = SimpleNamespace(check=SimpleNamespace(untrained_organ=policy))
+    trained = {"he->text": frozenset({"breast"}), "bulk->text": frozenset({"breast", "lung"})}
+    meta = replace(meta_of("text", 0), given=("he", "rna"))
+    (check,) = _organ_checks(meta, config, a_case("he", "rna", organ=organ), trained)
+    assert check.ok is (True if not noted else False if rejected and policy == "reject" else None)
+    assert bool(check.sentence) == noted
+    assert check.limit == "breast"
 
 
 def test_nothing_is_said_where_nothing_is_known() -> None:

@@ -78,13 +78,17 @@ def _stain_checks(folder: Path, meta: DrawMeta, config: Config, case: CaseInvent
 
 
 def _organ_checks(meta: DrawMeta, config: Config, case: CaseInventory, trained_on: TrainedOn) -> list[Check]:
-    """Whether the model was trained on the case's organ; nothing where that is not known."""
+    """Whether the model was trained on the case's organ; nothing where that is not known.
+
+    A draw that rests on one stream that was and one that was not is noted, and never rejected for it.
+    """
     from mupd.check.result import Check
 
     found = organ_found(case, meta.target, meta.given, trained_on, meta.model_id)
     if found is None:
         return []
-    ok = True if not found.sentence else False if config.check.untrained_organ == "reject" else None
+    rejected = found.guess and config.check.untrained_organ == "reject"
+    ok = True if not found.sentence else False if rejected else None
     limit = ", ".join(found.trained) or "none"
     return [Check("trained_organ", found.organ or "another", limit, ok, found.sentence)]
 

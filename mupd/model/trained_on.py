@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mupd.errors import ModelError
+from mupd.files import write_json
 from mupd.modalities.organs import organ_term
 from mupd.model.facts import read_json_file
 
@@ -44,6 +45,11 @@ def read_trained_on(model: Path) -> TrainedOn:
     if unknown := sorted(set(value) - set(DIRECTIONS)):
         raise ModelError(f"{TRAINED_ON_FILE} of the model: found {unknown}; expected only {list(DIRECTIONS)}")
     return {direction: _organs(direction, organs) for direction, organs in value.items()}
+
+
+def write_trained_on(model: Path, found: TrainedOn) -> None:
+    """Write the file of a model folder, atomically."""
+    write_json(model / TRAINED_ON_FILE, {direction: sorted(organs) for direction, organs in found.items()})
 
 
 def _organs(direction: str, value: object) -> frozenset[str]:

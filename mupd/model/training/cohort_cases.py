@@ -32,6 +32,8 @@ class TrainingCase:
         Under the model's gene names.
     text, record
         The report and what it states.
+    organ
+        The sheet's, else the report's, as :func:`mupd.modalities.organs.organ_term` names it; None where neither says.
     """
 
     case_id: str
@@ -40,6 +42,7 @@ class TrainingCase:
     profile: RnaProfile | None
     text: str | None
     record: dict[str, str]
+    organ: str | None = None
 
     @property
     def pairs(self) -> tuple[str, ...]:
@@ -124,7 +127,8 @@ def _profile(case: SheetCase, config: Config, genes: Collection[str]) -> RnaProf
     return profile
 
 
-def _text(case: SheetCase, config: Config) -> str | None:
+def _text(case: SheetCase, config: Config) -> tuple[str, dict[str, Any]] | None:
+    """The text and what is read out of it."""
     from mupd.modalities.text import check_text, has_text_row, read_text, read_text_row
 
     table = config.tables.text
@@ -134,8 +138,7 @@ def _text(case: SheetCase, config: Config) -> str | None:
         text = read_text_row(Path(table), case.case_id)
     else:
         return None
-    check_text(text, config.intake)
-    return text
+    return text, check_text(text, config.intake)
 
 
 def _marked(case: SheetCase, config: Config) -> str:
@@ -153,7 +156,7 @@ def _marked(case: SheetCase, config: Config) -> str:
 
 
 def _read_case(case: SheetCase, config: Config, genes: Collection[str]) -> tuple[TrainingCase | None, CaseReport]:
-    from mupd.modalities.records import extract_record
+    from mupd.modalities.organs import organ_of_report, organ_term
 
     whys: list[str] = []
     try:
@@ -169,9 +172,10 @@ def _read_case(case: SheetCase, config: Config, genes: Collection[str]) -> tuple
     if profile is not None and profile.kind == "spot" and profile.xy_px is None:
         whys.append("rna: spots without positions (expected obsm['spatial'])")
         profile = None
-    text = _tried(lambda: _text(case, config), case, "text", whys)
+    text, facts = _tried(lambda: _text(case, config), case, "text", whys) or (None, {})
     he, mpp = slide or (None, None)
-    read = TrainingCase(case.case_id, he, mpp, profile, text, extract_record(text) if text else {})
+    organ = organ_term(case.organ) or organ_of_report(facts)
+    read = TrainingCase(case.case_id, he, mpp, profile, text, facts.get("record", {}), organ)
     if not read.pairs:
         whys.append("fewer than two usable modalities: nothing to pair")
         return None, CaseReport(case.case_id, "left out", (), "; ".join(whys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,33 @@ def tile_classes(folder: Path, raw: RawFeatures, encoder: TileEncoder, split: Sp
     return classes
 
 
+def organs_of_tiles(folder: Path) -> frozenset[str]:
+    """Organs of the tiles that are trained on, as their records name them; no picture is opened."""
+    table = read_tiles(folder)
+    rows = zip(table["group"], table["organ"], table["diagnosis"], strict=True)
+    return frozenset(
+        tile_record(str(organ), str(diagnosis))["organ"]
+        for group, organ, diagnosis in rows
+        if split_of(str(group)) == "train"
+    )
+
+
+def organs_of_patients(folder: Path) -> frozenset[str]:
+    """Organs of the TCGA patients that are trained on; no profile is read."""
+    found = set()
+    for cohort in TCGA_COHORTS:
+        ids = pd.read_csv(folder / f"{cohort}_log2tpm.csv.gz", usecols=[0]).iloc[:, 0]
+        records = tcga_records(folder, cohort)
+        cases = _cases_of(ids[~ids.duplicated(keep=False)], records, "train")
+        found |= {records[case]["organ"] for case in cases}
+    return frozenset(found)
+
+
+def _cases_of(ids: Iterable[str], records: Mapping[str, dict[str, str]], split: Split) -> list[str]:
+    """Those with a record that belong to a split, in their order."""
+    return [case for case in ids if case in records and split_of(case) == split]
+
+
 def read_reports(folder: Path, cohort: str) -> dict[str, str]:
     """Report of each patient; a text that two patients share is left out of both."""
     table = pd.read_csv(folder / f"{cohort}_reports.csv.gz", dtype=str, keep_default_na=False)
@@ -132,7 +159,7 @@ def patients(
         table = read_tcga(folder, cohort)
         records = tcga_records(folder, cohort)
         texts = read_reports(folder, cohort) if reports else {}
-        cases = [case for case in table.index if case in records and split_of(case) == split]
+        cases = _cases_of(table.index, records, split)
         values = log_cp10k(table.loc[cases].to_numpy(np.float32))
         components = codec.encode(values, list(table.columns), "bulk")
         scores, _ = scorer.score(values, list(table.columns), "bulk")
