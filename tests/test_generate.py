@@ -196,6 +196,24 @@ def test_draws_do_not_depend_on_the_rest_of_the_cohort(
     assert not set(hashes(other).values()) & set(together.values())
 
 
+def test_the_organ_of_the_sheet_conditions_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    """Draws of every target are the same values under the same keys, whatever organ the sheet names."""
+    found = []
+    for organ in ("", "breast", "bladder"):
+        folder = tmp_path / (organ or "none")
+        path = write_tiny_cohort(folder, tiny_model, {"a": "rna", "b": "he"}, outdir=str(folder / "results"))
+        head, *rows = (folder / "cases.tsv").read_text(encoding="utf-8").splitlines()
+        lines = [f"{head}\torgan", *(f"{row}\t{organ}" for row in rows)]
+        (folder / "cases.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        config = load_config(path)
+        assert {case.organ for case in read_inventory(run_intake(config, 0))} == {organ}
+        run_shard(config, 0)
+        results = read_index(config.out / "generated" / "shard-0000.json")
+        found.append({(r.target, d.folder, d.meta.content_sha256) for r in results for d in r.draws})
+    assert {target for target, _, _ in found[0]} == {"he", "rna", "text"}
+    assert found[0] == found[1] == found[2]
+
+
 def test_more_draws_keep_the_first(
     every_pattern: tuple[Config, list[TaskResult]], tmp_path: Path, tiny_model: Path
 ) -> None:

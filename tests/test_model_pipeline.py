@@ -19,11 +19,12 @@ from tiny_model import BULK_GENES, GENE_SETS, RNA_DIM, SPOT_GENES, TILE_COMPONEN
 from mupd.errors import ModelError
 from mupd.files import write_json
 from mupd.modalities.records import FIELDS
-from mupd.model import pipeline as pipeline_module
+from mupd.model import window_contexts
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.pipeline import MICRO_BATCH, Given, MuPDPipeline, _WindowContexts, model_sha256
+from mupd.model.pipeline import MICRO_BATCH, Given, MuPDPipeline, model_sha256
 from mupd.model.record_codec import RecordCodec
 from mupd.model.regions import WINDOW
+from mupd.model.window_contexts import WindowContexts, row_tokens
 
 WEIGHTS = {
     "vae": "diffusion_pytorch_model.safetensors",
@@ -244,7 +245,7 @@ def test_profiles_that_are_too_many_to_keep(pipeline: MuPDPipeline, monkeypatch:
     """Projected batch by batch, the slide is the same."""
     spots = Given(rna=rows(9, RNA_DIM + 1), rna_xy_px=np.random.default_rng(0).uniform(0, 256, (9, 2)))
     found = slide(pipeline, spots, (256, 136))
-    monkeypatch.setattr(pipeline_module, "_MOST_SPOTS", 3)
+    monkeypatch.setattr(window_contexts, "_MOST_SPOTS", 3)
     other = slide(pipeline, spots, (256, 136))
     assert np.abs(found.astype(int) - other).max() <= 1
 
@@ -267,19 +268,22 @@ def test_slides_that_cannot_be_made(pipeline: MuPDPipeline) -> None:
 def test_a_window_reads_its_nearest_spot(pipeline: MuPDPipeline) -> None:
     given = Given(rna=rows(3, RNA_DIM + 1), rna_xy_px=np.array([[64.0, 64.0], [320.0, 64.0], [64.0, 1000.0]]))
     corners = np.array([[0, 0], [0, 32], [0, 15], [0, 17], [100, 0]])
-    contexts = _WindowContexts(pipeline, given, (64, 128))
+    contexts = WindowContexts(pipeline.transformer, given, (64, 128))
     np.testing.assert_array_equal(contexts.used, [0, 1, 2])
     np.testing.assert_array_equal(contexts.used[contexts._nearest(corners)], [0, 1, 0, 1, 2])
     found = contexts(corners).streams["rna"]
     assert given.rna is not None
-    alone = [pipeline.transformer.context({"rna": pipeline._rows(given.rna[[row]])}, 1) for row in (0, 1, 0, 1, 2)]
+    alone = [
+        pipeline.transformer.context({"rna": row_tokens(pipeline.transformer, given.rna[[row]])}, 1)
+        for row in (0, 1, 0, 1, 2)
+    ]
     for row, context in enumerate(alone):
         torch.testing.assert_close(found.pooled[row], context.streams["rna"].pooled[0])
     # A slide that no window near the third spot is in: its profile is not even projected.
-    np.testing.assert_array_equal(_WindowContexts(pipeline, given, (64, 32)).used, [0, 1])
+    np.testing.assert_array_equal(WindowContexts(pipeline.transformer, given, (64, 32)).used, [0, 1])
     # Without positions the mean profile conditions every window.
-    mean = _WindowContexts(pipeline, Given(rna=given.rna), (64, 128))(corners).streams["rna"]
-    whole = pipeline.transformer.context({"rna": pipeline._rows(given.rna.mean(0, keepdims=True))}, 1)
+    mean = WindowContexts(pipeline.transformer, Given(rna=given.rna), (64, 128))(corners).streams["rna"]
+    whole = pipeline.transformer.context({"rna": row_tokens(pipeline.transformer, given.rna.mean(0, keepdims=True))}, 1)
     torch.testing.assert_close(mean.pooled, whole.streams["rna"].pooled.expand(5, -1))
 
 

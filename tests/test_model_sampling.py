@@ -90,7 +90,9 @@ def test_guidance_of_one_is_a_single_pass(transformer: MuPDTransformer) -> None:
     nothing = transformer.context({}, 2)
     conditional = transformer(x, t, "he", context, extra)
     plain = transformer(x, t, "he", nothing, extra)
-    handle = transformer.register_forward_pre_hook(lambda _, args: batches.append(len(args[0])))
+    handle = transformer.register_forward_pre_hook(
+        lambda _, args, more: batches.append(len(args[0]) * more.get("copies", 1)), with_kwargs=True
+    )
     try:
         once = guided(transformer, "he", context, extra, {"rna": 1.0, "text": 7.0})(x, t)
         assert batches == [2]

@@ -26,16 +26,18 @@ from benchmarks.real_cohort.build import build, settings
 from benchmarks.real_cohort.figures import look_of
 from benchmarks.real_cohort.pattern import PATIENTS, SECTIONS, SMALL, Case, pairs, sections, withheld_record
 from benchmarks.real_cohort.table import best_of
-from benchmarks.real_cohort.triples import MISSING, TRIPLES, cases_of, triples
+from benchmarks.real_cohort.triples import MISSING, TRIPLES, Triple, cases_of, triples
 from benchmarks.real_cohort.workflow import Manifest, expected_status, failures, read_manifest, run_workflow
 from mupd.errors import MupdError
 from mupd.generate.conditions import CaseConditions
 from mupd.ids import MODALITIES
+from mupd.modalities.organs import organ_term
 from mupd.modalities.records import FIELDS
+from mupd.modalities.text_checks import check_organ
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.rna_codec import panel_values
 from mupd.model.training.prepare import is_held_out, log_cp10k, read_tcga
-from mupd.model.training.sources import read_her2st_counts
+from mupd.model.training.sources import TEST_PATIENTS, read_her2st_counts
 from tests.tiny_model import make_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -118,7 +120,7 @@ def test_pattern_has_twelve_cases_of_every_direction(cases: list[Case]) -> None:
 
 def test_every_patient_stands_under_every_pattern() -> None:
     for patient in TRIPLES:
-        cases = cases_of(patient, ("a.png",), "Bladder.", {"organ": "bladder"}, in_training=False)
+        cases = cases_of(patient, ("a.png",), "Bladder.", {"organ": "bladder"})
         assert [case.withheld for case in cases] == list(MISSING)
         for case in cases:
             assert set(case.given) | set(case.withheld) == set(MODALITIES)
@@ -136,8 +138,10 @@ def test_six_patients_have_all_three(shared_data: Path, three: list[Case]) -> No
     assert all((shared_data / "tcga" / "he" / name).is_file() for case in three for name in case.pictures)
     assert all(len(case.report) > 200 for case in three)
     assert {case.source for case in three if case.mpp is None} == {"TCGA-3M-AB46"}
-    for case in three:
-        assert (case.seen == "held out") == is_held_out(case.source)
+    assert {case.source for case in three} == {patient.source for patient in TRIPLES} == TEST_PATIENTS
+    assert len(TRIPLES) == len(TEST_PATIENTS)
+    assert all(case.seen == "held out" and is_held_out(case.source) for case in three)
+    assert not {case.source for case in pairs(shared_data)} & TEST_PATIENTS
     assert {case.case_id for case in [*three, *pairs(shared_data)]} >= {n for n in SMALL if n.startswith("TCGA-")}
 
 
@@ -157,9 +161,22 @@ def test_inputs_of_the_six_patients_hold_what_is_given_alone(
         row = sheet[case.case_id]
         slides = row["he"].split(";") if row["he"] else []
         assert len(slides) == (len(case.pictures) if "he" in case.given else 0)
+        assert row["organ"] == case.record["organ"]
         assert row["he_mpp"] == ("0.5" if slides and case.source == "TCGA-AD-6964" else "")
         assert (case.case_id in with_rna) == ("rna" in case.given)
         assert reports.get(case.case_id, "") == (case.report if "text" in case.given else "")
+
+
+def test_no_report_is_refused_for_the_organ_that_the_sheet_names(shared_data: Path, three: list[Case]) -> None:
+    for case in [*three, *pairs(shared_data)]:
+        check_organ(case.report, case.record["organ"])
+        assert organ_term(case.record["organ"]) == case.record["organ"]
+
+
+def test_a_patient_that_training_may_read_is_refused() -> None:
+    other = Triple("TCGA-2F-A9KP", "blca", "TCGA-2F-A9KP", 0.25)
+    with pytest.raises(ValueError, match="TCGA-2F-A9KP: expected one of"):
+        cases_of(other, ("a.png",), "Bladder.", {"organ": "bladder"})
 
 
 def test_part_without_text_names_no_table_of_texts(tmp_path: Path, shared_data: Path, three: list[Case]) -> None:
@@ -411,7 +428,7 @@ def test_frequencies_are_a_distribution(values: list[str]) -> None:
 
 def test_case_with_nothing_usable_fails_without_failing_the_benchmark() -> None:
     (patient,) = (patient for patient in TRIPLES if patient.mpp is None)
-    cases = cases_of(patient, ("a.jpg",), "Stomach.", {"organ": "stomach"}, in_training=False)
+    cases = cases_of(patient, ("a.jpg",), "Stomach.", {"organ": "stomach"})
     idle = [case for case in cases if not case.used]
     assert [case.withheld for case in idle] == [("rna", "text")]
     manifest = {(case.case_id, "rna"): {"verdict": "failed", "why": "nothing usable"} for case in cases}

@@ -82,13 +82,18 @@ def _slides_of(case: Case, data: Path) -> list[Path]:
 
 
 def _sheet(cases: list[Case], data: Path) -> str:
-    rows = [["case_id", "he", "rna", "text", "he_mpp", "x_source"]]
+    """The sample sheet. It names the organ, as whoever has a specimen knows it, also where the text is withheld.
+
+    The organ is one of the fields that a withheld text is scored by, and conditions nothing: no draw depends on this
+    column. By it draws of an organ that the model was not trained on are told.
+    """
+    rows = [["case_id", "he", "rna", "text", "he_mpp", "organ", "x_source"]]
     for case in cases:
         he = ";".join(str(path.resolve()) for path in _slides_of(case, data)) if "he" in case.given else ""
         rna = f"{case.case_id}.h5ad" if case.is_section and "rna" in case.given else ""
         # Where a section's slide is withheld, its scale still says how far apart the spots are.
         mpp = HER2ST_MPP if case.is_section else case.mpp if he else None
-        rows.append([case.case_id, he, rna, "", "" if mpp is None else str(mpp), case.source])
+        rows.append([case.case_id, he, rna, "", "" if mpp is None else str(mpp), case.record["organ"], case.source])
     return "".join("\t".join(row) + "\n" for row in rows)
 
 

@@ -9,13 +9,10 @@ from typing import Any, Literal
 from mupd.ids import Modality
 from mupd.model.training.labels import HER2ST_RECORD, tcga_records
 from mupd.model.training.prepare import TCGA_COHORTS, is_held_out
+from mupd.model.training.sources import TEST_PATIENTS
 
-Seen = Literal["held out", "in training", "codec only", "picture held out"]
-"""Whether the model was trained on the case.
-
-``codec only``: its spots helped to choose genes and axes alone. ``picture held out``: its RNA and report were
-trained on as a pair, its picture never.
-"""
+Seen = Literal["held out", "in training", "codec only"]
+"""Whether the model was trained on the case; ``codec only``: its spots helped to choose genes and axes alone."""
 
 
 Part = Literal["her2st", "tcga"]
@@ -100,7 +97,7 @@ PATIENTS: tuple[tuple[str, str, int, tuple[Modality, ...], tuple[Modality, ...]]
     ("RC-11", "coadread", 1, ("text",), ("rna",)),
     ("RC-12", "stad", 1, ("text",), ("rna",)),
 )
-"""The third entry counts the held-out patients of a cohort by id, of those whose T category is known."""
+"""The third entry counts the patients of the held-out tenth of a cohort by id, of those whose T category is known."""
 
 PARTS: tuple[Part, ...] = ("her2st", "tcga")
 SMALL = ("RC-01", "RC-02", "TCGA-ZF-A9R5-no-he-rna", "RC-10", "RC-12")
@@ -124,7 +121,9 @@ def _patients(tcga: Path) -> dict[str, list[tuple[str, dict[str, str]]]]:
         once = set(ids[~ids.duplicated(keep=False)])
         records = tcga_records(tcga, table)
         known = sorted(
-            c for c in records if c in once and is_held_out(c) and {"diagnosis", "t_category"} <= records[c].keys()
+            case
+            for case in (once & records.keys()) - TEST_PATIENTS
+            if is_held_out(case) and {"diagnosis", "t_category"} <= records[case].keys()
         )
         found[table] = [(case, records[case]) for case in known]
     return found

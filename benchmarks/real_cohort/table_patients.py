@@ -14,13 +14,11 @@ SUMMARY = (
     "measure",
     "patients",
     "mupd",
-    "held-out patients only",
     "patients swapped",
     "mean or majority",
     "nearest",
 )
-DETAIL = ("patient", "model has seen", "given", "H&E", "RNA", "text, by the report", "text, by the tables")
-_SEEN = {"held out": "nothing of it", "picture held out": "its RNA and report"}
+DETAIL = ("patient", "given", "H&E", "RNA", "text, by the report", "text, by the tables")
 
 
 def mean_of(values: Iterable[float | None]) -> float | None:
@@ -57,7 +55,6 @@ def summary(rows: Sequence[Row], cases: Sequence[Case]) -> list[tuple[str, ...]]
         own = [r for r in kept if (r.direction, r.measure) == (direction, measure) and r.model is not None]
         if not own:
             continue
-        unseen = [row for row in own if row.seen == "held out"]
         figures = [mean_of(getattr(row, name) for row in own) for name in ("model", "constant", "neighbour")]
         cells = [number(figure) for figure in figures]
         known = [figure for figure in figures if figure is not None]
@@ -66,9 +63,7 @@ def summary(rows: Sequence[Row], cases: Sequence[Case]) -> list[tuple[str, ...]]
             f"**{cell}**" if figure == best and len(known) > 1 else cell
             for cell, figure in zip(cells, figures, strict=True)
         ]
-        alone = mean_of(row.model for row in unseen)
-        held_out = f"{number(alone)} ({len(unseen)})" if unseen else "-"
-        lines.append((direction, measure, str(len(own)), cells[0], held_out, number(swapped(own)), *cells[1:]))
+        lines.append((direction, measure, str(len(own)), cells[0], number(swapped(own)), *cells[1:]))
     return lines
 
 
@@ -103,7 +98,7 @@ def detail(rows: Sequence[Row], cases: Sequence[Case], manifest: Manifest) -> li
             report,
             tables,
         )
-        lines.append((case.source, _SEEN[case.seen], given, *cells))
+        lines.append((case.source, given, *cells))
     return lines
 
 

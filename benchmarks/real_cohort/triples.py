@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.real_cohort.pattern import Case, reports_of
 from mupd.ids import MODALITIES, Modality
 from mupd.model.training.labels import tcga_records
-from mupd.model.training.prepare import split_of
+from mupd.model.training.sources import TEST_PATIENTS
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ TRIPLES = (
     Triple("TCGA-AD-6964", "coadread", "TCGA-AD-6964-01Z", 0.5),
     Triple("TCGA-3M-AB46", "stad", "TCGA-3M-AB46-01Z", None),
 )
+"""Those of :data:`~mupd.model.training.sources.TEST_PATIENTS`, which no training reads anything of."""
 
 MISSING: tuple[tuple[Modality, ...], ...] = (
     ("he",),
@@ -56,10 +57,16 @@ def case_name(source: str, missing: tuple[Modality, ...]) -> str:
     return f"{source}-no-{'-'.join(missing)}"
 
 
-def cases_of(
-    patient: Triple, pictures: tuple[str, ...], report: str, record: dict[str, str], in_training: bool
-) -> list[Case]:
-    """The patient's six cases. A picture without a scale has to be refused wherever it is given."""
+def cases_of(patient: Triple, pictures: tuple[str, ...], report: str, record: dict[str, str]) -> list[Case]:
+    """The patient's six cases. A picture without a scale has to be refused wherever it is given.
+
+    Raises
+    ------
+    ValueError
+        If the patient is none of those that are kept from training by name.
+    """
+    if patient.source not in TEST_PATIENTS:
+        raise ValueError(f"{patient.source}: expected one of {sorted(TEST_PATIENTS)}, which no training reads")
     cases = []
     for missing in MISSING:
         given = tuple(modality for modality in MODALITIES if modality not in missing)
@@ -70,7 +77,7 @@ def cases_of(
                 patient.table,
                 given,
                 missing,
-                "picture held out" if in_training else "held out",
+                "held out",
                 record,
                 pictures,
                 patient.mpp,
@@ -97,5 +104,5 @@ def triples(data: Path) -> list[Case]:
             if not found:
                 raise FileNotFoundError(f"{patient.source}: found no {name}")
         record = tcga_records(data / "tcga", patient.table)[patient.source]
-        cases += cases_of(patient, pictures, report, record, split_of(patient.source) != "held_out")
+        cases += cases_of(patient, pictures, report, record)
     return cases

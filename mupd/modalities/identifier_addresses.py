@@ -80,6 +80,17 @@ _LABELLED_ADDRESS = re.compile(
 )
 
 
+# What stands in each form in any case, in small letters but for _FRENCH_HINT: a search for that is quick.
+_FIVE_DIGITS = re.compile(r"\d\d{4}")
+_BRITISH_END = re.compile(r"\d[abd-hjlnp-uw-z]{2}(?!\w)")
+_GERMAN_HINT = re.compile(r"(?:stra(?:\u00df|ss)e|str\.|weg|platz|allee|gasse|ring|damm|ufer) \d")
+_FRENCH_HINT = re.compile(
+    r"(?:rue|avenue|boulevard|chemin|place|impasse|all\u00e9e|quai|route|passage|cours|square)[ ]"
+    rf"{_OF}[A-Z\u00c0-\u00de]"
+)
+_LABELS = ("address", "residence", "lives at", "resides at", "adresse", "anschrift")
+
+
 def spans_of(pattern: re.Pattern[str], kind: str, text: str) -> Iterator[Span]:
     """Every match of a pattern, or its named group where it has one."""
     for match in pattern.finditer(text):
@@ -93,21 +104,27 @@ def _in_report(word: str) -> bool:
 
 def address_spans(text: str, lower: str) -> Iterator[Span]:
     """Addresses in a text; `lower` is the same in lower case."""
-    for match in (*_WITH_CODE.finditer(text), *_MILITARY.finditer(text)):
-        yield match.start(), match.end(), "ADDRESS"
+    has_zip = _FIVE_DIGITS.search(text) is not None
+    if has_zip or _BRITISH_END.search(lower):
+        for match in (*_WITH_CODE.finditer(text), *_MILITARY.finditer(text)):
+            yield match.start(), match.end(), "ADDRESS"
     for start, end, kind in spans_of(_STREETS, "ADDRESS", text):
         # "3 REPORTED TO DR." and "2 Chest Wall" have the form of a street.
         if not any(map(_in_report, text[start:end].split()[1:3])):
             yield start, end, kind
-    for match in _STATE_AND_ZIP.finditer(text):
+    for match in _STATE_AND_ZIP.finditer(text) if has_zip else ():
         if city := _CITY.search(text[max(0, match.start() - 50) : match.start()]):
             yield match.start() - len(city[0]), match.end(), "ADDRESS"
-    yield from spans_of(_POST_BOX, "ADDRESS", lower)
-    for pattern in (_FLATS, _GERMAN, _FRENCH):
+    if "box" in lower or "postfach" in lower:
+        yield from spans_of(_POST_BOX, "ADDRESS", lower)
+    hinted = ((_GERMAN, _GERMAN_HINT, lower), (_FRENCH, _FRENCH_HINT, text))
+    for pattern in (_FLATS, *(pattern for pattern, hint, where in hinted if hint.search(where))):
         for start, end, kind in spans_of(pattern, "ADDRESS", text):
             if not any(_in_report(word) for word in re.findall(r"[^\W\d_]{3,}", text[start:end])[:3]):
                 yield start, end, kind
-    for start, end, kind in spans_of(_LABELLED_ADDRESS, "ADDRESS", lower):
+    for start, end, kind in (
+        spans_of(_LABELLED_ADDRESS, "ADDRESS", lower) if any(map(lower.__contains__, _LABELS)) else ()
+    ):
         # Without punctuation the address ends where words of the report begin.
         words = re.finditer(r"[^\W\d_]{3,}", lower[start:end])
         ends = (

@@ -51,7 +51,7 @@ _CUES = {
 _NAMED_AFTER = frozenset(
     ["patient", "patient's", "patients", "pt", "full", "first", "last", "maiden", "sur", "family", "given"]
 )
-_COLON = re.compile(rf"(?<![{_UP}{_LOW}])(?P<label>[{_UP}{_LOW}]+)(?:\(s\))?\s?[:=]\s?")
+_COLON = re.compile(rf"(?P<label>[{_UP}{_LOW}](?<![{_UP}{_LOW}].)[{_UP}{_LOW}]*+)(?:\(s\))?\s?[:=]\s?")
 _WORD_BEFORE = re.compile(rf"([{_UP}{_LOW}'\u2019]+)[ ]$")
 _LABELLED = re.compile(rf"(?:(?i:{_TITLE})\b\.?\s?)?(?P<x>{_NAME})")
 _LABELLED_LOWER = re.compile(rf"(?P<x>{_ANY_NAME})")
@@ -69,7 +69,11 @@ _QUALIFICATION = re.compile(
 _BEFORE_QUALIFICATION = re.compile(rf"(?<![\w\-])(?P<x>{_PART}(?:[ \t]{_PART}){{0,3}})$")
 _AGED = re.compile(r",?[ ](?:is[ ])?(?:an?|aged?)[ ](?:\d{1,3}|\[AGE\])(?:[ \-]?y|\b)")
 _BEFORE_AGE = re.compile(rf"(?<![\w\-])(?P<x>{_PART}[ ](?:{_PART}[ ])?{_PART})$")
-_PAIR = re.compile(rf"(?<![\w\-])(?P<first>{_WORD})(?P<rest>(?:[ ][{_UP}]\.?)?(?:[ ](?:{_PARTICLE})?{_WORD}))(?![\w])")
+_PAIR = re.compile(
+    # What a pattern begins with is looked for much faster than what has to stand before it.
+    rf"(?P<first>[{_UP}](?<![\w\-].){_WORD.removeprefix(f'[{_UP}]')})"
+    rf"(?P<rest>(?:[ ][{_UP}]\.?)?(?:[ ](?:{_PARTICLE})?{_WORD}))(?![\w])"
+)
 _LAST_FIRST = re.compile(rf"(?<![\w\-])(?P<last>(?:{_PARTICLE})?{_WORD}),[ ]?(?P<first>{_WORD})(?:[ ][{_UP}]\b\.?)?")
 _TOKEN = re.compile(rf"[{_UP}{_LOW}]+(?:['\u2019\-][{_UP}{_LOW}]+)*\.?")
 _NO_PERSON_AFTER = re.compile(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from mupd.modalities.identifier_addresses import Span, address_spans, spans_of
+from mupd.modalities.report_sections import small_letters
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
@@ -46,6 +47,9 @@ _LABELLED_DATES = re.compile(
     rf"{_MON}[/\-](?:{_DAY}|{_YEAR})|{_DAY}[/\-]{_MON}|{_DAY}\.{_MON}\.\d\d)"
     r"(?![\w/])",
 )
+# A month as a word, and three numbers or two with something between: where neither stands, no date of its form does.
+_MONTH_WORD = re.compile(rf"{_MONTH}(?![a-su-z])")
+_TWO_SEPARATORS = re.compile(r"[-/.]\s{0,2}\d{1,2}\s{0,2}[-/.]")
 _EMAIL = re.compile(r"[\w.+\-]{1,64}@[\w\-]+(?:\.[\w\-]+)+")
 _URL = re.compile(r"(?:https?://|\bwww\.)[^\s<>\")]+", re.IGNORECASE)
 _SSN = re.compile(r"(?<![\w\-])(?!000|666|9\d\d)\d{3}[- ](?!00)\d{2}[- ](?!0000)\d{4}(?![\w\-])")
@@ -63,20 +67,22 @@ _ID_LABEL = (
     rf"(?:accession|acc\.?(?= ?[:#])|nhs|fin|csn|uuid|patientid|ssid|our ref|your ref|"
     r"fallnummer|patientennummer|eingangsnummer))"
 )
-_ID = r"[A-Za-z]{0,5}[:.\-/ ]?\d[\w]*(?:[\-/:.][\w]+){0,5}(?: \d{3,4}){0,3}"
-_LABELLED_IDS = re.compile(
-    rf"(?<!\w){_ID_LABEL}(?: is)?(?:\s?[:=#(]{{1,2}}\s?|\s{{1,2}}|\.\s?)(?P<x>{_ID})", re.IGNORECASE
-)
+_ID = r"[a-z]{0,5}[:.\-/ ]?\d[\w]*(?:[\-/:.][\w]+){0,5}(?: \d{3,4}){0,3}"
+_LABELLED_IDS = re.compile(rf"(?<!\w){_ID_LABEL}(?: is)?(?:\s?[:=#(]{{1,2}}\s?|\s{{1,2}}|\.\s?)(?P<x>{_ID})")
 _ACCESSIONS = re.compile(
     r"(?<![\w\-/.])(?:[A-Z]{1,4}[-:]?(?:(?:19|20)\d\d|\d\d)[-/:]\d{4,7}|SP?[-:]?\d\d[-/:]\d{3}|\d\d:[A-Z]{1,3}-?\d{3,7}"
     r"|(?:19|20)\d\d[A-Z]{1,3}\d{3,7}|[A-Z]{1,3}\d\d[-/]\d{4,7}[A-Z]?|[A-Z]{2,3}\d{6,}|\d{2}-[A-Z]{1,3}-\d{3,7})(?![\w/])"
 )
+# What stands in each of these in any case: a search for that is quick.
+_THREE_DIGITS, _FOUR_DIGITS, _SEVEN_DIGITS = (re.compile(rf"\d\d{{{more}}}") for more in (2, 3, 6))
+_UUID_MIDDLE = re.compile(r"-[0-9a-f]{4}-")
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
 # Seven digits in a row are a number of somebody, unless a coding system stands before them.
 _LONG_NUMBER = re.compile(r"(?<![\w.,\-/])\d{7,15}(?![\w]|[.,]\d)")
 _CODED = re.compile(r"(?:snomed|sct|loinc|icd|cpt|umls|code)[\w\s:#()|./\-]{0,15}$", re.IGNORECASE)
 
 _PHONE_HINT = re.compile(r"(?<![\w.])\+?\(?\d[\d() .\-/]{6,18}\d(?!\w)")
+_PHONE_DIGITS = re.compile(r"\d[\d() .\-/]{6,18}\d")
 _LABELLED_PHONES = re.compile(
     r"\b(?:tel(?:ephone)?|phone|ph|fax|pager|beeper|mobile|cell(?: phone)?|telefon)"
     r"(?:\.|\s?(?:no|number|#)\.?)?\s?[:#]?\s?(?P<x>\+?\(?\d[\d() .\-/]{2,18}\d)"
@@ -94,11 +100,15 @@ _CALLED_PHONES = re.compile(
 )
 _ABROAD = ("US", "GB", "DE")
 
-_AGE_NUMBER = r"(?:9\d|1[0-2]\d|ninety(?:[\s\-](?:one|two|three|four|five|six|seven|eight|nine))?)"
-_AGES = re.compile(
-    rf"(?<![\w.\-/])(?P<x>{_AGE_NUMBER})(?=[\s\-]{{0,2}}(?:years?|yrs?|y\.?\s?/?\s?o\.?|ye?ar)"
+_NINETY = r"inety(?:[\s\-](?:one|two|three|four|five|six|seven|eight|nine))?"
+_AGE_NUMBER = rf"(?:9\d|1[0-2]\d|n{_NINETY})"
+_BARE = r"(?<![\w.\-/].)"
+_AGED = re.compile(
+    rf"(?P<x>9{_BARE}\d|1{_BARE}[0-2]\d|n{_BARE}{_NINETY})(?=[\s\-]{{0,2}}(?:years?|yrs?|y\.?\s?/?\s?o\.?|ye?ar)"
     rf"(?:[\s\-]{{0,2}}(?:old|of age)|\b)|[\s\-]?[mf]\b(?!\w))"
-    rf"|\b(?:age[ds]?|age at \w+|patient'?s age|alter)(?:\s?[:=]\s?|\s(?:of\s|is\s)?)"
+)
+_LABELLED_AGES = re.compile(
+    rf"(?:a(?<!\wa)(?:ge[ds]?|ge at \w+|lter)|p(?<!\wp)atient'?s age)(?:\s?[:=]\s?|\s(?:of\s|is\s)?)"
     rf"(?P<y>{_AGE_NUMBER})\b(?!\s?(?:%|mm|cm|/))",
 )
 _DIGIT = re.compile(r"\d")
@@ -108,7 +118,7 @@ def _phones(text: str, lower: str) -> Iterator[Span]:
     yield from spans_of(_LABELLED_PHONES, "PHONE", lower)
     yield from spans_of(_PHONE_FORMS, "PHONE", lower)
     yield from spans_of(_CALLED_PHONES, "PHONE", lower)
-    hints = [match.span() for match in _PHONE_HINT.finditer(text)]
+    hints = [match.span() for match in _PHONE_HINT.finditer(text)] if _PHONE_DIGITS.search(text) else []
     if not any(sum(letter.isdigit() for letter in text[start:end]) >= 9 for start, end in hints):
         return
     from phonenumbers import PhoneNumberMatcher
@@ -124,17 +134,21 @@ def _phones(text: str, lower: str) -> Iterator[Span]:
 
 def _numbers(text: str, lower: str) -> Iterator[Span]:
     yield from spans_of(_LABELLED_SSN, "SSN", lower)
-    yield from spans_of(_SSN, "SSN", text)
-    yield from spans_of(_DATES, "DATE", lower)
+    if _FOUR_DIGITS.search(text):
+        yield from spans_of(_SSN, "SSN", text)
+    if _TWO_SEPARATORS.search(text):
+        yield from spans_of(_DATES, "DATE", lower)
     yield from spans_of(_LABELLED_DATES, "DATE", lower)
     for start, end, kind in spans_of(_LABELLED_IDS, "ID", lower):
         # "Case 2" and "block A1" are labels in the report, "Report no 123" is not.
         if sum(letter.isdigit() for letter in text[start:end]) >= 3:
             yield start, end, kind
     yield from _phones(text, lower)
-    yield from spans_of(_ACCESSIONS, "ID", text)
-    yield from spans_of(_UUID, "ID", lower)
-    for match in _LONG_NUMBER.finditer(text):
+    if _THREE_DIGITS.search(text):
+        yield from spans_of(_ACCESSIONS, "ID", text)
+    if _UUID_MIDDLE.search(lower):
+        yield from spans_of(_UUID, "ID", lower)
+    for match in _LONG_NUMBER.finditer(text) if _SEVEN_DIGITS.search(text) else ():
         if not _CODED.search(text[max(0, match.start() - 30) : match.start()]):
             yield match.start(), match.end(), "ID"
     yield from address_spans(text, lower)
@@ -143,13 +157,14 @@ def _numbers(text: str, lower: str) -> Iterator[Span]:
 def pattern_spans(text: str) -> Iterator[Span]:
     """Everything in a text that has the form of an identifier; spans may overlap, the earlier yielded is the surer."""
     # Lower-case patterns on lower-case text take half the time of a search that ignores case.
-    lower = text.lower()
-    lower = lower if len(lower) == len(text) else text
+    lower = small_letters(text)
     if "@" in text:
         yield from spans_of(_EMAIL, "EMAIL", text)
     if "http" in text or "www." in lower:
         yield from spans_of(_URL, "URL", text)
     if _DIGIT.search(text):
         yield from _numbers(text, lower)
-    yield from spans_of(_MONTH_DATES, "DATE", lower)
-    yield from spans_of(_AGES, "AGE", lower)
+    if any(_DIGIT.search(lower, max(0, m.start() - 8), m.end() + 8) for m in _MONTH_WORD.finditer(lower)):
+        yield from spans_of(_MONTH_DATES, "DATE", lower)
+    yield from spans_of(_AGED, "AGE", lower)
+    yield from spans_of(_LABELLED_AGES, "AGE", lower)

@@ -140,7 +140,7 @@ _G_CODE = re.compile(
 _G_BEFORE_T = re.compile(r"\bg\s?([1-3])(?:\s?[-/]\s?g?([1-3]))?[\s,.;)(]{1,3}y?p?t[0-4]")
 # Not "high grade. 3. Depth of invasion", which is a list; not three of four grades.
 _GRADE_WORD = re.compile(
-    r"(?<!high.)(?<!low.)\bgrade\W{1,4}(?:is\W{1,2}|g\s?)?(iii|ii|i|[1-3])\b(?!\s?(?:of\s?4|/\s?(?:4|iv)))"
+    r"grade(?<!high.grade)(?<!low.grade)(?<!\wgrade)\W{1,4}(?:is\W{1,2}|g\s?)?(iii|ii|i|[1-3])\b(?!\s?(?:of\s?4|/\s?(?:4|iv)))"
 )
 # Grades of something else: a nucleus, a dysplasia, a prostate's cancer found beside, a side effect.
 _NOT_HISTOLOGIC = re.compile(

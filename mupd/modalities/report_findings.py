@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from mupd.modalities.report_sections import SectionName, section_at
+from mupd.modalities.report_sections import SectionName, section_at, small_letters
 
 ReportField = Literal["organ", "histologic_type", "grade", "pt", "pn", "margins", "lvi", "size_mm"]
 REPORT_FIELDS: tuple[ReportField, ...] = (
@@ -56,9 +56,10 @@ class Stated:
     findings: tuple[Finding, ...] = ()
 
 
-_LINE_END = re.compile(r"(?<=[A-Za-z,\-])\.(?=\s+[a-z])|(?<=\bcm)\.(?=\s+[a-z])")
+# The stop stands first: what a pattern begins with is looked for much faster than what has to stand before it.
+_LINE_END = re.compile(r"\.(?<=[A-Za-z,\-]\.)(?=\s+[a-z])")
 _GOES_ON = re.compile(
-    r"(?<=\b(?:or|of|to|by|in|is|at|as))\.(?=\s)|(?<=\b(?:and|the|for|are|was|non))\.(?=\s)|(?<=\b(?:with|from|into))\.(?=\s)",
+    r"\.(?=\s)(?:(?<=\b(?:or|of|to|by|in|is|at|as)\.)|(?<=\b(?:and|the|for|are|was|non)\.)|(?<=\b(?:with|from|into)\.))",
     re.IGNORECASE,
 )
 
@@ -70,10 +71,7 @@ def lowered(text: str) -> str:
     goes on: before a small letter and behind words such as "of".
     """
     text = _GOES_ON.sub(" ", _LINE_END.sub(" ", text))
-    lower = text.lower()
-    if len(lower) != len(text):  # few letters become two
-        lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
-    return re.sub(r"\s", " ", lower)
+    return re.sub(r"\s", " ", small_letters(text))
 
 
 def finding(text: str, value: str, start: int, end: int, strength: int = 0) -> Finding:

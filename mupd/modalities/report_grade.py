@@ -23,13 +23,13 @@ _NUMBER = (
 _ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4}
 # "Grade: G2", "Histologic grade II", "FIGO grade 3", "Tumor grade: 2-3 out of 3", "Nottingham grade 3 (3+3+3=9)".
 _GRADE_NUMBER = re.compile(
-    r"(?<!high.)(?<!low.)(?<!high)(?<!low)\bgrades?(?:\s+of\s+tumou?r|\s*\(if\s[^)]*\))?\s*[:.\-=]?\s*"
+    r"grade(?<!high.grade)(?<!low.grade)(?<!\wgrade)s?(?:\s+of\s+tumou?r|\s*\(if\s[^)]*\))?\s*[:.\-=]?\s*"
     rf"(?:is\s|figo\s(?:grade\s)?|who\s(?:grade\s)?|nottingham\s(?:grade\s)?|overall\s(?:grade\s)?)?{_NUMBER}"
     r"(?P<of>\s?(?:/|of|out\s+of|\(of)\s?(?:4|iv)\b)?"
 )
 _CODE = re.compile(
-    r"(?:(?<=[\s(,;.:\[])|(?<=t[0-4x])|(?<=t[0-4][a-d])|(?<=n[0-3xo])"
-    r"|(?<=\bnh))g\s?(?P<number>[1-4])(?:\s?[-/]\s?g?(?P<upper>[2-4]))?(?![0-9a-z]|\s?:"
+    r"g(?:(?<=[\s(,;.:\[]g)|(?<=t[0-4x]g)|(?<=t[0-4][a-d]g)|(?<=n[0-3xo]g)"
+    r"|(?<=\bnhg))\s?(?P<number>[1-4])(?:\s?[-/]\s?g?(?P<upper>[2-4]))?(?![0-9a-z]|\s?:"
     r"|\s?[-\u2013]\s?[a-z0-9])"
 )
 # A bare G2 may name a block: it counts beside a category, a carcinoma or in brackets.

@@ -18,6 +18,7 @@ SectionName = Literal[
 ]  # fmt: skip
 
 _CAPITAL = r"(?<![\w-])"
+_ANY_CHECKLIST = r"[a-z]+(?:\s[a-z]+)?\s+(?:tissue\s+|carcinoma\s+|cancer\s+)?(?:checklist|template)\s*[:.]|"
 # In the order in which they are tried at one place. A heading ends in a colon, or in a stop as OCR puts it; those
 # whose words also stand in sentences need the colon.
 _HEADINGS: tuple[tuple[SectionName, str], ...] = (
@@ -42,8 +43,7 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
     r"|cancer\s+case\s+summary(?:\s+checklist)?\s*[:.]?|"
 
 
-    r"cap\s+cancer\s+template|[a-z]+(?:\s[a-z]+)?\s+(?:tissue\s+|carcinoma\s+|cancer\s+)?(?:checklist"
-    r"|template)\s*[:.]|"
+    rf"cap\s+cancer\s+template|{_ANY_CHECKLIST}"
 
         r"(?:urothelial|breast|colorectal|endometrial)\s+carcinoma\s*[:.]\s+1\.|tumou?r\s+characteristics\s*:",
     ),
@@ -85,9 +85,10 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
     r"|results?)?\s*:"
 ),
 )  # fmt: skip
-_HEADING = re.compile(
-    _CAPITAL + "(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _HEADINGS) + ")", re.IGNORECASE
-)
+_PATTERN = _CAPITAL + "(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _HEADINGS) + ")"
+_HEADING = re.compile(_PATTERN)
+# Any word may begin the name of a checklist: looked for only where there is one.
+_HEADING_NO_CHECKLIST = re.compile(_PATTERN.replace(_ANY_CHECKLIST, ""))
 # "Summary." and "diagnosis." end sentences as well as they head sections.
 _POINTER, _ITEM = (
     re.compile(r"\bsee\s+(?:the\s+)?$", re.IGNORECASE),
@@ -105,8 +106,7 @@ _BOILERPLATE = re.compile(
     r"investigational\s+or\s+for\s+research|confidential\s+and\s+privileged|disclosure,\s+dissemination|"
     r"electronic(?:ally)?\s+sign(?:ed|ature)|pathology\s+stage\s*\.?\s+is\s+(?:based|only)"
     r"|information\s+on\s+pathology\s+stage|"
-    r"incorporates\s+data\s+elements|informed\s+consent|consent\s+(?:was\s+obtained|form)",
-    re.IGNORECASE,
+    r"incorporates\s+data\s+elements|informed\s+consent|consent\s+(?:was\s+obtained|form)"
 )
 _LONGEST_SENTENCE = 250
 
@@ -120,6 +120,14 @@ class Section:
     end: int
 
 
+def small_letters(text: str) -> str:
+    """Lower case, character for character: a pattern for small letters is much faster than one for any case."""
+    lower = text.lower()
+    if len(lower) != len(text):  # few letters become two
+        lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+    return lower
+
+
 @lru_cache(maxsize=8)
 def sections_of(text: str) -> tuple[Section, ...]:
     """The sections of a report in order; together they are the whole text, and what precedes any heading is ``head``.
@@ -127,7 +135,9 @@ def sections_of(text: str) -> tuple[Section, ...]:
     Neighbours of one name are one section.
     """
     starts: list[tuple[int, SectionName]] = [(0, "head")]
-    for match in _HEADING.finditer(text):
+    lower = small_letters(text)
+    pattern = _HEADING if "checklist" in lower or "template" in lower else _HEADING_NO_CHECKLIST
+    for match in pattern.finditer(lower):
         name: SectionName = match.lastgroup  # type: ignore[assignment]
         before, inside = text[max(0, match.start() - 12) : match.start()], starts[-1][1]
         if _POINTER.search(before) or (match[0].rstrip().endswith(".") and _ENDS_SENTENCE.search(before)):
@@ -146,7 +156,7 @@ def sections_of(text: str) -> tuple[Section, ...]:
 def boilerplate_of(text: str) -> tuple[tuple[int, int], ...]:
     """Places of boilerplate in a report, ``text[start:end]`` each, in order; they do not overlap."""
     places: list[tuple[int, int]] = []
-    for match in _BOILERPLATE.finditer(text):
+    for match in _BOILERPLATE.finditer(small_letters(text)):
         # A full stop, a colon or a bracket bounds a sentence.
         start = max(text.rfind(mark, max(0, match.start() - _LONGEST_SENTENCE), match.start()) for mark in ".:(") + 1
         end = text.find(".", match.end(), match.end() + _LONGEST_SENTENCE)

@@ -52,7 +52,7 @@ _MARGIN_ITEM = re.compile(
     r"|infiltrating)(?:\s+\w+)?)?\s*[:.]\s*"
     r"(?:(?P<no>no\b|none|free|negative|absent|uninvolved|clear)|(?P<yes>yes\b|positive|present|involved))"
 )
-_R_CODE = re.compile(r"(?<![a-z0-9])(?:r[\s\-]?(?:class\w*|status|stage)?\W{0,2})?r\s?(?P<r>[01o])(?![a-z0-9\-]|\s?:)")
+_R_CODE = re.compile(r"r(?<![a-z0-9]r)(?:[\s\-]?(?:class\w*|status|stage)?\W{0,2}r)?\s?(?P<r>[01o])(?![a-z0-9\-]|\s?:)")
 _R_BESIDE = re.compile(
     r"p?t\s?[0-4x][a-d]?\b.{0,24}\br\s?[0-2o]|\bl[01o]\W{0,2}v[01o]\b|extent\s+of\s+resection|r[\s\-](?:class|status)"
 )

@@ -35,6 +35,7 @@ _T_STAGED = re.compile(
 )
 _T_ITEM = re.compile(rf"(?<![a-z0-9])p?t[\s\-](?:stage|category)\s*[:.]?\s*p?t?\s?{_T_DIGIT}{_BEHIND_T}")
 _PN = re.compile(rf"{_P}(?:\(sn\)\s?)?n[\s.\-]{{0,2}}{_N_VALUE}(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4]|l[01o]v?)")
+_PN_HINT = re.compile(r"p[\s.\-]{0,2}(?:\(sn\)\s?)?n[\s.\-]{0,2}[x0-3oil]")
 _TN_N = re.compile(
     rf"{_PREFIX}p?[\s.\-]{{0,2}}t\s?(?:is|x|a|[0-4oil](?:\s?[a-d])?(?:/[a-d])?){_BETWEEN}(?:p\s?"
     rf"|\(sn\)\s?)?n\s?{_N_VALUE}"
@@ -107,7 +108,7 @@ def _t_findings(text: str, low: str) -> Iterator[Finding]:
 
 
 def _n_findings(text: str, low: str) -> Iterator[Finding]:
-    for pattern in (_PN, _TN_N, _N_ITEM):
+    for pattern in (_PN, _TN_N, _N_ITEM) if _PN_HINT.search(low) else (_TN_N, _N_ITEM):
         for match in pattern.finditer(low):
             if _of_another(low, match.start()) or _CLINICAL.search(low[max(0, match.start() - 30) : match.start()]):
                 continue

@@ -117,9 +117,13 @@ def check_language(text: str) -> None:
 
 def check_content(text: str) -> None:
     """Raise UnusableError for a template that was not filled in, or words that only point to another document."""
-    words = set(_WORD.findall(_MASK.sub(" ", text).lower()))
-    content = words - _FORM_WORDS
-    if len(content) < _LEAST_CONTENT_WORDS and not extract_record(text):
+    content: set[str] = set()
+    for word in _WORD.finditer(_MASK.sub(" ", text).lower()):
+        if word[0] not in _FORM_WORDS:
+            content.add(word[0])
+            if len(content) >= _LEAST_CONTENT_WORDS:
+                return
+    if not extract_record(text):
         raise UnusableError("only headings or a pointer to another document, no findings: give the report itself")
 
 

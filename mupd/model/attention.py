@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mupd.model.quick import layer_norm, linear, linear_gelu, quick
+
 Conditions = dict[str, tuple[Tensor, Tensor]]
 """Stream name to (tokens (batch, n, dim), mask (batch, n) bool; a row without True = absent)."""
 
@@ -26,7 +28,8 @@ class StreamContext:
     Attributes
     ----------
     rows
-        (k,) int64, which samples of the batch have the stream; None = all of them, in order.
+        (k,) int64, which samples of the batch have the stream; a slice where they follow each other; None = all of
+        them, in order.
     keys, values
         For each block (k, heads, tokens, width / heads).
     mask
@@ -35,7 +38,7 @@ class StreamContext:
         (k, width), the stream's share of the vector that modulates the blocks.
     """
 
-    rows: Tensor | None
+    rows: Tensor | slice | None
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     mask: Tensor | None
@@ -76,6 +79,27 @@ class Context:
         return Context(self.batch, {name: stream for name, stream in self.streams.items() if name not in names})
 
 
+def _in_a_row(index: Tensor) -> Tensor | slice:
+    """The same samples as a slice, where they follow each other: a slice is looked at in place, not copied."""
+    first, last = int(index[0]), int(index[-1])
+    return slice(first, last + 1) if torch.equal(index, torch.arange(first, last + 1).to(index)) else index
+
+
+def added(x: Tensor, rows: Tensor | slice | None, change: Tensor) -> Tensor:
+    """`x` (batch, ...) with `change` (k, ...) added to some of its samples; in place where no gradient is taken.
+
+    `x` is not to be used again.
+    """
+    if rows is None:
+        return x + change
+    if isinstance(rows, Tensor):
+        return x.index_add(0, rows, change)
+    if quick(x):
+        x[rows] += change
+        return x
+    return torch.cat([x[: rows.start], x[rows] + change, x[rows.stop :]])
+
+
 def stack_contexts(parts: Sequence[Context]) -> Context:
     """One batch of several, one behind the other, for passes that run together.
 
@@ -93,15 +117,15 @@ def stack_contexts(parts: Sequence[Context]) -> Context:
         rows, found, offset = [], [], 0
         for part in parts:
             if (stream := part.streams.get(name)) is not None:
-                own = torch.arange(part.batch, device=stream.pooled.device) if stream.rows is None else stream.rows
-                rows.append(own + offset)
+                own = torch.arange(part.batch, device=stream.pooled.device)
+                rows.append((own if stream.rows is None else own[stream.rows]) + offset)
                 found.append(stream)
             offset += part.batch
         if len({(stream.keys[0].shape[2], stream.mask is None) for stream in found}) > 1:
             raise ValueError(f"context[{name!r}]: found different numbers of tokens; expected the same in every part")
         index = torch.cat(rows)
         stacked[name] = StreamContext(
-            None if len(index) == total else index,
+            None if len(index) == total else _in_a_row(index),
             tuple(torch.cat(keys) for keys in zip(*(stream.keys for stream in found), strict=True)),
             tuple(torch.cat(values) for values in zip(*(stream.values for stream in found), strict=True)),
             None if found[0].mask is None else torch.cat([s.mask for s in found if s.mask is not None]),
@@ -151,9 +175,17 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x` is (batch, n, width)."""
         batch, n, width = x.shape
-        query, key, value = self.qkv(x).reshape(batch, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        found = F.scaled_dot_product_attention(self.query_norm(query), self.key_norm(key), value)
-        return self.out(found.transpose(1, 2).reshape(batch, n, width))
+        parts = linear(self.qkv, x).reshape(batch, n, 3, self.heads, -1)
+        query, key, value = parts.unbind(2)
+        if quick(x):
+            # Both gains reach the product of query and key alone: one of them can carry both.
+            query, key = F.rms_norm(parts[:, :, :2], (width // self.heads,)).unbind(2)
+            query.mul_(self.query_norm.weight * self.key_norm.weight)
+        else:
+            query, key = self.query_norm(query), self.key_norm(key)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        found = F.scaled_dot_product_attention(query, key, value)
+        return linear(self.out, found.transpose(1, 2).reshape(batch, n, width))
 
 
 class CrossAttention(nn.Module):
@@ -178,10 +210,10 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """`x` (k, n, width) attends to the keys and values where `mask` (k, m)."""
         k, n, width = x.shape
-        query = self.query(x).reshape(k, n, self.heads, -1).transpose(1, 2)
+        query = self.query_norm(linear(self.query, x).reshape(k, n, self.heads, -1)).transpose(1, 2)
         attend = None if mask is None else mask[:, None, None, :]
-        found = F.scaled_dot_product_attention(self.query_norm(query), key, value, attn_mask=attend)
-        return self.gate * self.out(found.transpose(1, 2).reshape(k, n, width))
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
+        return self.gate * linear(self.out, found.transpose(1, 2).reshape(k, n, width))
 
 
 class Block(nn.Module):
@@ -219,13 +251,14 @@ class Block(nn.Module):
         if self.table is not None:
             modulation = self.table(modulation)
         shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.offset)[:, None].chunk(6, dim=-1)
-        x = x + gate1 * self.attention(torch.addcmul(shift1, self.norm1(x), 1 + scale1))
+        x = torch.addcmul(x, gate1, self.attention(torch.addcmul(shift1, layer_norm(self.norm1, x), 1 + scale1)))
         if context.streams:
-            h = self.norm_cross(x)
+            # Every stream reads the same tokens, whatever another has added; the norm is taken of all samples once.
+            h = layer_norm(self.norm_cross, x)
             for name, stream in context.streams.items():
-                own = h if stream.rows is None else h.index_select(0, stream.rows)
+                own = h if stream.rows is None else h[stream.rows]
                 found = self.cross[name](own, stream.keys[index], stream.values[index], stream.mask)
-                x = x + found if stream.rows is None else x.index_add(0, stream.rows, found)
-        h = torch.addcmul(shift2, self.norm2(x), 1 + scale2)
-        h = F.gelu(self.feed_in(h), approximate="tanh")
-        return x + gate2 * self.feed_out(F.dropout(h, dropout, self.training))
+                x = added(x, stream.rows, found)
+        h = torch.addcmul(shift2, layer_norm(self.norm2, x), 1 + scale2)
+        h = linear_gelu(self.feed_in, h)
+        return torch.addcmul(x, gate2, linear(self.feed_out, F.dropout(h, dropout, self.training)))

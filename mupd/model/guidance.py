@@ -77,8 +77,7 @@ def guided(
     extras = extra.to(dtype).repeat(count, 1)
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        repeated = x.to(dtype).repeat(count, *[1] * (x.ndim - 1))
-        found = model(repeated, t.repeat(count), target, stacked, extras).to(x.dtype).chunk(count)
+        found = model(x.to(dtype), t.repeat(count), target, stacked, extras, copies=count).to(x.dtype).chunk(count)
         total = weights[0] * found[0] if weights[0] != 1.0 else found[0]
         for weight, part in zip(weights[1:], found[1:], strict=True):
             total = total + weight * part

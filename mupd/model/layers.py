@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mupd.model.quick import quick, rms_norm
+
 
 class ChannelNorm(nn.Module):
     """Root-mean-square norm over the channels of each pixel, with a learned gain.
@@ -23,6 +25,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` is (batch, channels, height, width)."""
+        if quick(x) and x.is_contiguous(memory_format=torch.channels_last):
+            return rms_norm(x.permute(0, 2, 3, 1), self.gain.flatten(), 1e-5).permute(0, 3, 1, 2)
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5) * self.gain
 
 
@@ -52,11 +56,21 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, modulation: Tensor | None = None) -> Tensor:
         """`x` is (batch, channels, height, width); `modulation` is (batch, modulation_dim)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.norm2(h)
+        return self.after(x, self.before(x), modulation)
+
+    def before(self, x: Tensor) -> Tensor:
+        """What does not depend on the modulation: all until it, (batch, channels, height, width)."""
+        return self.norm2(self.conv1(F.silu(self.norm1(x), inplace=quick(x))))
+
+    def after(self, x: Tensor, h: Tensor, modulation: Tensor | None = None) -> Tensor:
+        """The rest: `h` is what :meth:`before` made of `x`."""
         if self.modulation is not None and modulation is not None:
-            scale, shift = self.modulation(modulation)[:, :, None, None].chunk(2, dim=1)
-            h = h * (1 + scale) + shift
+            scale, shift = self.modulation(modulation)[:, None, None].chunk(2, dim=-1)
+            by_place = h.permute(0, 2, 3, 1)
+            by_place = torch.addcmul(shift, by_place, 1 + scale) if quick(h) else by_place * (1 + scale) + shift
+            h = by_place.permute(0, 3, 1, 2)
+        if quick(x):
+            return self.conv2(F.silu(h, inplace=True)).add_(x)
         return x + self.conv2(F.silu(h))
 
 

@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mupd.errors import ModelError
 from mupd.model import loading
-from mupd.model.attention import Conditions, Context
+from mupd.model.attention import Conditions
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
 from mupd.model.guidance import Velocity, guided
@@ -29,13 +27,11 @@ from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
 from mupd.model.solvers import Solver
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE, Autoencoder
+from mupd.model.window_contexts import WindowContexts, bag_tokens, row_tokens
 
 _PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
 MICRO_BATCH = 32
 """Profiles denoised together; the last batch is filled up, so that a profile does not depend on how many there are."""
-
-_MOST_SPOTS = 4096
-"""Profiles whose keys and values are kept for a region; with more, they are projected batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -177,16 +173,6 @@ class MuPDPipeline:
         """Encoder of texts."""
         return TextEncoder()
 
-    def _stream(self, rows: NDArray[np.float32], batch: int = 1) -> tuple[Tensor, Tensor]:
-        """Rows as the tokens of each sample of a batch, and their mask."""
-        tokens = torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device, self.transformer.dtype)
-        return tokens.expand(batch, *tokens.shape), torch.ones(batch, len(rows), dtype=torch.bool, device=self.device)
-
-    def _rows(self, rows: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Each row as the one token of a sample."""
-        tokens = torch.from_numpy(np.ascontiguousarray(rows, np.float32)).to(self.device, self.transformer.dtype)
-        return tokens[:, None], torch.ones(len(rows), 1, dtype=torch.bool, device=self.device)
-
     @torch.no_grad()
     def generate_he(
         self,
@@ -233,7 +219,7 @@ class MuPDPipeline:
         # on tiles whose scale is not stated.
         extra = he_extra(NATIVE_MPP if given.rna is not None else None).to(self.device).expand(batch_size, 2)
         scales = _with_pathways(guidance)
-        context_of = _WindowContexts(self, given, (shape[2], shape[1]))
+        context_of = WindowContexts(model, given, (shape[2], shape[1]))
 
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
             return guided(model, "he", context_of(corners), extra, scales)
@@ -279,9 +265,9 @@ class MuPDPipeline:
             rows = np.minimum(np.arange(start, start + batch), n - 1)
             conditions: Conditions = {}
             if given.tiles is not None:
-                conditions["he"] = self._rows(given.tiles[rows])
+                conditions["he"] = row_tokens(model, given.tiles[rows])
             if given.text is not None:
-                conditions["text"] = self._stream(given.text, batch)
+                conditions["text"] = bag_tokens(model, given.text, batch)
             context = model.context(conditions, batch)
             x = torch.from_numpy(noise[rows]).to(self.device)
             part = sample_vectors(model, context, extra, x, steps=steps, scales=guidance or {}, solver=solver)
@@ -303,20 +289,21 @@ class MuPDPipeline:
         ValueError
             If neither tiles nor RNA are given.
         """
+        model = self.transformer
         conditions: Conditions = {}
         if given.tiles is not None:
-            conditions["he"] = self._stream(given.tiles)
+            conditions["he"] = bag_tokens(model, given.tiles)
         if given.rna is not None:
-            conditions["rna"] = self._stream(given.rna.mean(0, keepdims=True))
+            conditions["rna"] = bag_tokens(model, given.rna.mean(0, keepdims=True))
         if given.pathways is not None:
-            conditions["pathways"] = self._stream(given.pathways.mean(0, keepdims=True))
+            conditions["pathways"] = bag_tokens(model, given.pathways.mean(0, keepdims=True))
         if not conditions:
             raise ValueError("given: found neither H&E tiles nor rna; expected at least one")
         codec = self.record_codec
         drawn, marginal = sample_record(
-            self.transformer,
+            model,
             codec,
-            self.transformer.context(conditions, 1),
+            model.context(conditions, 1),
             seeded_noise((1, codec.dim), seed, self.device),
             steps=steps,
             direction=direction_of(conditions),
@@ -339,57 +326,3 @@ def _row_rng(seed: int, row: int) -> np.random.Generator:
 def _row_noise(seed: int, row: int, dim: int) -> NDArray[np.float32]:
     """Noise of one profile, whatever others there are."""
     return np.random.default_rng((seed, row)).standard_normal(dim, np.float32)
-
-
-class _WindowContexts:
-    """Contexts of windows of a region: keys and values of each profile are projected once, then looked up.
-
-    A window is conditioned by the profile of the spot nearest to its centre, or by the one profile.
-    """
-
-    def __init__(self, pipeline: MuPDPipeline, given: Given, size: tuple[int, int]) -> None:
-        self.pipeline, self.given = pipeline, given
-        self.used = self._nearest_anywhere(size)
-        self.kept: Context | None = None
-        if len(self.used) <= _MOST_SPOTS:
-            self.kept = self._context(self.used)
-
-    def __call__(self, corners: NDArray[np.int64]) -> Context:
-        """Context of windows by their corners (n, 2) y, x in latents."""
-        nearest = self._nearest(corners)
-        if self.kept is None:
-            return self._context(nearest)
-        index = torch.from_numpy(np.searchsorted(self.used, nearest)).to(self.pipeline.device)
-        return self.kept.take(index)
-
-    def _context(self, rows: NDArray[np.int64]) -> Context:
-        given, pipeline = self.given, self.pipeline
-        conditions: Conditions = {}
-        for name, vectors in (("rna", given.rna), ("pathways", given.pathways)):
-            if vectors is not None:
-                whole = vectors if given.rna_xy_px is not None else vectors.mean(0, keepdims=True)
-                conditions[name] = pipeline._rows(whole[rows])
-        if given.text is not None:
-            conditions["text"] = pipeline._stream(given.text, len(rows))
-        return pipeline.transformer.context(conditions, len(rows))
-
-    def _nearest(self, corners: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self.given.rna_xy_px is None:
-            return np.zeros(len(corners), np.int64)
-        return self._tree.query((corners[:, ::-1] + WINDOW / 2) * DOWNSAMPLE)[1]
-
-    @cached_property
-    def _tree(self) -> Any:
-        from scipy.spatial import KDTree
-
-        return KDTree(self.given.rna_xy_px)
-
-    def _nearest_anywhere(self, size: tuple[int, int]) -> NDArray[np.int64]:
-        """Rows that are nearest to some window of the region, ascending."""
-        if self.given.rna_xy_px is None:
-            return np.zeros(1, np.int64)
-        found: set[int] = set()
-        xs = np.arange(size[0] - WINDOW + 1)
-        for y in range(size[1] - WINDOW + 1):
-            found.update(self._nearest(np.stack([np.full_like(xs, y), xs], 1)).tolist())
-        return np.array(sorted(found), np.int64)

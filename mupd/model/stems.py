@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d, zeroed
+from mupd.model.quick import pointwise, quick
+
+
+def repeated(x: Tensor, copies: int) -> Tensor:
+    """`copies` of a batch, one behind the other."""
+    return x if copies == 1 else torch.cat([x] * copies)
 
 
 class LatentStem(nn.Module):
@@ -36,14 +45,17 @@ class LatentStem(nn.Module):
         self.last = zeroed(nn.Conv2d(stem, channels, 3, padding=1))
 
     def tokens(
-        self, x: Tensor, vector: Tensor, aligned: Tensor | None = None
+        self, x: Tensor, vector: Tensor, aligned: Tensor | None = None, copies: int = 1
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
         """Tokens (batch, n, width), the features to skip over the trunk, and the grid (rows, columns).
+
+        `x` (batch / copies, channels, height, width) stands for `copies` of it, one behind the other: what comes
+        before `vector` (batch, width) makes them differ is computed once.
 
         Raises
         ------
         ValueError
-            If a side of `x` (batch, channels, height, width) is odd, or `aligned` is not what the stem was made for.
+            If a side of `x` is odd, or `aligned` is not what the stem was made for.
         """
         if x.shape[2] % 2 or x.shape[3] % 2:
             raise ValueError(f"x: found {x.shape[2]} x {x.shape[3]} latents; expected even sides")
@@ -51,14 +63,19 @@ class LatentStem(nn.Module):
             wanted = "none" if self.aligned is None else f"({len(x)}, {self.aligned.in_channels}, height, width)"
             found = "none" if aligned is None else f"shape {tuple(aligned.shape)}"
             raise ValueError(f"aligned: found {found}; expected {wanted}")
-        skip = self.first(x)
+        skip = self.first(x.contiguous(memory_format=torch.channels_last) if quick(x) else x)
         if self.aligned is not None and aligned is not None:
             wanted_shape = (len(x), self.aligned.in_channels, *x.shape[2:])
             if aligned.shape != wanted_shape:
                 raise ValueError(f"aligned: found shape {tuple(aligned.shape)}; expected {wanted_shape}")
             skip = skip + self.aligned(aligned)
-        for block in self.down_blocks:
-            skip = block(skip, vector)
+        for index, block in enumerate(cast(Iterable[ResBlock], self.down_blocks)):
+            h = block.before(skip)
+            if index == 0:
+                h, skip = repeated(h, copies), repeated(skip, copies)
+            skip = block.after(skip, h, vector)
+        if not self.down_blocks:
+            skip = repeated(skip, copies)
         small = self.down(skip)
         grid = small.shape[2], small.shape[3]
         tokens = small.flatten(2).transpose(1, 2)
@@ -66,11 +83,11 @@ class LatentStem(nn.Module):
 
     def velocity(self, tokens: Tensor, skip: Tensor, grid: tuple[int, int], vector: Tensor) -> Tensor:
         """Velocity of the latents, (batch, channels, height, width)."""
-        small = tokens.transpose(1, 2).unflatten(2, grid)
-        x = self.join(torch.cat([F.pixel_shuffle(self.up(small), 2), skip], dim=1))
+        small = pointwise(self.up, tokens).transpose(1, 2).unflatten(2, grid)
+        x = self.join(torch.cat([F.pixel_shuffle(small, 2), skip], dim=1))
         for block in self.up_blocks:
             x = block(x, vector)
-        return self.last(F.silu(self.last_norm(x)))
+        return self.last(F.silu(self.last_norm(x), inplace=quick(x)))
 
 
 class VectorStem(nn.Module):

@@ -15,9 +15,9 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from mupd.model.attention import Block, Conditions, ConditionStream, Context, StreamContext
+from mupd.model.attention import Block, Conditions, ConditionStream, Context, StreamContext, added
 from mupd.model.layers import timestep_embedding, zeroed
-from mupd.model.stems import LatentStem, VectorStem
+from mupd.model.stems import LatentStem, VectorStem, repeated
 
 Target = Literal["he", "rna", "text"]
 TARGETS: tuple[Target, ...] = ("he", "rna", "text")
@@ -134,13 +134,14 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         dropout: float = 0.0,
         features_of: int | None = None,
         aligned: Tensor | None = None,
+        copies: int = 1,
     ) -> Any:
         """Velocity (for text: logits) at `x` and time `t`.
 
         Parameters
         ----------
         x
-            (batch, he_channels, height, width) with even sides for ``he``, else (batch, dim).
+            (batch / copies, he_channels, height, width) with even sides for ``he``, else (batch / copies, dim).
         t
             (batch,), in [0, 1].
         context
@@ -152,7 +153,10 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         features_of
             Also return the tokens (batch, n, width) behind this block and their grid, for feature alignment.
         aligned
-            (batch, aligned_channels, height, width), for ``he``; needed where the trunk has such channels.
+            (batch / copies, aligned_channels, height, width), for ``he``; needed where the trunk has such channels.
+        copies
+            How often the samples of `x` stand in the batch, one behind the other: what passes with other conditions
+            have in common is computed once.
 
         Raises
         ------
@@ -161,17 +165,17 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """
         if target not in TARGETS:
             raise ValueError(f"target: found {target!r}; expected one of {', '.join(TARGETS)}")
-        if context.batch != len(x):
-            raise ValueError(f"context: found a batch of {context.batch}; expected {len(x)}, as x has")
+        if context.batch != copies * len(x):
+            raise ValueError(f"context: found a batch of {context.batch}; expected {copies * len(x)}, as x has")
         vector = self.time(timestep_embedding(t, self.config["width"]).to(x.dtype)) + self.extra[target](extra)
         for stream in context.streams.values():
-            vector = vector + stream.pooled if stream.rows is None else vector.index_add(0, stream.rows, stream.pooled)
+            vector = added(vector, stream.rows, stream.pooled)
         modulation = self.modulation(self.activation(vector))
         skip, grid = x, (0, 0)
         if target == "he":
-            tokens, skip, grid = self.stem_he.tokens(x, vector, aligned)
+            tokens, skip, grid = self.stem_he.tokens(x, vector, aligned, copies)
         else:
-            tokens = self._vector_stem(target).tokens(x)
+            tokens = repeated(self._vector_stem(target).tokens(x), copies)
         features = None
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, modulation, context, index, dropout)
