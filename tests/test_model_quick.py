@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.speed.plain import plain_forward
+from benchmarks.speed.work import gflops
 from mupd.model import layers
 from mupd.model.attention import Conditions, stack_contexts
 from mupd.model.guidance import guided
@@ -102,3 +103,17 @@ def test_guidance_gives_what_the_plain_loop_gives(model: MuPDTransformer) -> Non
     assert not torch.allclose(conditional, unconditional, atol=1e-3)
     found = guided(model, "he", model.context(conditions, BATCH), extra, dict.fromkeys(conditions, 1.5))(x, t)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_benchmark_counts_work_by_shapes() -> None:
+    """A multiplication and an addition for each weight and row, whichever way a product takes."""
+    torch.manual_seed(0)
+    layer, convolution = nn.Linear(48, 96), nn.Conv2d(4, 8, 3, padding=1)
+    x, heads, picture = torch.randn(5, 48), torch.randn(2, 3, 7, 16), torch.randn(2, 4, 6, 6)
+    product = 2 * 5 * 48 * 96 / 1e9
+    assert gflops(lambda: linear(layer, x))["products"] == pytest.approx(product)
+    assert gflops(lambda: F.linear(x, layer.weight))["products"] == pytest.approx(product)
+    attention = gflops(lambda: F.scaled_dot_product_attention(heads, heads[:, :, :4], heads[:, :, :4]))
+    assert attention == {"convolutions": 0, "products": 0, "attention": pytest.approx(4 * 2 * 3 * 7 * 16 * 4 / 1e9)}
+    assert gflops(lambda: convolution(picture))["convolutions"] == pytest.approx(2 * 2 * 36 * 9 * 4 * 8 / 1e9)

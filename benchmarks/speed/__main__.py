@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.plain import plain_loop
+from benchmarks.speed.work import gflops, rates
 from mupd.model.attention import Conditions
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.guidance import guided
@@ -41,8 +42,8 @@ def made_up_conditions(pipeline: MuPDPipeline, batch: int) -> Conditions:
 
 
 def seconds(work: Callable[[], Tensor], device: str) -> float:
-    """Time of one call: CPU time of one thread on the CPU, which other work beside it changes least; else wall time."""
-    if device == "cpu":
+    """Time of one call: with one thread on the CPU its CPU time, which other work changes least; else wall time."""
+    if device == "cpu" and torch.get_num_threads() == 1:
         before = time.process_time()
         work()
         return time.process_time() - before
@@ -55,8 +56,19 @@ def seconds(work: Callable[[], Tensor], device: str) -> float:
     return time.perf_counter() - started
 
 
-def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int) -> None:
-    """Print the ratio of the two loops for one batch size, and how far their outputs are apart."""
+def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: float) -> str:
+    """Print the ratio of the two loops for one batch size, and how far their outputs are apart.
+
+    Parameters
+    ----------
+    best
+        10^9 operations a second that the device reaches; 0 = not measured.
+
+    Returns
+    -------
+    str
+        A row on the work of both.
+    """
     model, device = pipeline.transformer, pipeline.device
     conditions = made_up_conditions(pipeline, batch)
     extra = he_extra(NATIVE_MPP).to(device, model.dtype).expand(batch, 2)
@@ -77,10 +89,16 @@ def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int) -> None
         times["plain"].append(seconds(plain, device))
         times["ours"].append(seconds(ours, device))
     ratio = statistics.median(p / o for p, o in zip(times["plain"], times["ours"], strict=True))
-    print(
-        f"| {batch} | {steps} | {statistics.median(times['plain']):.2f} | {statistics.median(times['ours']):.2f} "
-        f"| {ratio:.2f} | {apart:.1e} |"
-    )
+    took = {name: statistics.median(found) for name, found in times.items()}
+    print(f"| {batch} | {steps} | {took['plain']:.2f} | {took['ours']:.2f} | {ratio:.2f} | {apart:.1e} |", flush=True)
+    if not best:
+        return ""
+    work = {"plain": gflops(plain), "ours": gflops(ours)}
+    whole = {name: sum(parts.values()) for name, parts in work.items()}
+    cells = [" + ".join(f"{work[name][part] / steps:.2f}" for part in work[name]) for name in ("plain", "ours")]
+    shares = [f"{100 * whole[name] / took[name] / best:.0f} %" for name in ("plain", "ours")]
+    bound = took["plain"] / (whole["ours"] / best)
+    return f"| {batch} | {cells[0]} | {shares[0]} | {cells[1]} | {shares[1]} | {bound:.2f} |"
 
 
 def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None:
@@ -115,7 +133,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--regions", type=int, nargs="*", default=[512, 1024], metavar="PX")
-    parser.add_argument("--threads", type=int, default=1, help="of PyTorch; on the CPU the time of all is added up")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of PyTorch; with one on the CPU its CPU time counts, else wall time"
+    )
     parser.add_argument("--compile", action="store_true", help="compile the trunk for our loop and for the plain one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -123,8 +143,17 @@ def main() -> None:
     print(f"{pipeline.model_id} on {options.device}, {torch.get_num_threads()} threads, {pipeline.transformer.dtype}\n")
     print("| windows | steps | plain loop, s | ours, s | plain / ours | largest difference of latents |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for batch in options.batches:
-        compare(pipeline, batch, options.steps, options.rounds)
+    config = pipeline.transformer.config
+    measured = rates(config["stem_width"], config["width"]) if options.device == "cpu" else {}
+    best = max(measured.values(), default=0.0) if options.threads == 1 else 0.0
+    rows = [compare(pipeline, batch, options.steps, options.rounds, best) for batch in options.batches]
+    if best:
+        print("\n10^9 operations a second on one thread, float32: ", end="")
+        print("; ".join(f"{name} {rate:.0f}" for name, rate in measured.items()))
+        print("\nwork of a step: 10^9 operations of convolutions + products + attention\n")
+        print("| windows | plain | share of the best rate | ours | share of the best rate | largest possible ratio |")
+        print("| --- | --- | --- | --- | --- | --- |")
+        print("\n".join(rows))
     print("\n| region, px a side | steps | s | s per megapixel | peak memory of the process, MB |")
     print("| --- | --- | --- | --- | --- |")
     for side in options.regions:

@@ -74,7 +74,7 @@ def plain_forward(model: MuPDTransformer, x: Tensor, t: Tensor, conditions: Cond
         skip = _res_block(block, skip, vector)
     small = stem.down(skip)
     tokens = small.flatten(2).transpose(1, 2)
-    tokens = tokens + sincos_positions_2d(*small.shape[2:], tokens.shape[-1]).to(tokens)
+    tokens = tokens + sincos_positions_2d(small.shape[2], small.shape[3], tokens.shape[-1]).to(tokens)
     for block in trunk.blocks:
         table = modulation if block.table is None else block.table(modulation)
         shift1, scale1, gate1, shift2, scale2, gate2 = (table + block.offset)[:, None].chunk(6, dim=-1)

@@ -1,0 +1,85 @@
+"""What a loop has to compute, and how fast this machine can: the reason why a ratio is what it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from mupd.model.quick import linear
+
+_ROUNDS = 20
+
+
+def _of_linear(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """Floating-point operations of oneDNN's product, from the shapes of its arguments."""
+    rows = 1
+    for side in x[:-1]:
+        rows *= side
+    return 2 * rows * weight[0] * weight[1]
+
+
+def _of_attention(query: Any, key: Any, *_: Any, **__: Any) -> int:
+    """The same of attention on the CPU: (batch, heads, tokens, width a head) against (batch, heads, others, width)."""
+    return 4 * query[0] * query[1] * query[2] * query[3] * key[2]
+
+
+_COUNTS = {
+    torch.ops.mkldnn._linear_pointwise: _of_linear,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _of_attention,
+}
+
+
+def _kind(name: str) -> str:
+    if "convolution" in name:
+        return "convolutions"
+    return "attention" if "attention" in name else "products"
+
+
+@torch.no_grad()
+def gflops(work: Callable[[], Tensor]) -> dict[str, float]:
+    """10^9 floating-point operations of a call: of convolutions, of matrix products, and inside attention."""
+    counter = FlopCounterMode(display=False, custom_mapping=_COUNTS)
+    with counter:
+        work()
+    found = {"convolutions": 0.0, "products": 0.0, "attention": 0.0}
+    for operator, count in counter.get_flop_counts()["Global"].items():
+        found[_kind(str(operator))] += count / 1e9
+    return found
+
+
+def _rate(work: Callable[[], object], count: float) -> float:
+    """10^9 operations a second of CPU time, the best of some rounds."""
+    best = float("inf")
+    for _ in range(_ROUNDS):
+        before = time.process_time()
+        work()
+        best = min(best, time.process_time() - before)
+    return count / best / 1e9
+
+
+@torch.no_grad()
+def rates(stem: int, width: int) -> dict[str, float]:
+    """10^9 float32 operations a second that the CPU reaches.
+
+    Parameters
+    ----------
+    stem, width
+        Channels of the convolutions and of the trunk, whose shapes are taken.
+    """
+    square = torch.randn(1024, 1024)
+    tokens, layer = torch.randn(32, 64, width), nn.Linear(width, 4 * width)
+    picture, kernel = torch.randn(4, stem, 16, 16), torch.randn(stem, stem, 3, 3)
+    by_channel = picture.contiguous(memory_format=torch.channels_last)
+    of_tokens, of_picture = 2 * 32 * 64 * 4 * width**2, 2 * 4 * 256 * 9 * stem**2
+    return {
+        "product 1024 x 1024, PyTorch's": _rate(lambda: square @ square, 2 * 1024**3),
+        "product of the trunk, PyTorch's": _rate(lambda: F.linear(tokens, layer.weight, layer.bias), of_tokens),
+        "product of the trunk, ours": _rate(lambda: linear(layer, tokens), of_tokens),
+        "convolution of the stem": _rate(lambda: F.conv2d(by_channel, kernel, padding=1), of_picture),
+    }
