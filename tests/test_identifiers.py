@@ -175,6 +175,27 @@ def test_clinical_facts_are_no_identifiers(text: str) -> None:
     assert mask_identifiers(text) == text
 
 
+@pytest.mark.parametrize(
+    "name", ["Anneliese Kowalczyk", "Solange Bertin", "G\u00f6ran Lindqvist", "Graziella de Santis"]
+)
+def test_rarer_first_names_show_a_name(name: str) -> None:
+    assert mask_identifiers(f"We saw {name} in the clinic.") == "We saw [NAME] in the clinic."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The Vienna Classification, Banff Criteria, Milan System, Bethesda System and Lugano Staging were used.",
+        "Nottingham Grade 2, Gleason Score 7, Fuhrman Grade III, Masson Trichrome, Barrett Mucosa, Graves Disease.",
+        "Hodgkin Lymphoma, Crohn Colitis, Paget Cells, Ki Index, Merkel Cell, Ewing Sarcoma, Wilms Tumor.",
+        "Florence Hospital, Victoria Clinic, Austin Texas, Geneva Switzerland, Charlotte North Carolina, Paris France.",
+        "Leica Bond, Ventana Benchmark, Dako Omnis, Roche Cobas, Abbott Vysis, Allred Score, Oncotype Score.",
+    ],
+)
+def test_eponyms_places_and_products_are_no_names(text: str) -> None:
+    assert mask_identifiers(text) == text
+
+
 def test_a_name_found_once_is_masked_everywhere() -> None:
     text = "Patient: Okafor, Adaeze. Lump of the left breast. Ms Okafor and ADAEZE were told; okafor's own words."
     assert "kafor" not in mask_identifiers(text).split("told")[0]

@@ -129,11 +129,18 @@ def colours_refused(picture: Array) -> str:
         ("haematoxylin only", "no eosin"),
         ("haematoxylin, DAB on 2 % of the area", "H&E"),
         ("haematoxylin, DAB on 50 %", "H&E"),
+        ("haematoxylin, half of it brown (nuclear DAB)", "H&E"),
     ],
 )
 def test_immunohistochemistry_made_from_real_tiles_is_refused(shared_data: Path, change: str, words: str) -> None:
     for path in real_tiles(shared_data, 60):
         assert words in colours_refused(KINDS[change](np.asarray(Image.open(path).convert("RGB")), 0.5))
+
+
+def test_dense_brown_over_haematoxylin_is_told_by_the_blue_that_it_absorbs(shared_data: Path) -> None:
+    picture = np.asarray(Image.open(shared_data / "he_tiles" / "lc25000_lung_224" / "lungaca335.jpeg").convert("RGB"))
+    refuse_if_not_he(picture, od_above_background(picture))
+    assert "absorbs blue as much as green" in colours_refused(KINDS["haematoxylin, DAB on 50 %"](picture, 0.5))
 
 
 def test_real_immunohistochemistry_is_refused_as_what_it_is() -> None:

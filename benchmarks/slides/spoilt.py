@@ -41,6 +41,27 @@ def _immunohistochemistry(share: float) -> Spoil:
     return _spoil
 
 
+def _brown_for_eosin(pixels: Pixels, _mpp: float) -> Pixels:
+    """Diaminobenzidine as dense as eosin and where it was: a marker of cytoplasm and stroma."""
+    from skimage.color import hed2rgb, rgb2hed
+
+    stains = rgb2hed(pixels)
+    stains[..., 2], stains[..., 1] = stains[..., 1], 0
+    return np.asarray(hed2rgb(stains) * 255).clip(0, 255).astype(np.uint8)
+
+
+def _brown_nuclei(pixels: Pixels, mpp: float) -> Pixels:
+    """Haematoxylin alone, and in patches of half the area diaminobenzidine over most of it: a marker of nuclei."""
+    from skimage.color import hed2rgb, rgb2hed
+
+    stains = rgb2hed(pixels)
+    brown = ndimage.gaussian_filter(np.random.default_rng(2).normal(size=pixels.shape[:2]), 4 / mpp) > 0
+    stains[..., 1] = 0
+    stains[..., 2] = np.where(brown, 1.3 * stains[..., 0], 0)
+    stains[..., 0] *= np.where(brown, 0.3, 1)
+    return np.asarray(hed2rgb(stains) * 255).clip(0, 255).astype(np.uint8)
+
+
 def _stretched(pixels: Pixels, _mpp: float) -> Pixels:
     low, high = np.percentile(pixels, (40, 60))
     return ((pixels.astype(np.float32) - low) * 255 / max(1.0, high - low)).clip(0, 255).astype(np.uint8)
@@ -57,6 +78,8 @@ KINDS: dict[str, Spoil] = {
     "haematoxylin, DAB on 2 % of the area": _immunohistochemistry(0.02),
     "haematoxylin, DAB on 10 %": _immunohistochemistry(0.1),
     "haematoxylin, DAB on 50 %": _immunohistochemistry(0.5),
+    "haematoxylin, half of it brown (nuclear DAB)": _brown_nuclei,
+    "haematoxylin, DAB in place of eosin": _brown_for_eosin,
     "contrast stretched to the middle fifth of the values": _stretched,
 }
 

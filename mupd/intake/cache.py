@@ -43,7 +43,7 @@ def _code_digest() -> str:
     """Of the source of all readers and checks: who changes one need not think of a version."""
     digest = hashlib.sha256()
     for folder in _CHECKERS:
-        for path in sorted((_PACKAGE / folder).glob("*.py")):
+        for path in sorted([*(_PACKAGE / folder).glob("*.py"), *(_PACKAGE / folder).glob("*.txt")]):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -1,13 +1,15 @@
 """Rules that find persons' names in a report, by what stands beside them.
 
 A name alone looks like an eponym (Barrett, Paget, Hodgkin) or the beginning of a heading, so a name is only taken where
-a label, a title, a qualification or a common first name shows it; what is found so is then masked in the whole text.
+a label, a title, a qualification or a first name shows it; what is found so is then masked in the whole text.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib import resources
 
 from mupd.modalities.identifier_patterns import Span
 from mupd.modalities.identifier_words import EPONYMS, FIRST_NAMES, SURNAMES_TOO, no_name
@@ -170,9 +172,28 @@ def _before(text: str, end: int, pattern: re.Pattern[str]) -> Iterator[Span]:
         yield start, end, "NAME"
 
 
+@lru_cache(maxsize=1)
+def _rarer_first_names() -> frozenset[str]:
+    """First names of many languages, in small letters; the file says whose they are."""
+    lines = resources.files("mupd.modalities").joinpath("first_names.txt").read_text("utf-8").splitlines()
+    return frozenset(line for line in lines if line[:1] not in ("#", ""))
+
+
+def _rarer(text: str, match: re.Match[str]) -> bool:
+    """Whether a pair begins with a rarer first name: not so in capitals, where any word may look like one."""
+    first, rest = match["first"], match["rest"].split()[-1]
+    return (
+        not first.isupper()
+        and not rest.isupper()
+        and len(rest) >= _LEAST_LETTERS
+        and first.lower() in _rarer_first_names()
+        and not _NO_PERSON_AFTER.match(text, match.end())
+    )
+
+
 def _by_first_name(text: str) -> Iterator[Span]:
     for match in _PAIR.finditer(text):
-        if match["first"].lower() in FIRST_NAMES:
+        if match["first"].lower() in FIRST_NAMES or _rarer(text, match):
             rest = match["rest"].split()[-1]
             if _surname(rest) and not _titled_eponym(text, match.end() - len(rest), match.end()):
                 yield match.start(), match.end(), "NAME"

@@ -36,6 +36,8 @@ _STAINED_OD = 0.3
 _PINK_LEAST = 0.05
 _TINTED_OD_MOST = 0.6
 _BROWN_LEAST, _BROWN_TO_PINK_MOST = 0.03, 0.3
+# Blue is absorbed nearly as much as green where diaminobenzidine lies on haematoxylin, hardly ever in H&E.
+_BLUE_TO_GREEN, _MUCH_BLUE_MOST = 0.9, 0.15
 
 _PEN_UM = 16.0
 _PEN_LEAST_MM2 = 0.05
@@ -55,12 +57,16 @@ class Colour:
     brown_share, pink_share
         Shares of the clearly stained pixels that absorb blue most (as diaminobenzidine does) and green
         most (as eosin does, alone or with haematoxylin).
+    much_blue_share
+        Share of the clearly stained pixels that absorb blue nearly as much as green or more, as
+        diaminobenzidine does also where it lies on haematoxylin.
     """
 
     green_od_share: float
     chroma_od: float
     brown_share: float
     pink_share: float
+    much_blue_share: float
 
 
 def colour_of(densities: NDArray[np.float32]) -> Colour | None:
@@ -78,7 +84,9 @@ def colour_of(densities: NDArray[np.float32]) -> Colour | None:
     count = max(1, int(stained.sum()))
     brown = stained & (blue > 1.1 * green) & (red > 0.3 * green)
     pink = stained & (green > 1.15 * red) & (green > 1.15 * blue)
-    return Colour(float(mean[1] / mean.sum()), chroma, float(brown.sum() / count), float(pink.sum() / count))
+    much_blue = stained & (blue > _BLUE_TO_GREEN * green) & (red > 0.3 * green)
+    shares = (float(pixels.sum() / count) for pixels in (brown, pink, much_blue))
+    return Colour(float(mean[1] / mean.sum()), chroma, *shares)
 
 
 def refuse_if_not_he(thumb: NDArray[np.uint8], densities: NDArray[np.float32]) -> Colour:
@@ -124,6 +132,12 @@ def _other_stain(colour: Colour) -> str | None:
         return (
             f"{colour.brown_share:.0%} of the stained area is brown and {colour.pink_share:.0%} pink, as in "
             "immunohistochemistry (diaminobenzidine); give the H&E section of the case"
+        )
+    if colour.much_blue_share > _MUCH_BLUE_MOST:
+        return (
+            f"{colour.much_blue_share:.0%} of the stained area absorbs blue as much as green, over "
+            f"{_MUCH_BLUE_MOST:.0%}, as in immunohistochemistry (diaminobenzidine on haematoxylin); "
+            "give the H&E section of the case"
         )
     if colour.green_od_share < _GREEN_SHARE_LEAST:
         return (
