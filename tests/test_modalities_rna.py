@@ -126,6 +126,8 @@ def test_repeated_genes_are_added_or_the_highest_kept(tmp_path: Path) -> None:
         ("a.csv", b"gene\tvalue\nACTB\t1\n", "delimiter"),
         ("a.csv", b"gene,value\n", "empty table|no column of numbers"),
         ("a.csv", b"gene,value\nACTB,high\n", "no column of numbers"),
+        ("a.tsv", b"\t\tEGFR\t4", "empty table|no column of numbers"),
+        ("a.csv", b"spot,EGFR\n1x1,99999999999999999999999\n2x2,0\n", "more than 64 bits"),
         ("a.csv", b"sample,ACTB,B2M,VIM,EGFR\ns1,1,2,3,x\ns2,1,2,3,4\n", "'EGFR'|no gene|numbers"),
         ("a.tsv", b"gene\ttpm\tfpkm\nACTB\t1.5\t2\nGAPDH\t1\t2\nEGFR\t1\t3\n", "several value columns"),
         ("a.tsv", b"gene\tvalue\nACTB\xff\t1\n", "utf-8"),

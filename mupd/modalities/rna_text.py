@@ -134,9 +134,10 @@ def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[lis
     body = frame.iloc[:, 1:]
     words = [column for column in body.columns if body[column].dtype.kind not in "iufb"]
     for column in words:
-        if known and str(column) in known:
-            row = next(row for row, cell in enumerate(body[column], start=1) if not is_number(str(cell)))
-            raise UnusableError(f"column {column!r} holds a word in row {row}: expected a number")
+        if known and str(column) in known and len(body):
+            row = next((row for row, cell in enumerate(body[column], start=1) if not is_number(str(cell))), 0)
+            what = f"a word in row {row}" if row else "a whole number of more than 64 bits"
+            raise UnusableError(f"column {column!r} holds {what}: expected a number")
     if len(words) == len(body.columns):
         raise UnusableError("no column of numbers")
     names = given
