@@ -108,3 +108,94 @@ def dicom_level(
     data["PixelData"].VR = "OB"
     pydicom.dcmwrite(path, data, enforce_file_format=True)
     return path
+
+
+def _reduced(stream: tifffile.TiffWriter, pixels: Pixels, factor: int, tile: tuple[int, int], **options: Any) -> None:
+    stream.write(
+        pixels[::factor, ::factor],
+        tile=tile,
+        photometric="rgb",
+        compression="jpeg",
+        metadata=None,
+        software=False,
+        **options,
+    )
+
+
+def leica_scn(path: Path, pixels: Pixels, mpp: float) -> Path:
+    """An SCN file as Leica's scanners lay it out: a collection of an overview and one image with two levels."""
+    high, wide = pixels.shape[:2]
+    nm = round(mpp * 1000)
+
+    def image(name: str, sizes: list[tuple[int, int, int]], view: tuple[int, int], lens: int) -> str:
+        levels = "".join(
+            f'<dimension sizeX="{x}" sizeY="{y}" r="{r}" ifd="{ifd}"/>' for r, (x, y, ifd) in enumerate(sizes)
+        )
+        return (
+            f'<image name="{name}" uuid="urn:uuid:{name}"><creationDate>2020-01-01T00:00:00Z</creationDate>'
+            f'<device model="Leica SCN400"/><pixels sizeX="{sizes[0][0]}" sizeY="{sizes[0][1]}">{levels}</pixels>'
+            f'<view sizeX="{view[0]}" sizeY="{view[1]}" offsetX="0" offsetY="0" spacingZ="0"/><scanSettings>'
+            f"<objectiveSettings><objective>{lens}</objective></objectiveSettings><illuminationSettings>"
+            "<numericalAperture>0.4</numericalAperture><illuminationSource>brightfield</illuminationSource>"
+            "</illuminationSettings></scanSettings></image>"
+        )
+
+    whole, part = (2 * wide * nm, 2 * high * nm), (wide * nm, high * nm)
+    xml = (
+        '<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="urn:uuid:scn">'
+        f'<collection name="c" uuid="urn:uuid:c" sizeX="{whole[0]}" sizeY="{whole[1]}"><barcode>0</barcode>'
+        + image("macro", [(wide // 4, high // 4, 2)], whole, 1)
+        + image("main", [(wide, high, 0), (wide // 2, high // 2, 1)], part, 20)
+        + "</collection></scn>"
+    )
+    with tifffile.TiffWriter(path, bigtiff=True) as stream:
+        for factor in (1, 2, 4):
+            per_cm = 10_000 / mpp / factor
+            _reduced(
+                stream,
+                pixels,
+                factor,
+                (256, 256),
+                resolution=(per_cm, per_cm),
+                resolutionunit="CENTIMETER",
+                description=xml if factor == 1 else None,
+            )
+    return path
+
+
+def ventana_bif(path: Path, pixels: Pixels, mpp: float) -> Path:
+    """A BIF file as Ventana's scanners lay it out: one area of two by two tiles, two levels, a label."""
+    high, wide = pixels.shape[:2]
+    tile = (high // 2, wide // 2)
+    area = '<AOI0 Left="0" Top="0" Right="2" Bottom="2"/>'
+    scan = f'<iScan Magnification="20" ScanRes="{mpp}" UnitNumber="1">{area}</iScan>'
+    joints = "".join(
+        f'<TileJointInfo FlagJoined="1" Confidence="100" Direction="{way}" Tile1="{one}" Tile2="{two}" OverlapX="0" '
+        'OverlapY="0"/>'
+        for way, one, two in (("RIGHT", 1, 2), ("UP", 2, 3), ("UP", 1, 4), ("RIGHT", 4, 3))
+    )
+    size = 'NumRows="2" NumCols="2"'
+    stitched = (
+        f'<EncodeInfo Ver="2"><SlideInfo><AoiInfo XIMAGESIZE="{tile[1]}" YIMAGESIZE="{tile[0]}" {size} '
+        'Pos-X="0" Pos-Y="0"/></SlideInfo><SlideStitchInfo>'
+        f'<ImageInfo AOIScanned="1" AOIIndex="0" {size} Width="{tile[1]}" Height="{tile[0]}" Pos-X="0" Pos-Y="0">'
+        f'{joints}</ImageInfo></SlideStitchInfo><AoiOrigin><AOI0 OriginX="0" OriginY="0"/></AoiOrigin></EncodeInfo>'
+    )
+
+    def xmp(text: str) -> list[tuple[int, int, int, bytes, bool]]:
+        return [(700, 1, len(text), text.encode(), True)]
+
+    with tifffile.TiffWriter(path, bigtiff=True) as stream:
+        stream.write(
+            pixels[::4, ::4],
+            photometric="rgb",
+            metadata=None,
+            description="Label Image",
+            software=False,
+            extratags=xmp(scan),
+        )
+        for level, factor in enumerate((1, 2)):
+            words = f"level={level} mag={20 // factor} quality=90"
+            tags = xmp(stitched) if level == 0 else []
+            _reduced(stream, pixels, factor, tile, description=words, extratags=tags)
+    return path

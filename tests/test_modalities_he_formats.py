@@ -5,12 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from conftest import he_pixels
-from he_files import dicom_level, ome_tiff
+from he_files import dicom_level, leica_scn, ome_tiff, ventana_bif
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,20 @@ def test_ome_tiff_has_its_levels_and_its_scale(tmp_path: Path) -> None:
         outside = slide.read(590, 490, 20, 20)
         assert np.array_equal(outside[:10, :10], PIXELS[490:, 590:])
         assert (outside[10:] == 255).all()
+
+
+@pytest.mark.parametrize(("make", "name"), [(leica_scn, "leica"), (ventana_bif, "ventana")])
+def test_files_laid_out_as_scn_and_bif_read_with_their_scale(tmp_path: Path, make: Any, name: str) -> None:
+    pixels = he_pixels(1024, 768)
+    path = make(tmp_path / f"slide.{'scn' if name == 'leica' else 'bif'}", pixels, 0.5)
+    facts = check_he(path, None, LIMITS)
+    assert (facts["format"], facts["mpp"], facts["levels"], facts["mpp_source"]) == (name, 0.5, 2, "file")
+    with open_slide(path, None) as slide:
+        assert np.abs(slide.read(300, 200, 400, 300).astype(int) - pixels[200:500, 300:700]).mean() < 6
+    content = path.read_bytes()
+    (tmp_path / f"cut{path.suffix}").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UnusableError):
+        check_he(tmp_path / f"cut{path.suffix}", None, LIMITS)
 
 
 @pytest.mark.parametrize(
