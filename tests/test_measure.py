@@ -304,7 +304,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     make_tiny_model(plan.out)
     for part, steps in (("vae", 3), ("trunk", 7)):
         (plan.work / part).mkdir(parents=True)
-        write_json(plan.work / part / "progress.json", {"step": steps})
+        write_json(plan.work / part / "progress.json", {"step": steps, "processes": 1})
         (plan.work / part / "log.jsonl").write_text('{"minutes": 2.0}\n{"minutes": 1.0}\n')
     return plan
 
