@@ -390,7 +390,7 @@ def test_the_card_states_what_was_measured(measured: Path) -> None:
     metrics = read_metrics(measured)
     assert figure_table(metrics) in text
     assert all(f"- {line}" in text for line in measured_limits(metrics))
-    assert "| trunk | 0.1 M | 7 | 3 |" in text
+    assert "| trunk | 0.1 M | 1 | 7 | 3 |" in text
     assert "{" not in text
 
 
