@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("mupd")
 
 GENES = ("ACTB", "GAPDH", "EEF1A1", "KRT8", "COL1A1", "CD3E", "ERBB2", "ESR1", "EPCAM", "VIM", "B2M", "MKI67")
+
+
+@pytest.fixture(autouse=True)
+def threads_of_torch() -> Iterator[None]:
+    """A training sets them for its process: last bits of later draws would differ from those of other processes."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    yield
+    if torch and torch.get_num_threads() != before:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
