@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def contents(config: Config) -> dict[tuple[str, str, int], str]:
     results = read_index(config.out / "generated" / "shard-0000.json")
     assert {result.state for result in results} == {"done"}
     return {(r.case_id, r.target, d.meta.draw): d.meta.content_sha256 for r in results for d in r.draws}
+
+
+def stops_until_done(run: Callable[[], object], stopped: type[BaseException], most: int) -> int:
+    """Run again after each stop until it goes through; returns how often it was stopped, at most `most` times."""
+    for stops in range(most + 1):
+        try:
+            run()
+        except stopped:
+            continue
+        return stops
+    raise AssertionError(f"stopped over {most} times: it begins anew each time")
 
 
 class Driver:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from stopped_runs import REPOSITORY, SLIDE, Driver, cohort, contents, wait_for
+from stopped_runs import REPOSITORY, SLIDE, Driver, cohort, contents, stops_until_done, wait_for
 from tiny_model import LATENT_CHANNELS, tiny_vae, write_tiny_cohort
 
 from mupd.config import Config, load_config
@@ -134,15 +134,7 @@ def test_a_draw_that_was_stopped_leaves_the_same_values_and_nothing_else(
             raise Killed
 
     monkeypatch.setattr(RegionJournal, "append", counted)
-    stops = 0
-    while True:
-        try:
-            run_shard(config, 0)
-            break
-        except Killed:
-            stops += 1
-            assert stops < 50
-    assert stops >= 4
+    assert stops_until_done(lambda: run_shard(config, 0), Killed, 49) >= 4
     assert contents(config) == undisturbed
     windows = -(-len(range(0, 50 - WINDOW + 12, 12)) * len(range(0, 38 - WINDOW + 12, 12)) // 4)
     assert windows * 4 * 2 <= evaluated[0]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from stopped_runs import Driver, contents, wait_for
+from stopped_runs import Driver, contents, stops_until_done, wait_for
 from tiny_model import write_tiny_cohort
 from tiny_stainer import write_tiny_stainer
 
@@ -89,14 +89,7 @@ def test_a_stain_stopped_in_every_phase_is_the_stain_that_was_not(
     monkeypatch.setattr(RegionJournal, "append", stop_at_third)
     monkeypatch.setattr(RegionJournal, "tile_done", stop_at_tile)
     config = cohort(tmp_path / "stopped", tiny_model, stainer, 3, 4)
-    stops = 0
-    while True:
-        try:
-            run_shard(config, 0)
-            break
-        except Killed:
-            stops += 1
-            assert stops <= total + 1, "it begins anew each time"
+    stops = stops_until_done(lambda: run_shard(config, 0), Killed, total + 1)
     assert stops > total // 3, "no stop while tiles were decoded"
     assert len(counted) == total
     assert contents(config) == contents(whole)

@@ -66,9 +66,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, stainers: Pa
     return config
 
 
+def rows_of(config: Config) -> list[dict[str, str]]:
+    head, *lines = [line.split("\t") for line in (config.out / "manifest.tsv").read_text().splitlines()]
+    return [dict(zip(head, line, strict=True)) for line in lines]
+
+
 def row_of(config: Config, case: str, modality: str) -> dict[str, str]:
-    lines = [line.split("\t") for line in (config.out / "manifest.tsv").read_text().splitlines()]
-    return next(dict(zip(lines[0], row, strict=True)) for row in lines[1:] if row[:2] == [case, modality])
+    return next(row for row in rows_of(config) if list(row.values())[:2] == [case, modality])
 
 
 def test_faults_at_the_door_name_what_the_model_has(stainers: Path) -> None:
@@ -123,6 +127,10 @@ def test_manifest_and_report_say_what_became_of_each(run: Config) -> None:
     report = (run.out / "report.html").read_text()
     assert report.count("Virtual stain mif") == 3
     assert "not stained: the slide is missing" in report
+    accepted = [row["modality"] for row in rows_of(run) if row["verdict"] == "accepted"]
+    stains = sum(modality.startswith("stain:") for modality in accepted)
+    assert 0 < stains < len(accepted)
+    assert f"Draws accepted</dt><dd>{len(accepted)}<small>{stains} of them virtual stain" in report
     crate = json.loads((run.out / "ro-crate-metadata.json").read_text())
     assert any("SYNTHETIC virtual stain mif" in str(item.get("name")) for item in crate["@graph"])
 

@@ -202,7 +202,8 @@ def case_view(case: CohortCase, values: CaseValues, plot: Any, pictured: bool, c
 
 def _summary(cases: Sequence[CohortCase]) -> dict[str, Any]:
     states = {m: Counter(case.parts[m].state for case in cases) for m in MODALITIES}
-    draws = Counter(draw.verdict for case in cases for m in MODALITIES for draw in case.parts[m].draws)
+    stained = Counter(draw.verdict for case in cases for part in case.stains.values() for draw in part.draws)
+    draws = Counter(draw.verdict for case in cases for m in MODALITIES for draw in case.parts[m].draws) + stained
     bars = []
     for modality, counts in states.items():
         at, pieces = 0.0, []
@@ -214,7 +215,7 @@ def _summary(cases: Sequence[CohortCase]) -> dict[str, Any]:
     statuses = Counter(case.parts[m].entry.status for case in cases for m in MODALITIES)
     let_in = sum(counts["let_in"] for counts in states.values())
     failed = sum(counts["failed"] for counts in states.values())
-    return {"bars": bars, "statuses": statuses, "draws": draws, "let_in": let_in, "failed": failed}
+    return {"bars": bars, "statuses": statuses, "draws": draws, "stained": stained, "let_in": let_in, "failed": failed}
 
 
 def write_report(
