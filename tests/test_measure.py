@@ -37,6 +37,7 @@ from mupd.model.training.measure_stats import (
     frechet_distance,
     half_samples,
     kernel_distance,
+    rounded,
 )
 from mupd.model.training.nuclei import count_nuclei, nuclei
 from mupd.model.training.plan import Plan, load_plan
@@ -448,3 +449,8 @@ def test_the_docs_state_what_was_measured() -> None:
     text = (repository / "docs" / "model.md").read_text(encoding="utf-8")
     table = figure_table(read_metrics(repository / "resources" / "models" / "mupd-mini"))
     assert f"{BEGIN}\n{table}\n{END}" in text
+
+
+def test_no_figure_is_minus_nothing() -> None:
+    assert str(rounded(-0.0004)) == "0.0"
+    assert rounded(-0.0016) == -0.002

@@ -68,7 +68,7 @@ class Figure:
 
 def rounded(value: float) -> float:
     """`value` with three digits after the point."""
-    return round(float(value), _DIGITS)
+    return round(float(value), _DIGITS) + 0.0  # a small negative value rounds to -0.0, which reads as a mistake
 
 
 def _limit(value: float | None) -> float | None:
