@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from mupd.model.attention import Context, stack_contexts
+from mupd.model.cpu.prepared import Velocity, prepared
 from mupd.model.transformer import MuPDTransformer, Target
-
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""x (batch, ...) and t (batch,) to the velocity at x."""
 
 _ORDER = ("text", "pathways", "rna", "he")
 """In which streams are added, from the broadest statement to the most local one."""
@@ -83,4 +81,6 @@ def guided(
             total = total + weight * part
         return total
 
-    return velocity
+    if target != "he" or (trunk := prepared(model, context)) is None:
+        return velocity
+    return trunk.velocity(context, extra, passes, velocity)

@@ -16,7 +16,8 @@ from mupd.model import loading
 from mupd.model.attention import Conditions
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
-from mupd.model.guidance import Velocity, guided
+from mupd.model.cpu.prepared import Velocity, prepare
+from mupd.model.guidance import guided
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network
 from mupd.model.pathway_scores import PathwayScorer
@@ -146,7 +147,8 @@ class MuPDPipeline:
         model = load_network(MuPDTransformer, self.folder / "transformer", dtype).to(self.device)
         if self.compile_trunk:
             model.compile()
-        return model
+            return model
+        return prepare(model)
 
     @cached_property
     def record_codec(self) -> RecordCodec:

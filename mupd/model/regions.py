@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mupd.model.guidance import Velocity
+from mupd.model.cpu.prepared import Velocity
 from mupd.model.journal import RegionJournal
 from mupd.model.solvers import Solver, scheduler_of
 from mupd.model.vae import DOWNSAMPLE, Autoencoder

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mupd.model.guidance import Velocity
+from mupd.model.cpu.prepared import Velocity
 
 Solver = Literal["euler", "heun"]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mupd.errors import ModelError
 from mupd.model.attention import Context
-from mupd.model.guidance import Velocity
+from mupd.model.cpu.prepared import Velocity, prepare, prepared
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import files_sha256, hashed_files, load_autoencoder, load_network
 from mupd.model.regions import decode_region, denoise_region, encode_region, from_uint8, he_extra, to_uint8
@@ -131,7 +131,8 @@ class MuPDStainer:
         model = model.to(self.device)
         if self.compile_trunk:
             model.compile()
-        return model
+            return model
+        return prepare(model)
 
     def velocity(self, aligned: Tensor) -> Velocity:
         """The velocity of a batch of windows.
@@ -149,7 +150,8 @@ class MuPDStainer:
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             return model(x.to(model.dtype), t, "he", context, extra, aligned=aligned).to(x.dtype)
 
-        return velocity
+        trunk = prepared(model, context)
+        return velocity if trunk is None else trunk.velocity(context, extra, [((), 1.0)], velocity, aligned)
 
     @torch.no_grad()
     def stain_region(

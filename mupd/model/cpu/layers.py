@@ -1,0 +1,49 @@
+"""Products with weights packed once, and norms without their constant factors, which the weights behind them carry."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_POINTWISE = torch.ops.mkldnn._linear_pointwise
+_PACK = torch.ops.mkldnn._reorder_linear_weight
+
+_ROWS = 1_024
+"""Rows of a product for which oneDNN chooses the layout of the weights."""
+
+
+class Product:
+    """x W^T + b by oneDNN, W (out, in) packed in the layout that it multiplies fastest.
+
+    PyTorch hands products of float32 matrices to MKL, which keeps to half of the vector width on processors that are
+    not Intel's, and fuses no activation.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight = _PACK(weight.detach().float().contiguous(), _ROWS)
+        self._bias = None if bias is None else bias.detach().float().contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
+        found: Tensor = _POINTWISE(x, self._weight, self._bias, "none", [], "")
+        return found
+
+    def gelu(self, x: Tensor) -> Tensor:
+        """The same, and GELU in its tanh form while the product is in cache."""
+        found: Tensor = _POINTWISE(x, self._weight, self._bias, "gelu", [], "tanh")
+        return found
+
+
+def scale_of_unit(x: Tensor, eps: float) -> Tensor:
+    """The factor (..., 1) that brings vectors (..., n) to length 1, not 1 a component as in a root-mean-square norm.
+
+    The square root of n, by which the two differ, is left to a factor that is applied anyway.
+    """
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return length.square_().add_(x.shape[-1] * eps).rsqrt_()
+
+
+def centred_unit(x: Tensor, eps: float, out: Tensor) -> Tensor:
+    """A layer norm (..., n) over the square root of n, without gain and bias."""
+    torch.sub(x, x.mean(-1, keepdim=True), out=out)
+    return out.mul_(scale_of_unit(out, eps))
