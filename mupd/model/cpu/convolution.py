@@ -38,6 +38,10 @@ class Convolution(Protocol):
         """Memory of the workspace for a map (height, width, batch, channels), laid out as the convolution reads it."""
         ...
 
+    def results(self, name: str, height: int, width: int, batch: int, channels: int) -> Tensor:
+        """The same, laid out as the convolution writes it."""
+        ...
+
     def __call__(self, parts: Sequence[Tensor], out: Tensor, add: bool = False) -> Tensor:
         """Convolve maps whose channels stand one behind the other.
 
@@ -46,7 +50,7 @@ class Convolution(Protocol):
         parts
             From :meth:`places`; as many, and with as many channels, as the convolution was made for.
         out
-            From :meth:`places`, none of `parts`; holds the result.
+            From :meth:`results`; holds the result.
         add
             Whether the result is added to what `out` holds.
         """
@@ -89,54 +93,75 @@ def of_side(length: int) -> tuple[Tensor, Tensor]:
 
 
 class WinogradConvolution:
-    """By minimal filtering: two small products make 36 values of 6 x 6 places, 36 products mix channels, two lead back."""
+    """By minimal filtering: two small products make 36 values of 6 x 6 places, 36 products mix channels, two lead back.
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, splits: Sequence[int], work: Workspace) -> None:
-        _, taps, _ = filtering()
-        g = torch.from_numpy(taps)
-        values = torch.einsum("ia,ocab,jb->ijco", g, weight.detach().double(), g).float().flatten(0, 1)
-        self._weights = [part.contiguous() for part in values.split(list(splits), dim=1)]
+    Row by row in, column by column out, or the other way: so every product reads and writes in place.
+
+    Parameters
+    ----------
+    weight, bias
+        (channels out, channels in, 3, 3) and (channels out,).
+    splits
+        Channels of each map that is handed over.
+    turned
+        Whether these lie column by column.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, splits: Sequence[int], work: Workspace, turned: bool = False
+    ) -> None:
+        g = torch.from_numpy(filtering()[1])
+        taps = weight.detach().double()
+        values = torch.einsum("ia,ocab,jb->ijco", g, taps.transpose(2, 3) if turned else taps, g)
+        self._weights = [part.contiguous() for part in values.float().flatten(0, 1).split(list(splits), dim=1)]
         self._bias = None if bias is None else bias.detach()
         self._channels = len(weight)
-        self._work = work
+        self._work, self._turned = work, turned
 
     def places(self, name: str, height: int, width: int, batch: int, channels: int) -> Tensor:
         """See :meth:`Convolution.places`."""
+        return self._map(name, height, width, batch, channels, self._turned)
+
+    def results(self, name: str, height: int, width: int, batch: int, channels: int) -> Tensor:
+        """See :meth:`Convolution.results`."""
+        return self._map(name, height, width, batch, channels, not self._turned)
+
+    def _map(self, name: str, height: int, width: int, batch: int, channels: int, turned: bool) -> Tensor:
+        if turned:
+            return self._work(name, width, height, batch, channels).transpose(0, 1)
         return self._work(name, height, width, batch, channels)
 
     def _there(self, x: Tensor) -> Tensor:
-        """Values (36, tiles * batch, channels) of a map, ordered by column of tiles, then by row."""
-        height, width, batch, channels = x.shape
-        rows, columns = height // TILE, width // TILE
-        by_row, by_column = of_side(height)[0], of_side(width)[0]
-        half = self._work("half there", _N, rows, width, batch * channels)
-        torch.mm(by_row, x.view(height, -1), out=half.view(_N * rows, -1))
-        values = self._work("there", _N, _N * columns, rows, batch * channels)
-        for row in range(rows):
-            torch.bmm(by_column.expand(_N, -1, -1), half[:, row], out=values[:, :, row])
-        return values.view(_N * _N, columns * rows * batch, channels)
+        """Values (36, tiles * batch, channels) of a map (outer side, inner side, batch, channels)."""
+        outer, inner, batch, channels = x.shape
+        lines = _N * outer // TILE
+        half = self._work("half there", inner, lines, batch * channels)
+        torch.bmm(of_side(outer)[0].expand(inner, -1, -1), x.flatten(2).transpose(0, 1), out=half)
+        half = half.view(inner, _N, -1).transpose(0, 1)
+        values = self._work("there", _N, _N * inner // TILE, half.shape[2])
+        torch.bmm(of_side(inner)[0].expand(_N, -1, -1), half, out=values)
+        return values.view(_N * _N, -1, channels)
 
     def __call__(self, parts: Sequence[Tensor], out: Tensor, add: bool = False) -> Tensor:
         """See :meth:`Convolution.__call__`."""
-        height, width, batch, _ = parts[0].shape
-        rows, columns = height // TILE, width // TILE
-        mixed = self._work("mixed", _N * _N, columns * rows * batch, self._channels)
-        torch.bmm(self._there(parts[0]), self._weights[0], out=mixed)
-        for part, weight in zip(parts[1:], self._weights[1:], strict=True):
+        maps = [part.transpose(0, 1) for part in parts] if self._turned else parts
+        outer, inner, batch, _ = maps[0].shape
+        mixed = self._work("mixed", _N * _N, outer * inner // TILE**2 * batch, self._channels)
+        torch.bmm(self._there(maps[0]), self._weights[0], out=mixed)
+        for part, weight in zip(maps[1:], self._weights[1:], strict=True):
             mixed.baddbmm_(self._there(part), weight)
         if self._bias is not None:
             # What stands at the point 1 reaches every place alike.
             mixed[_ONE * _N + _ONE].add_(self._bias)
-        by_row, by_column = of_side(height)[1], of_side(width)[1]
-        half = self._work("half back", _N, rows, width, batch * self._channels)
-        values = mixed.view(_N, _N * columns, rows, -1)
-        for row in range(rows):
-            torch.bmm(by_column.expand(_N, -1, -1), values[:, :, row], out=half[:, row])
-        found = out.view(height, -1)
+        lines, values = _N * outer // TILE, mixed.view(_N, _N * inner // TILE, -1)
+        half = self._work("half back", inner, lines, batch * self._channels)
+        torch.bmm(of_side(inner)[1].expand(_N, -1, -1), values, out=half.view(inner, _N, -1).transpose(0, 1))
+        found = (out if self._turned else out.transpose(0, 1)).view(inner, outer, -1)
+        back = of_side(outer)[1].expand(inner, -1, -1)
         if add:
-            found.addmm_(by_row, half.view(_N * rows, -1))
+            found.baddbmm_(back, half)
         else:
-            torch.mm(by_row, half.view(_N * rows, -1), out=found)
+            torch.bmm(back, half, out=found)
         return out
 
 
@@ -151,6 +176,8 @@ class DirectConvolution:
     def places(self, name: str, height: int, width: int, batch: int, channels: int) -> Tensor:
         """See :meth:`Convolution.places`."""
         return self._work(name, batch, height, width, channels).permute(1, 2, 0, 3)
+
+    results = places
 
     def __call__(self, parts: Sequence[Tensor], out: Tensor, add: bool = False) -> Tensor:
         """See :meth:`Convolution.__call__`."""
@@ -168,7 +195,12 @@ def by_filtering() -> bool:
 
 
 def convolution(
-    layer: nn.Conv2d, work: Workspace, *, beside: nn.Conv2d | None = None, splits: Sequence[int] = ()
+    layer: nn.Conv2d,
+    work: Workspace,
+    *,
+    turned: bool = False,
+    beside: nn.Conv2d | None = None,
+    splits: Sequence[int] = (),
 ) -> Convolution:
     """The quicker of both for this processor.
 
@@ -176,6 +208,8 @@ def convolution(
     ----------
     layer
         3 x 3, padded by 1.
+    turned
+        Whether it follows an odd number of others: each may turn rows into columns.
     beside
         Another such layer without a bias, of further channels, whose result is added.
     splits
@@ -184,5 +218,5 @@ def convolution(
     weight = layer.weight if beside is None else torch.cat([layer.weight, beside.weight], 1)
     channels = list(splits) or ([weight.shape[1]] if beside is None else [layer.in_channels, beside.in_channels])
     if by_filtering():
-        return WinogradConvolution(weight, layer.bias, channels, work)
+        return WinogradConvolution(weight, layer.bias, channels, work, turned)
     return DirectConvolution(weight, layer.bias, work)

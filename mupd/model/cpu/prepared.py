@@ -17,7 +17,7 @@ from mupd.model.cpu.workspace import Workspace
 from mupd.model.layers import timestep_embedding
 from mupd.model.transformer import MuPDTransformer
 
-_PLACES = 4_096
+_PLACES = 8_192
 """Latents of all passes that are computed together: more leave the cache, fewer read the weights too often."""
 
 Velocity = Callable[[Tensor, Tensor], Tensor]

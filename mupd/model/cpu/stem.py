@@ -34,16 +34,16 @@ def _gain(norm: ChannelNorm) -> Tensor:
 class PreparedBlock:
     """A :class:`mupd.model.layers.ResBlock`; its modulation is handed over ready, see :class:`PreparedStem`."""
 
-    def __init__(self, block: ResBlock, work: Workspace) -> None:
+    def __init__(self, block: ResBlock, work: Workspace, turned: bool) -> None:
         self._gain = _gain(block.norm1)
-        self._conv1 = convolution(block.conv1, work)
-        self._conv2 = convolution(block.conv2, work)
+        self._conv1 = convolution(block.conv1, work, turned=turned)
+        self._conv2 = convolution(block.conv2, work, turned=not turned)
 
     def before(self, x: Tensor, name: str) -> Tensor:
         """All until the modulation, of the map `x`, in the workspace under `name`."""
         h = self._conv1.places("normed", *x.shape)
         torch.mul(x, scale_of_unit(x, _EPS), out=h)
-        h = self._conv1([F.silu(h.mul_(self._gain), inplace=True)], self._conv1.places(name, *x.shape))
+        h = self._conv1([F.silu(h.mul_(self._gain), inplace=True)], self._conv1.results(name, *x.shape))
         return h.mul_(scale_of_unit(h, _EPS))
 
     def after(self, x: Tensor, h: Tensor, modulation: Modulation) -> Tensor:
@@ -68,9 +68,9 @@ class PreparedStem:
         self._channels = channels = stem.first.out_channels
         self._width = stem.down.out_channels
         self._first = convolution(stem.first, work, beside=stem.aligned)
-        self._down_blocks = [PreparedBlock(cast(ResBlock, block), work) for block in stem.down_blocks]
-        self._up_blocks = [PreparedBlock(cast(ResBlock, block), work) for block in stem.up_blocks]
-        self._join = convolution(stem.join, work, splits=[channels, channels])
+        self._down_blocks = [PreparedBlock(cast(ResBlock, block), work, True) for block in stem.down_blocks]
+        self._up_blocks = [PreparedBlock(cast(ResBlock, block), work, False) for block in stem.up_blocks]
+        self._join = convolution(stem.join, work, turned=True, splits=[channels, channels])
         self._last_gain = _gain(stem.last_norm)
         self._last = convolution(stem.last, work)
         self._out = stem.last.out_channels
@@ -102,8 +102,8 @@ class PreparedStem:
         for number, part in enumerate([x] if aligned is None else [x, aligned]):
             place = self._first.places(f"input {number}", height, width, size, part.shape[1])
             parts.append(place.copy_(part.permute(2, 3, 0, 1)))
-        common = self._first(parts, self._first.places("common", height, width, size, self._channels))
-        skip = self._first.places("skip", height, width, passes * size, self._channels)
+        common = self._first(parts, self._first.results("common", height, width, size, self._channels))
+        skip = self._first.results("skip", height, width, passes * size, self._channels)
         skip.unflatten(2, (passes, size)).copy_(common[:, :, None])
         for number, (block, modulation) in enumerate(zip(self._down_blocks, modulations, strict=False)):
             block.after(skip, block.before(skip if number else common, "inner"), modulation)
@@ -124,7 +124,7 @@ class PreparedStem:
         places = self._join.places("joined", height, width, batch, channels)
         found = self._up(tokens).unflatten(2, (2, 2, channels)).unflatten(1, (rows, columns))
         places.unflatten(1, (columns, 2)).unflatten(0, (rows, 2)).copy_(found.permute(1, 3, 2, 4, 0, 5))
-        x = self._join([places, skip], self._join.places("up", height, width, batch, channels))
+        x = self._join([places, skip], self._join.results("up", height, width, batch, channels))
         for block, modulation in zip(self._up_blocks, modulations[len(self._down_blocks) :], strict=True):
             block.after(x, block.before(x, "inner"), modulation)
         x = F.silu(x.mul_(scale_of_unit(x, _EPS)).mul_(self._last_gain), inplace=True)
@@ -134,7 +134,7 @@ class PreparedStem:
         torch.mul(by_pass[0], weights[0], out=mixed)
         for part, weight in zip(by_pass[1:], weights[1:], strict=True):
             mixed.add_(part, alpha=weight)
-        return self._last([mixed], self._last.places("output", height, width, size, self._out)).permute(2, 3, 0, 1)
+        return self._last([mixed], self._last.results("output", height, width, size, self._out)).permute(2, 3, 0, 1)
 
 
 def _modulations(blocks: Sequence[object]) -> Product:
