@@ -33,7 +33,7 @@ from mupd.store import Draw, DrawMeta, content_sha256, draw_key, read_draw_meta,
 
 log = logging.getLogger(__name__)
 
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 5
 """Raised when the same inputs would give other values: older draws are then not reused."""
 
 _STRIP_PX = 256

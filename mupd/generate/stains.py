@@ -37,7 +37,7 @@ from mupd.store import Draw, DrawMeta, content_sha256, draw_key, store_folder
 
 log = logging.getLogger(__name__)
 
-STAIN_VERSION = 2
+STAIN_VERSION = 3
 """Raised when the same slide and settings would give other values: older draws are then not reused."""
 
 BACKGROUND = {"mif": 0, "ihc": 255}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mupd.model.quick import quick, rms_norm
+from mupd.model.quick import quick
 
 
 class ChannelNorm(nn.Module):
@@ -25,8 +25,6 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` is (batch, channels, height, width)."""
-        if quick(x) and x.is_contiguous(memory_format=torch.channels_last):
-            return rms_norm(x.permute(0, 2, 3, 1), self.gain.flatten(), 1e-5).permute(0, 3, 1, 2)
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5) * self.gain
 
 
@@ -65,10 +63,8 @@ class ResBlock(nn.Module):
     def after(self, x: Tensor, h: Tensor, modulation: Tensor | None = None) -> Tensor:
         """The rest: `h` is what :meth:`before` made of `x`."""
         if self.modulation is not None and modulation is not None:
-            scale, shift = self.modulation(modulation)[:, None, None].chunk(2, dim=-1)
-            by_place = h.permute(0, 2, 3, 1)
-            by_place = torch.addcmul(shift, by_place, 1 + scale) if quick(h) else by_place * (1 + scale) + shift
-            h = by_place.permute(0, 3, 1, 2)
+            scale, shift = self.modulation(modulation)[:, :, None, None].chunk(2, dim=1)
+            h = h * (1 + scale) + shift
         if quick(x):
             return self.conv2(F.silu(h, inplace=True)).add_(x)
         return x + self.conv2(F.silu(h))

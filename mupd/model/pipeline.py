@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from mupd.errors import ModelError
 from mupd.model import loading
 from mupd.model.attention import Conditions
+from mupd.model.cpu.prepared import Velocity, prepare
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
-from mupd.model.cpu.prepared import Velocity, prepare
 from mupd.model.guidance import guided
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network

@@ -47,19 +47,6 @@ def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
     return _pointwise(x, layer.weight, layer.bias, "gelu")
 
 
-def pointwise(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1 x 1 convolution of places in a row: (batch, n, channels in) to (batch, n, channels out)."""
-    if _POINTWISE is None or not quick(x):
-        return F.linear(x, layer.weight.flatten(1), layer.bias)
-    return _pointwise(x, layer.weight.flatten(1), layer.bias, "none")
-
-
-def rms_norm(x: Tensor, gain: Tensor, eps: float) -> Tensor:
-    """Root-mean-square norm over the last dimension, with one intermediate of the size of `x` instead of three."""
-    size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return (x * size.square_().div_(x.shape[-1]).add_(eps).rsqrt_()).mul_(gain)
-
-
 def layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
     """What the layer gives."""
     if not quick(x):

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d, zeroed
-from mupd.model.quick import pointwise, quick
 
 
 def repeated(x: Tensor, copies: int) -> Tensor:
@@ -63,7 +62,7 @@ class LatentStem(nn.Module):
             wanted = "none" if self.aligned is None else f"({len(x)}, {self.aligned.in_channels}, height, width)"
             found = "none" if aligned is None else f"shape {tuple(aligned.shape)}"
             raise ValueError(f"aligned: found {found}; expected {wanted}")
-        skip = self.first(x.contiguous(memory_format=torch.channels_last) if quick(x) else x)
+        skip = self.first(x)
         if self.aligned is not None and aligned is not None:
             wanted_shape = (len(x), self.aligned.in_channels, *x.shape[2:])
             if aligned.shape != wanted_shape:
@@ -83,11 +82,11 @@ class LatentStem(nn.Module):
 
     def velocity(self, tokens: Tensor, skip: Tensor, grid: tuple[int, int], vector: Tensor) -> Tensor:
         """Velocity of the latents, (batch, channels, height, width)."""
-        small = pointwise(self.up, tokens).transpose(1, 2).unflatten(2, grid)
+        small = self.up(tokens.transpose(1, 2).unflatten(2, grid))
         x = self.join(torch.cat([F.pixel_shuffle(small, 2), skip], dim=1))
         for block in self.up_blocks:
             x = block(x, vector)
-        return self.last(F.silu(self.last_norm(x), inplace=quick(x)))
+        return self.last(F.silu(self.last_norm(x)))
 
 
 class VectorStem(nn.Module):

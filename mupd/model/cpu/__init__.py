@@ -1,1 +1,1 @@
-"""The trunk on a CPU once its weights stand: the velocities of the plain layers, up to rounding, in half of the time."""
+"""The trunk on a CPU, once its weights stand: what the plain layers give, up to rounding, in half of the time."""

@@ -59,7 +59,7 @@ class Convolution(Protocol):
 
 @cache
 def filtering(points: tuple[float, ...] = _POINTS) -> tuple[NDArray[np.float64], ...]:
-    """Matrices of minimal filtering of 4 outputs by 3 taps (Toom and Cook's construction): A^T (4, 6), G (6, 3), B^T (6, 6).
+    """Matrices of minimal filtering, 4 outputs by 3 taps (Toom and Cook): A^T (4, 6), G (6, 3) and B^T (6, 6).
 
     For inputs d (6,) and taps g (3,), A^T ((G g) * (B^T d)) is their correlation (4,).
     """

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_POINTWISE = torch.ops.mkldnn._linear_pointwise
-_PACK = torch.ops.mkldnn._reorder_linear_weight
-
 _ROWS = 1_024
 """Rows of a product for which oneDNN chooses the layout of the weights."""
+
+
+def available() -> bool:
+    """Whether this build of PyTorch has oneDNN's products."""
+    names = ("_linear_pointwise", "_reorder_linear_weight")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
 class Product:
@@ -20,17 +23,17 @@ class Product:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._weight = _PACK(weight.detach().float().contiguous(), _ROWS)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().float().contiguous(), _ROWS)
         self._bias = None if bias is None else bias.detach().float().contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        found: Tensor = _POINTWISE(x, self._weight, self._bias, "none", [], "")
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
         return found
 
     def gelu(self, x: Tensor) -> Tensor:
         """The same, and GELU in its tanh form while the product is in cache."""
-        found: Tensor = _POINTWISE(x, self._weight, self._bias, "gelu", [], "tanh")
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "gelu", [], "tanh")
         return found
 
 

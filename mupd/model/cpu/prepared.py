@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mupd.model.attention import Block, Context
 from mupd.model.cpu.convolution import TILE
+from mupd.model.cpu.layers import available
 from mupd.model.cpu.stem import PreparedStem
 from mupd.model.cpu.trunk import Folded, PreparedModulations, PreparedTrunkBlock
 from mupd.model.cpu.workspace import Workspace
@@ -48,7 +49,7 @@ class PreparedTrunk:
     def velocity(
         self, context: Context, extra: Tensor, passes: Passes, otherwise: Velocity, aligned: Tensor | None = None
     ) -> Velocity:
-        """The velocity of a batch: x (batch, channels, height, width) and t (batch,) to (batch, channels, height, width).
+        """The velocity of a batch, of x (batch, channels, height, width) and t (batch,); of the shape of x.
 
         Parameters
         ----------
@@ -82,7 +83,8 @@ class PreparedTrunk:
             for start in range(0, len(x), size):
                 end = min(start + size, len(x))
                 # Filled up to the same number of rows: a window has the same bits wherever it stands.
-                rows = slice(start, end) if end - start == size else torch.arange(start, start + size).clamp_(max=end - 1)
+                filled = torch.arange(start, start + size).clamp_(max=end - 1)
+                rows = slice(start, end) if end - start == size else filled
                 out[start:end] = of_rows(x, t, rows)[: end - start]
             return out
 
@@ -126,7 +128,7 @@ def prepare(model: MuPDTransformer) -> MuPDTransformer:
         `model`.
     """
     fit = model.device.type == "cpu" and model.dtype == torch.float32 and len(model.stem_he.down_blocks) > 0
-    if fit and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if fit and available():
         _PREPARED[model] = PreparedTrunk(model)
     return model
 

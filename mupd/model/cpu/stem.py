@@ -51,10 +51,9 @@ class PreparedBlock:
 
         `h` has the rows of `x`, or those of one of its passes.
         """
-        height, width, batch, channels = x.shape
         scale, shift = modulation
         inner = self._conv2.places("modulated", *x.shape)
-        by_pass = inner.unflatten(2, (batch // h.shape[2], h.shape[2]))
+        by_pass = inner.unflatten(2, (-1, h.shape[2]))
         shape = by_pass.shape[2:]
         torch.addcmul(shift.view(shape), h[:, :, None], scale.view(shape), out=by_pass)
         return self._conv2([F.silu(inner, inplace=True)], x, add=True)
@@ -111,11 +110,14 @@ class PreparedStem:
         patches = self._work("patches", passes * size, rows, columns, 2, 2, self._channels)
         patches.copy_(skip.unflatten(1, (columns, 2)).unflatten(0, (rows, 2)).permute(4, 0, 2, 1, 3, 5))
         tokens = self._work("tokens", passes * size, rows * columns, self._width)
-        torch.add(self._down(patches.flatten(3).flatten(1, 2)), sincos_positions_2d(rows, columns, self._width), out=tokens)
+        positions = sincos_positions_2d(rows, columns, self._width)
+        torch.add(self._down(patches.flatten(3).flatten(1, 2)), positions, out=tokens)
         return tokens, skip
 
-    def velocity(self, tokens: Tensor, skip: Tensor, modulations: Sequence[Modulation], weights: Sequence[float]) -> Tensor:
-        """Velocities of the latents, (batch / passes, channels, height, width): those of all passes by their weights.
+    def velocity(
+        self, tokens: Tensor, skip: Tensor, modulations: Sequence[Modulation], weights: Sequence[float]
+    ) -> Tensor:
+        """Velocities (batch / passes, channels, height, width): the sum of those of all passes, by their weights.
 
         The last convolution is linear, and the weights add up to 1: it is computed once for all passes.
         """

@@ -162,6 +162,4 @@ class PreparedModulations:
         """For each block, of `vector` (batch, width) behind its activation, as :class:`PreparedTrunkBlock` wants it."""
         found = [product(vector) for product in self._products]
         tables = found if len(found) == len(self._offsets) else found * len(self._offsets)
-        return [
-            (table + offset)[:, None].chunk(6, dim=-1) for table, offset in zip(tables, self._offsets, strict=True)
-        ]
+        return [(table + offset)[:, None].chunk(6, dim=-1) for table, offset in zip(tables, self._offsets, strict=True)]
