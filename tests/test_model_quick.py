@@ -106,6 +106,9 @@ def test_the_benchmark_counts_work_by_shapes() -> None:
     product = 2 * 5 * 48 * 96 / 1e9
     assert gflops(lambda: linear(layer, x))["products"] == pytest.approx(product)
     assert gflops(lambda: F.linear(x, layer.weight))["products"] == pytest.approx(product)
+    assert gflops(lambda: torch.zeros(5, 96).addmm_(x, layer.weight.t()))["products"] == pytest.approx(product)
+    batches = torch.zeros(3, 5, 96), x.expand(3, -1, -1), layer.weight.t().expand(3, -1, -1)
+    assert gflops(lambda: batches[0].baddbmm_(*batches[1:]))["products"] == pytest.approx(3 * product)
     attention = gflops(lambda: F.scaled_dot_product_attention(heads, heads[:, :, :4], heads[:, :, :4]))
     assert attention == {"convolutions": 0, "products": 0, "attention": pytest.approx(4 * 2 * 3 * 7 * 16 * 4 / 1e9)}
     assert gflops(lambda: convolution(picture))["convolutions"] == pytest.approx(2 * 2 * 36 * 9 * 4 * 8 / 1e9)

@@ -29,7 +29,15 @@ def _of_attention(query: Any, key: Any, *_: Any, **__: Any) -> int:
     return 4 * query[0] * query[1] * query[2] * query[3] * key[2]
 
 
+def _of_added(_: Any, left: Any, right: Any, **__: Any) -> int:
+    """The same of products that are added to what is there, one or a batch of them."""
+    batch = left[0] if len(left) == 3 else 1
+    return 2 * batch * left[-2] * left[-1] * right[-1]
+
+
 _COUNTS = {
+    torch.ops.aten.addmm_: _of_added,
+    torch.ops.aten.baddbmm_: _of_added,
     torch.ops.mkldnn._linear_pointwise: _of_linear,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _of_attention,
 }
