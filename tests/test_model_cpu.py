@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -25,19 +25,19 @@ from mupd.model.cpu.layers import Product, available, centred_unit
 from mupd.model.cpu.prepared import PreparedTrunk, prepare, prepared
 from mupd.model.cpu.workspace import Workspace
 from mupd.model.guidance import guided
-from mupd.model.solvers import integrate
+from mupd.model.solvers import Velocity, integrate
 from mupd.model.transformer import MuPDTransformer
 
 pytestmark = pytest.mark.skipif(not available(), reason="this build of PyTorch has no oneDNN products")
 
 BATCH = 5
 SIDE = 16
-SCALES = [{}, dict.fromkeys(STREAMS, 1.5), {name: 1.0 + 0.5 * number for number, name in enumerate(STREAMS)}]
+SCALES = [{}, dict.fromkeys(STREAMS, 1.5), {name: 1.5 - 0.75 * number for number, name in enumerate(STREAMS)}]
 
 
 @pytest.fixture(params=[True, False], ids=["filtering", "direct"])
 def either_convolution(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolutions, "by_filtering", lambda: request.param)
+    monkeypatch.setattr(convolutions, "is_intel", lambda: request.param)
 
 
 def trunk(**settings: Any) -> MuPDTransformer:
@@ -51,25 +51,29 @@ def trunk(**settings: Any) -> MuPDTransformer:
 
 
 def conditions_of(batch: int, hidden: int = 0) -> Conditions:
+    """Streams of different numbers of tokens, of which up to `hidden` are not there, in every sample others."""
     generator = torch.Generator().manual_seed(1)
     made: Conditions = {}
-    for name, dim in STREAMS.items():
-        mask = torch.ones(batch, 3, dtype=torch.bool)
-        mask[:, 3 - hidden :] = False
-        made[name] = torch.randn((batch, 3, dim), generator=generator), mask
+    for count, (name, dim) in enumerate(STREAMS.items(), start=3):
+        mask = torch.ones(batch, count, dtype=torch.bool)
+        for sample in range(batch if hidden else 0):
+            mask[sample, sample % 3 : sample % 3 + hidden] = False
+        made[name] = torch.randn((batch, count, dim), generator=generator), mask
     return made
 
 
-def latents(batch: int, side: int = SIDE) -> Tensor:
-    return torch.randn((batch, LATENT_CHANNELS, side, side), generator=torch.Generator().manual_seed(2))
+def latents(batch: int, height: int = SIDE, width: int = 0) -> Tensor:
+    return torch.randn((batch, LATENT_CHANNELS, height, width or height), generator=torch.Generator().manual_seed(2))
 
 
-def velocity_of(
-    model: MuPDTransformer, conditions: Conditions, scales: dict[str, float]
-) -> Callable[[Tensor, Tensor], Tensor]:
+def velocity_of(model: MuPDTransformer, conditions: Conditions, scales: dict[str, float]) -> Velocity:
     batch = len(next(iter(conditions.values()))[0])
     extra = torch.linspace(0, 1, 2 * batch).reshape(batch, 2)
     return guided(model, "he", model.context(conditions, batch), extra, scales)
+
+
+def never() -> Velocity:
+    raise AssertionError("the plain layers were asked")
 
 
 def test_filtering_is_a_correlation() -> None:
@@ -130,8 +134,11 @@ def test_the_points_lose_less_than_the_usual_ones(monkeypatch: pytest.MonkeyPatc
     ours = error()
     usual = filtering((0.0, 1.0, -1.0, 2.0, -2.0))
     monkeypatch.setattr(convolutions, "filtering", lambda: usual)
-    assert ours < error() / 2
-    convolutions.of_side.cache_clear()
+    try:
+        theirs = error()
+    finally:
+        convolutions.of_side.cache_clear()
+    assert ours < theirs / 2
 
 
 @torch.no_grad()
@@ -153,7 +160,7 @@ def test_products_and_norms_give_what_torchs_give(rows: int) -> None:
 @pytest.mark.parametrize("own", [False, True])
 def test_velocities_are_those_of_the_trunk(scales: dict[str, float], hidden: int, own: bool) -> None:
     model, conditions = trunk(own_modulation=own), conditions_of(BATCH, hidden)
-    x, t = latents(BATCH), torch.linspace(0.1, 0.9, BATCH)
+    x, t = latents(BATCH, 16, 8), torch.linspace(0.1, 0.9, BATCH)
     plain = velocity_of(model, conditions, scales)(x, t)
     found = velocity_of(prepare(model), conditions, scales)(x, t)
     torch.testing.assert_close(found, plain, atol=1e-4 * plain.std().item(), rtol=1e-4)
@@ -179,7 +186,7 @@ def test_an_aligned_picture_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     aligned, context = torch.randn(BATCH, 3, SIDE, SIDE), Context(BATCH, {})
     plain = model(x, t, "he", context, extra, aligned=aligned)
     monkeypatch.setattr(prepared_trunks, "_PLACES", 2 * SIDE**2)
-    found = PreparedTrunk(model).velocity(context, extra, [((), 1.0)], lambda x, _: x, aligned)(x, t)
+    found = PreparedTrunk(model).velocity(context, extra, [((), 1.0)], never, aligned)(x, t)
     torch.testing.assert_close(found, plain, atol=1e-4 * plain.std().item(), rtol=1e-4)
 
 
@@ -235,8 +242,58 @@ def test_what_is_not_prepared() -> None:
     assert prepared(prepare(trunk()), empty) is not None
 
 
+def test_what_is_prepared_follows_the_model() -> None:
+    model, empty = prepare(trunk()), Context(1, {})
+    first = prepared(model, empty)
+    assert first is not None
+    assert prepared(model, empty) is first
+    with torch.no_grad():
+        model.stem_he.last.weight.mul_(2)
+    assert prepared(model, empty) not in (None, first)
+    assert prepared(model.train(), empty) is None
+    assert prepared(model.eval().bfloat16(), empty) is None
+
+
+@torch.no_grad()
+def test_batches_that_differ_are_refused() -> None:
+    model, t = prepare(trunk(aligned_channels=3)), torch.full((BATCH,), 0.4)
+    picture = torch.randn(BATCH, 3, SIDE, SIDE)
+
+    def found(x: Tensor, t: Tensor, aligned: Tensor | None) -> Tensor:
+        ready = prepared(model, Context(BATCH, {}))
+        assert ready is not None
+        return ready.velocity(Context(BATCH, {}), torch.ones(BATCH, 2), [((), 1.0)], never, aligned)(x, t)
+
+    assert found(latents(BATCH), t, picture).shape == (BATCH, LATENT_CHANNELS, SIDE, SIDE)
+    with pytest.raises(ValueError, match="found 3 latents, 5 times, 5 extras; expected 5 of each"):
+        found(latents(3), t, picture)
+    with pytest.raises(ValueError, match="found 5 latents, 1 times"):
+        found(latents(BATCH), t[:1], picture)
+    for aligned in (None, picture[:1], picture[:, :, :4]):
+        with pytest.raises(ValueError, match=r"aligned: found .*; expected \(5, 3, 16, 16\)"):
+            found(latents(BATCH), t, aligned)
+
+
+def test_threads_do_not_share_memory() -> None:
+    model, conditions = prepare(trunk()), conditions_of(BATCH)
+    times = [torch.full((BATCH,), 0.1 * number) for number in range(1, 9)]
+    # Before the threads begin: to prepare is not their work.
+    expected = [velocity_of(model, conditions, {})(latents(BATCH), t) for t in times]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda t: velocity_of(model, conditions, {})(latents(BATCH), t), times))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_memory_serves_inference_and_what_follows() -> None:
+    model, conditions, t = prepare(trunk()), conditions_of(BATCH), torch.full((BATCH,), 0.5)
+    with torch.inference_mode():
+        first = velocity_of(model, conditions, {})(latents(BATCH), t).clone()
+    torch.testing.assert_close(velocity_of(model, conditions, {})(latents(BATCH), t), first)
+
+
 def test_a_prepared_trunk_goes_with_its_model() -> None:
     model = prepare(trunk())
+    assert prepared(model, Context(1, {})) is not None
     gone = weakref.ref(model)
     del model
     gc.collect()

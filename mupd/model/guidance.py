@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from mupd.model.attention import Context, stack_contexts
-from mupd.model.cpu.prepared import Velocity, prepared
+from mupd.model.cpu.prepared import prepared
+from mupd.model.solvers import Velocity
 from mupd.model.transformer import MuPDTransformer, Target
 
 _ORDER = ("text", "pathways", "rna", "he")
@@ -66,6 +67,22 @@ def guided(
         Guidance of each stream; 1 where not named.
     """
     passes = guidance_passes(context.streams, scales)
+
+    def plain() -> Velocity:
+        return _as_one_batch(model, target, context, extra, passes)
+
+    trunk = prepared(model, context) if target == "he" else None
+    return plain() if trunk is None else trunk.velocity(context, extra, passes, plain)
+
+
+def _as_one_batch(
+    model: MuPDTransformer,
+    target: Target,
+    context: Context,
+    extra: Tensor,
+    passes: Sequence[tuple[tuple[str, ...], float]],
+) -> Velocity:
+    """By the trunk's own layers, all passes one behind the other."""
     names = set(context.streams)
     parts = [context.without([name for name in names if name not in streams]) for streams, _ in passes]
     stacked = parts[0] if len(parts) == 1 else stack_contexts(parts)
@@ -81,6 +98,4 @@ def guided(
             total = total + weight * part
         return total
 
-    if target != "he" or (trunk := prepared(model, context)) is None:
-        return velocity
-    return trunk.velocity(context, extra, passes, velocity)
+    return velocity

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from mupd.model.quick import quick
 
+CHANNEL_EPS = 1e-5
+
 
 class ChannelNorm(nn.Module):
     """Root-mean-square norm over the channels of each pixel, with a learned gain.
@@ -25,7 +27,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` is (batch, channels, height, width)."""
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5) * self.gain
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + CHANNEL_EPS) * self.gain
 
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)

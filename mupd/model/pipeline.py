@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mupd.errors import ModelError
 from mupd.model import loading
 from mupd.model.attention import Conditions
-from mupd.model.cpu.prepared import Velocity, prepare
+from mupd.model.cpu.prepared import prepare
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
 from mupd.model.guidance import guided
@@ -25,7 +25,7 @@ from mupd.model.record_codec import Probabilities, RecordCodec, direction_of
 from mupd.model.regions import NATIVE_MPP, WINDOW, decode_region, denoise_region, he_extra
 from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
-from mupd.model.solvers import Solver
+from mupd.model.solvers import Solver, Velocity
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE, Autoencoder
 from mupd.model.window_contexts import WindowContexts, bag_tokens, row_tokens

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mupd.model.cpu.prepared import Velocity
 from mupd.model.journal import RegionJournal
-from mupd.model.solvers import Solver, scheduler_of
+from mupd.model.solvers import Solver, Velocity, scheduler_of
 from mupd.model.vae import DOWNSAMPLE, Autoencoder
 
 HE_WINDOW_PX = 128

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mupd.model.cpu.prepared import Velocity
-
 Solver = Literal["euler", "heun"]
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""x (batch, ...) and t (batch,) to the velocity at x."""
 
 
 def scheduler_of(solver: Solver, steps: int) -> Any:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from mupd.errors import ModelError
 from mupd.model.attention import Context
-from mupd.model.cpu.prepared import Velocity, prepare, prepared
+from mupd.model.cpu.prepared import prepare, prepared
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import files_sha256, hashed_files, load_autoencoder, load_network
 from mupd.model.regions import decode_region, denoise_region, encode_region, from_uint8, he_extra, to_uint8
 from mupd.model.sampling import seeded_noise
-from mupd.model.solvers import Solver, integrate
+from mupd.model.solvers import Solver, Velocity, integrate
 from mupd.model.stain_facts import Stain, StainerFacts, stainer_facts
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE, Autoencoder, MuPDVAE
@@ -151,7 +151,7 @@ class MuPDStainer:
             return model(x.to(model.dtype), t, "he", context, extra, aligned=aligned).to(x.dtype)
 
         trunk = prepared(model, context)
-        return velocity if trunk is None else trunk.velocity(context, extra, [((), 1.0)], velocity, aligned)
+        return velocity if trunk is None else trunk.velocity(context, extra, [((), 1.0)], lambda: velocity, aligned)
 
     @torch.no_grad()
     def stain_region(

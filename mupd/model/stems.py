@@ -43,6 +43,21 @@ class LatentStem(nn.Module):
         self.last_norm = ChannelNorm(stem)
         self.last = zeroed(nn.Conv2d(stem, channels, 3, padding=1))
 
+    def expect(self, x: Tensor, aligned: Tensor | None) -> None:
+        """Check shapes, see :meth:`tokens`.
+
+        Raises
+        ------
+        ValueError
+            If a side of `x` is odd, or `aligned` is not what the stem was made for.
+        """
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise ValueError(f"x: found {x.shape[2]} x {x.shape[3]} latents; expected even sides")
+        wanted = None if self.aligned is None else (len(x), self.aligned.in_channels, *x.shape[2:])
+        found = None if aligned is None else tuple(aligned.shape)
+        if found != wanted:
+            raise ValueError(f"aligned: found shape {found or 'none'}; expected {wanted or 'none'}")
+
     def tokens(
         self, x: Tensor, vector: Tensor, aligned: Tensor | None = None, copies: int = 1
     ) -> tuple[Tensor, Tensor, tuple[int, int]]:
@@ -56,17 +71,9 @@ class LatentStem(nn.Module):
         ValueError
             If a side of `x` is odd, or `aligned` is not what the stem was made for.
         """
-        if x.shape[2] % 2 or x.shape[3] % 2:
-            raise ValueError(f"x: found {x.shape[2]} x {x.shape[3]} latents; expected even sides")
-        if (self.aligned is None) != (aligned is None):
-            wanted = "none" if self.aligned is None else f"({len(x)}, {self.aligned.in_channels}, height, width)"
-            found = "none" if aligned is None else f"shape {tuple(aligned.shape)}"
-            raise ValueError(f"aligned: found {found}; expected {wanted}")
+        self.expect(x, aligned)
         skip = self.first(x)
         if self.aligned is not None and aligned is not None:
-            wanted_shape = (len(x), self.aligned.in_channels, *x.shape[2:])
-            if aligned.shape != wanted_shape:
-                raise ValueError(f"aligned: found shape {tuple(aligned.shape)}; expected {wanted_shape}")
             skip = skip + self.aligned(aligned)
         for index, block in enumerate(cast(Iterable[ResBlock], self.down_blocks)):
             h = block.before(skip)

@@ -31,6 +31,9 @@ _ONE = _POINTS.index(1.0)
 _N = len(_POINTS) + 1
 
 
+Matrix = NDArray[np.float64]
+
+
 class Convolution(Protocol):
     """A 3 x 3 convolution, padded with zeros, with its bias."""
 
@@ -58,7 +61,7 @@ class Convolution(Protocol):
 
 
 @cache
-def filtering(points: tuple[float, ...] = _POINTS) -> tuple[NDArray[np.float64], ...]:
+def filtering(points: tuple[float, ...] = _POINTS) -> tuple[Matrix, Matrix, Matrix]:
     """Matrices of minimal filtering, 4 outputs by 3 taps (Toom and Cook): A^T (4, 6), G (6, 3) and B^T (6, 6).
 
     For inputs d (6,) and taps g (3,), A^T ((G g) * (B^T d)) is their correlation (4,).
@@ -77,9 +80,9 @@ def filtering(points: tuple[float, ...] = _POINTS) -> tuple[NDArray[np.float64],
 
 @cache
 def of_side(length: int) -> tuple[Tensor, Tensor]:
-    """The same for a whole side at once, its padding included: (6 * tiles, length) there, (length, 6 * tiles) back.
+    """B^T and A^T for a whole side of a map at once: (6 * tiles, length) there, (length, 6 * tiles) back.
 
-    Rows of the first are ordered by point, then by tile.
+    Values are ordered by point, then by tile; the first matrix has the padding in it.
     """
     inverse, _, forward = filtering()
     tiles = length // TILE
@@ -188,7 +191,7 @@ class DirectConvolution:
 
 
 @cache
-def by_filtering() -> bool:
+def is_intel() -> bool:
     """Whether this processor is one of Intel's, on which MKL's products run at full rate."""
     facts = Path("/proc/cpuinfo")
     return facts.is_file() and "GenuineIntel" in facts.read_text(encoding="utf-8", errors="replace")
@@ -217,6 +220,6 @@ def convolution(
     """
     weight = layer.weight if beside is None else torch.cat([layer.weight, beside.weight], 1)
     channels = list(splits) or ([weight.shape[1]] if beside is None else [layer.in_channels, beside.in_channels])
-    if by_filtering():
+    if is_intel():
         return WinogradConvolution(weight, layer.bias, channels, work, turned)
     return DirectConvolution(weight, layer.bias, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 from weakref import WeakKeyDictionary
 
@@ -16,13 +17,11 @@ from mupd.model.cpu.stem import PreparedStem
 from mupd.model.cpu.trunk import Folded, PreparedModulations, PreparedTrunkBlock
 from mupd.model.cpu.workspace import Workspace
 from mupd.model.layers import timestep_embedding
+from mupd.model.solvers import Velocity
 from mupd.model.transformer import MuPDTransformer
 
 _PLACES = 8_192
-"""Latents of all passes that are computed together: more leave the cache, fewer read the weights too often."""
-
-Velocity = Callable[[Tensor, Tensor], Tensor]
-"""x (batch, ...) and t (batch,) to the velocity at x."""
+"""Latents of all passes that are computed together: fewer read the weights too often, more need memory."""
 
 Passes = Sequence[tuple[Sequence[str], float]]
 """Streams given to each pass and its weight in the velocity, see :func:`mupd.model.guidance.guidance_passes`."""
@@ -47,9 +46,16 @@ class PreparedTrunk:
 
     @torch.no_grad()
     def velocity(
-        self, context: Context, extra: Tensor, passes: Passes, otherwise: Velocity, aligned: Tensor | None = None
+        self,
+        context: Context,
+        extra: Tensor,
+        passes: Passes,
+        otherwise: Callable[[], Velocity],
+        aligned: Tensor | None = None,
     ) -> Velocity:
         """The velocity of a batch, of x (batch, channels, height, width) and t (batch,); of the shape of x.
+
+        It raises a ValueError where batches differ, or `aligned` does not fit.
 
         Parameters
         ----------
@@ -58,26 +64,30 @@ class PreparedTrunk:
         extra
             (batch, 2).
         otherwise
-            Asked for latents whose sides are no multiples of 4.
+            Makes the velocity that is asked for latents whose sides are no multiples of 4.
         aligned
             (batch, aligned_channels, height, width), where the trunk has such channels.
         """
         folded = [block.fold(context, index) for index, block in enumerate(self._blocks)]
         pooled = {name: stream.pooled for name, stream in context.streams.items()}
-        extra = self._extra(extra)
+        weights = [weight for _, weight in passes]
+        beside = self._extra(extra.float())
 
         def of_rows(x: Tensor, t: Tensor, rows: slice | Tensor) -> Tensor:
-            base = self._time(timestep_embedding(t[rows], self._width)) + extra[rows]
+            base = self._time(timestep_embedding(t[rows], self._width)) + beside[rows]
             vector = torch.cat([sum((pooled[name][rows] for name in names), base) for names, _ in passes])
             own = [{name: stream.take(rows) for name, stream in block.items()} for block in folded]
             streams = [[{name: block[name] for name in names} for names, _ in passes] for block in own]
-            beside = None if aligned is None else aligned[rows]
-            return self._of(x[rows], beside, vector, streams, [weight for _, weight in passes])
+            return self._of(x[rows], None if aligned is None else aligned[rows], vector, streams, weights)
 
         @torch.no_grad()
         def velocity(x: Tensor, t: Tensor) -> Tensor:
+            if not len(x) == len(t) == len(extra) == context.batch:
+                found = f"{len(x)} latents, {len(t)} times, {len(extra)} extras"
+                raise ValueError(f"context: found {found}; expected {context.batch} of each")
+            self._stem.expect(x, aligned)
             if x.shape[2] % TILE or x.shape[3] % TILE:
-                return otherwise(x, t)
+                return otherwise()(x, t)
             out = torch.empty_like(x)
             size = _together(len(x), len(passes) * x.shape[2] * x.shape[3])
             for start in range(0, len(x), size):
@@ -112,29 +122,46 @@ def _together(batch: int, places: int) -> int:
     return -(-batch // min(groups, batch))
 
 
-_PREPARED: WeakKeyDictionary[MuPDTransformer, PreparedTrunk] = WeakKeyDictionary()
+@dataclass
+class _Preparation:
+    """What is known of a trunk that may be prepared; `versions` of its weights when it was."""
+
+    trunk: PreparedTrunk | None = None
+    versions: tuple[int, ...] = ()
 
 
-@torch.no_grad()
+_PREPARATIONS: WeakKeyDictionary[MuPDTransformer, _Preparation] = WeakKeyDictionary()
+
+
 def prepare(model: MuPDTransformer) -> MuPDTransformer:
-    """Have the trunk's H&E velocities computed by packed copies of its weights, which are not to change afterwards.
+    """Have the trunk's H&E velocities computed by packed copies of its weights, made when they are first needed.
 
-    On a device other than the CPU, in another precision than float32 and without convolutions around the trunk nothing
-    is prepared, and the trunk computes as it stands.
+    On a device other than the CPU, in another precision than float32, and without convolutions around the trunk, it
+    computes as it stands.
 
     Returns
     -------
     MuPDTransformer
         `model`.
     """
-    fit = model.device.type == "cpu" and model.dtype == torch.float32 and len(model.stem_he.down_blocks) > 0
-    if fit and available():
-        _PREPARED[model] = PreparedTrunk(model)
+    _PREPARATIONS[model] = _Preparation()
     return model
 
 
 def prepared(model: MuPDTransformer, context: Context) -> PreparedTrunk | None:
-    """The trunk's quicker form, where it was prepared and every sample has all streams of the context."""
+    """The trunk's quicker form, if it is to have one and every sample has all streams of the context; else None.
+
+    It is made anew where weights have changed.
+    """
+    preparation = _PREPARATIONS.get(model)
+    if preparation is None or model.training or not available():
+        return None
+    if model.device.type != "cpu" or model.dtype != torch.float32 or not len(model.stem_he.down_blocks):
+        return None
     if any(stream.rows is not None for stream in context.streams.values()):
         return None
-    return _PREPARED.get(model)
+    versions = tuple(part for weight in model.parameters() for part in (weight._version, weight.data_ptr()))
+    if preparation.trunk is None or preparation.versions != versions:
+        with torch.inference_mode(False), torch.no_grad():
+            preparation.trunk, preparation.versions = PreparedTrunk(model), versions
+    return preparation.trunk

@@ -16,11 +16,8 @@ from torch.nn import functional as F
 from mupd.model.cpu.convolution import convolution
 from mupd.model.cpu.layers import Product, scale_of_unit
 from mupd.model.cpu.workspace import Workspace
-from mupd.model.layers import ChannelNorm, ResBlock, sincos_positions_2d
+from mupd.model.layers import CHANNEL_EPS, ChannelNorm, ResBlock, sincos_positions_2d
 from mupd.model.stems import LatentStem
-
-_EPS = 1e-5
-"""Of :class:`mupd.model.layers.ChannelNorm`."""
 
 Modulation = tuple[Tensor, Tensor]
 """Scale and shift of a block, each (batch, channels)."""
@@ -42,9 +39,9 @@ class PreparedBlock:
     def before(self, x: Tensor, name: str) -> Tensor:
         """All until the modulation, of the map `x`, in the workspace under `name`."""
         h = self._conv1.places("normed", *x.shape)
-        torch.mul(x, scale_of_unit(x, _EPS), out=h)
+        torch.mul(x, scale_of_unit(x, CHANNEL_EPS), out=h)
         h = self._conv1([F.silu(h.mul_(self._gain), inplace=True)], self._conv1.results(name, *x.shape))
-        return h.mul_(scale_of_unit(h, _EPS))
+        return h.mul_(scale_of_unit(h, CHANNEL_EPS))
 
     def after(self, x: Tensor, h: Tensor, modulation: Modulation) -> Tensor:
         """The rest, added to `x` in place.
@@ -64,22 +61,22 @@ class PreparedStem:
 
     def __init__(self, stem: LatentStem, work: Workspace) -> None:
         self._work = work
+        self.expect = stem.expect
         self._channels = channels = stem.first.out_channels
         self._width = stem.down.out_channels
         self._first = convolution(stem.first, work, beside=stem.aligned)
-        self._down_blocks = [PreparedBlock(cast(ResBlock, block), work, True) for block in stem.down_blocks]
-        self._up_blocks = [PreparedBlock(cast(ResBlock, block), work, False) for block in stem.up_blocks]
+        down, up = cast(list[ResBlock], list(stem.down_blocks)), cast(list[ResBlock], list(stem.up_blocks))
+        self._down_blocks = [PreparedBlock(block, work, True) for block in down]
+        self._up_blocks = [PreparedBlock(block, work, False) for block in up]
+        self._modulation = _modulations([*down, *up])
         self._join = convolution(stem.join, work, turned=True, splits=[channels, channels])
         self._last_gain = _gain(stem.last_norm)
         self._last = convolution(stem.last, work)
         self._out = stem.last.out_channels
         # A patch of 2 x 2 places lies place by place, then channel by channel.
         self._down = Product(stem.down.weight.permute(0, 2, 3, 1).flatten(1), stem.down.bias)
-        up, bias = stem.up.weight.flatten(1).unflatten(0, (channels, 4)), stem.up.bias
-        self._up = Product(
-            up.transpose(0, 1).flatten(0, 1), None if bias is None else bias.unflatten(0, (channels, 4)).t().flatten()
-        )
-        self._modulation = _modulations([*stem.down_blocks, *stem.up_blocks])
+        rows = torch.arange(4 * channels).unflatten(0, (channels, 4)).t().flatten()
+        self._up = Product(stem.up.weight.flatten(1)[rows], None if stem.up.bias is None else stem.up.bias[rows])
 
     def modulations(self, vector: Tensor) -> list[Modulation]:
         """What `vector` (batch, width) makes of each block's norm, those before the trunk first."""
@@ -129,7 +126,7 @@ class PreparedStem:
         x = self._join([places, skip], self._join.results("up", height, width, batch, channels))
         for block, modulation in zip(self._up_blocks, modulations[len(self._down_blocks) :], strict=True):
             block.after(x, block.before(x, "inner"), modulation)
-        x = F.silu(x.mul_(scale_of_unit(x, _EPS)).mul_(self._last_gain), inplace=True)
+        x = F.silu(x.mul_(scale_of_unit(x, CHANNEL_EPS)).mul_(self._last_gain), inplace=True)
         size = batch // len(weights)
         by_pass = x.unflatten(2, (len(weights), size)).unbind(2)
         mixed = self._last.places("mixed passes", height, width, size, channels)
@@ -139,11 +136,11 @@ class PreparedStem:
         return self._last([mixed], self._last.results("output", height, width, size, self._out)).permute(2, 3, 0, 1)
 
 
-def _modulations(blocks: Sequence[object]) -> Product:
+def _modulations(blocks: Sequence[ResBlock]) -> Product:
     """The modulations of all blocks as one product: scales with 1 and the norm's gain in them, and shifts."""
     weights, biases = [], []
     for block in blocks:
-        layer, gain = cast(ResBlock, block).modulation, _gain(cast(ResBlock, block).norm2)
+        layer, gain = block.modulation, _gain(block.norm2)
         if layer is None:
             raise ValueError("blocks: found one without a modulation; expected one in each")
         (scale, shift), (scale_bias, shift_bias) = layer.weight.chunk(2), layer.bias.chunk(2)

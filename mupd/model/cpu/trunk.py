@@ -15,10 +15,8 @@ from mupd.model.attention import Block, Context, CrossAttention
 from mupd.model.cpu.layers import Product, centred_unit, scale_of_unit
 from mupd.model.cpu.workspace import Workspace
 
-_EPS = 1e-5
-"""Of the layer norms."""
 _HEAD_EPS = torch.finfo(torch.float32).eps
-"""Of the norms of queries and keys."""
+"""Of the norms of queries and keys, which name none."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ class PreparedTrunkBlock:
         attention = block.attention
         self._work = work
         self._heads = attention.heads
+        self._eps, self._cross_eps = block.norm1.eps, block.norm_cross.eps
         self._qkv = Product(attention.qkv.weight, attention.qkv.bias)
         self._out = Product(attention.out.weight, attention.out.bias)
         # Both gains reach the product of query and key alone: one of them can carry both.
@@ -93,11 +92,11 @@ class PreparedTrunkBlock:
         """
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation
         normed = self._work("normed tokens", *x.shape)
-        x.addcmul_(gate1, self._attend(torch.addcmul(shift1, centred_unit(x, _EPS, normed), scale1, out=normed)))
+        x.addcmul_(gate1, self._attend(torch.addcmul(shift1, centred_unit(x, self._eps, normed), scale1, out=normed)))
         for streams, rows in zip(passes, x.chunk(len(passes)), strict=True):
             if streams:
                 self._cross_attend(rows, streams)
-        torch.addcmul(shift2, centred_unit(x, _EPS, normed), scale2, out=normed)
+        torch.addcmul(shift2, centred_unit(x, self._eps, normed), scale2, out=normed)
         x.addcmul_(gate2, self._feed_out(self._feed_in.gelu(normed)))
 
     def _attend(self, x: Tensor) -> Tensor:
@@ -114,7 +113,7 @@ class PreparedTrunkBlock:
 
     def _cross_attend(self, x: Tensor, streams: Folded) -> None:
         batch, n, _ = x.shape
-        normed = centred_unit(x, _EPS, self._work("normed for streams", *x.shape))
+        normed = centred_unit(x, self._cross_eps, self._work("normed for streams", *x.shape))
         parts = self._queries_of(tuple(streams))(normed).unflatten(2, (len(streams), self._heads, -1))
         queries = self._work("queries", len(streams), batch, self._heads, n, parts.shape[-1])
         scale = scale_of_unit(parts, _HEAD_EPS)

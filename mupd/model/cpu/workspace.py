@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import threading
 
 import torch
 from torch import Tensor
 
 
-class Workspace:
-    """Float32 tensors by name; what one holds is gone when the name is asked for again."""
+class Workspace(threading.local):
+    """Float32 tensors by name, of each thread; what one holds is gone when the name is asked for again."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
@@ -19,5 +20,6 @@ class Workspace:
         size = math.prod(shape)
         kept = self._kept.get(name)
         if kept is None or kept.numel() < size:
-            kept = self._kept[name] = torch.empty(size)
+            with torch.inference_mode(False):
+                kept = self._kept[name] = torch.empty(size, dtype=torch.float32, device="cpu")
         return kept[:size].view(shape)
