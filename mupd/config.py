@@ -229,8 +229,8 @@ def _suite_faults(suites: Suites) -> list[Fault]:
     """What is wrong with the user's own suite files, by their form alone: Great Expectations is not imported."""
     if not any(asdict(suites).values()):
         return []
+    from mupd.expectations.columns import TABLES
     from mupd.expectations.suites import read_suites
-    from mupd.expectations.tables import TABLES
 
     faults: list[Fault] = []
     for table in TABLES:

@@ -43,8 +43,8 @@ def inputs_of(cases: Sequence[SheetCase], config: Config, known: TableRows | Non
 
 def suite_files(config: Config, *tables: str) -> list[str]:
     """Files of the expectation suites of some tables, of all if none is named: the shipped ones, then the user's."""
+    from mupd.expectations.columns import TABLES
     from mupd.expectations.suites import shipped_folder
-    from mupd.expectations.tables import TABLES
 
     wanted = [table for table in TABLES if not tables or table in tables]
     shipped = [str(shipped_folder() / f"{table}.json") for table in wanted]

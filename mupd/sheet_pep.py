@@ -17,7 +17,7 @@ import yaml
 
 from mupd.errors import Fault
 from mupd.sheet_paths import Places, Wanted
-from mupd.sheet_tables import MAX_BYTES, RawRow
+from mupd.sheet_rows import MAX_BYTES, RawRow
 
 _MAX_IMPORTS = 16
 _TABLE = Wanted(several=False, folder=False, what="file")

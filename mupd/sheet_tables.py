@@ -5,35 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mupd.errors import Fault
-
-MAX_BYTES = 256 << 20
-"""Most bytes of a sheet, packed or not: 10,000 cases take about 2 MB."""
-
-
-@dataclass(frozen=True)
-class RawRow:
-    """One row that is not blank.
-
-    Attributes
-    ----------
-    where
-        Place for messages, e.g. ``cases.tsv:4``.
-    line
-        Line of the file, row of the workbook, or number of the sample.
-    cells
-        Text of each cell, spaces around it dropped.
-    odd
-        Cells whose value is none that a sheet can hold, by their index: what was found and what was expected.
-    """
-
-    where: str
-    line: int
-    cells: Sequence[str]
-    odd: dict[int, tuple[str, str]] = field(default_factory=dict)
+from mupd.sheet_rows import MAX_BYTES, RawRow
 
 
 def _decode(path: Path) -> tuple[str, list[Fault]]:

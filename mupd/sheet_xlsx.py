@@ -18,7 +18,7 @@ from xml.etree.ElementTree import ParseError
 from xml.parsers.expat import ExpatError
 
 from mupd.errors import Fault
-from mupd.sheet_tables import MAX_BYTES, RawRow
+from mupd.sheet_rows import MAX_BYTES, RawRow
 
 MAX_ROWS, MAX_COLUMNS = 100_000, 256
 _FORMULA = re.compile(rb"<(\w+:)?f[\s/>]")

@@ -12,11 +12,11 @@ import pytest
 
 from mupd.config import Config
 from mupd.errors import InputFaults, MupdError
+from mupd.expectations.columns import COLUMNS, TABLES
 from mupd.expectations.evaluate import run_suite
 from mupd.expectations.meet import pass_gate, rows_of_draws
 from mupd.expectations.results import ExpectationError, read_results, results_path, tell, write_results
 from mupd.expectations.suites import read_suite, read_suites
-from mupd.expectations.tables import COLUMNS, TABLES
 from mupd.ids import shard_name, shard_of
 from mupd.intake import run_shard
 

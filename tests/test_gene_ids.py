@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from mupd.config import Config
 from mupd.intake.entries import inventory_of
-from mupd.modalities.gene_ids import GeneMapping, base_id, gene_table, map_names, to_model_genes
+from mupd.modalities.gene_ids import GeneMapping, map_names, to_model_genes
+from mupd.modalities.gene_table import base_id, gene_table
 from mupd.modalities.profiles import RnaProfile, Values
 from mupd.sheet import read_sheet
 

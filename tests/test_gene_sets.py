@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mupd.errors import InputFaults, ModelError
-from mupd.modalities.gene_ids import gene_table
 from mupd.modalities.gene_sets import default_gmt, members_among, read_gmt
+from mupd.modalities.gene_table import gene_table
 from mupd.model.pathway_scores import PathwayScorer, _enrichment, universe
 
 GENES = tuple(f"GENE{number}" for number in range(120))

@@ -16,7 +16,15 @@ from tiny_model import BULK_GENES, RNA_DIM, SPOT_GENES, tiny_codec, write_tiny_c
 
 from mupd.config import Config, load_config
 from mupd.errors import CaseError, ModelError, MupdError
-from mupd.generate.conditions import NOTE_BULK, NOTE_NO_POSITIONS, NOTE_TEXT_ONLY, CaseConditions, read_profile
+from mupd.files import write_json
+from mupd.generate.conditions import (
+    NOTE_BULK,
+    NOTE_BULK_UNTRAINED,
+    NOTE_NO_POSITIONS,
+    NOTE_TEXT_ONLY,
+    CaseConditions,
+    read_profile,
+)
 from mupd.generate.draws import _resample, native_size_px
 from mupd.generate.run import choose_device, run_shard
 from mupd.ids import shard_name
@@ -138,6 +146,19 @@ def test_notes_say_what_is_out_of_the_trained_domain(every_pattern: tuple[Config
         "only-spots": (),
         "only-text": (NOTE_TEXT_ONLY,),
     }
+
+
+@pytest.mark.parametrize(("said", "note"), [([], NOTE_BULK_UNTRAINED), (["breast"], NOTE_BULK)])
+def test_a_bulk_profile_is_noted_by_what_the_model_says_of_its_training(
+    tmp_path: Path, tiny_model: Path, said: list[str], note: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    write_json(model / "trained_on.json", {"bulk->he": said})
+    config = load_config(write_tiny_cohort(tmp_path, model, {"A": "rna"}, outdir=str(tmp_path / "results")))
+    run_intake(config, 0)
+    (he,) = (result for result in read_index(run_shard(config, 0)) if result.target == "he")
+    assert note in he.draws[0].meta.notes
 
 
 def test_spots_without_a_scale_condition_by_their_mean(tmp_path: Path, tiny_model: Path) -> None:

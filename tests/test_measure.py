@@ -17,7 +17,8 @@ from benchmarks.quality.__main__ import BEGIN, END
 from mupd.errors import InputFaults, MupdError
 from mupd.files import write_json
 from mupd.model.encoders import TILE_PX
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.calibrate import calibrate
 from mupd.model.training.card_figures import figure_table, measured_limits
 from mupd.model.training.copies import best_matches

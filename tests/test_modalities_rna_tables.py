@@ -14,7 +14,8 @@ from scipy import sparse
 
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
-from mupd.modalities.gene_ids import gene_table, to_model_genes
+from mupd.modalities.gene_ids import to_model_genes
+from mupd.modalities.gene_table import gene_table
 from mupd.modalities.rna import check_rna, has_rna_row, original_ids, read_rna, read_rna_row
 
 LIMITS = IntakeLimits(0.05, 3, 0.5, "auto", ())

@@ -21,7 +21,8 @@ from mupd.files import write_json
 from mupd.modalities.records import FIELDS
 from mupd.model import window_contexts
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.pipeline import MICRO_BATCH, Given, MuPDPipeline, model_sha256
+from mupd.model.given import Given
+from mupd.model.pipeline import MICRO_BATCH, MuPDPipeline, model_sha256
 from mupd.model.record_codec import RecordCodec
 from mupd.model.regions import WINDOW
 from mupd.model.window_contexts import WindowContexts, row_tokens

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tiny_model import make_tiny_model
 
 from mupd.errors import ModelError
-from mupd.model.pipeline import Given, MuPDPipeline, model_sha256
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline, model_sha256
 from mupd.model.rna_codec import KINDS, Panel, RnaCodec, Spread
 from mupd.model.training.measure_parts import parts_sha256, read_metrics, stamp_metrics, still_true, write_metrics
 from mupd.model.training.measure_stats import draw_interval

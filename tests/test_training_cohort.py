@@ -16,7 +16,8 @@ from tiny_model import SPOT_GENES, write_tiny_cohort
 
 from mupd.errors import InputFaults
 from mupd.files import sha256_path
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.training.cohort_batches import CohortHe, Mixed, join_conditions
 from mupd.model.training.cohort_cases import read_cohort
 from mupd.model.training.data_module import DataModule, _on_shared_genes

@@ -31,7 +31,8 @@ from torch import Tensor
 from mupd.errors import ModelError
 from mupd.modalities.records import FIELDS
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.model.training.facts import write_facts
 from mupd.model.training.he_batches import HeBatches

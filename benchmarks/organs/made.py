@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from mupd.files import sha256_file
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.sampling import sample_he_windows
 from mupd.model.training.measure_bench import kept_array, workflow_guidance

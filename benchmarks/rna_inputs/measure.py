@@ -21,7 +21,7 @@ _LIMITS = parse_config({"cases": "none.tsv"}, "benchmark").intake
 
 
 def _genes(number: int) -> tuple[list[str], list[str]]:
-    from mupd.modalities.gene_ids import gene_table
+    from mupd.modalities.gene_table import gene_table
 
     ids = {own: symbol for own, symbol in gene_table().ids.items() if symbol}
     # First the model's, so that a short list shares genes with it.

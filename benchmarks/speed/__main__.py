@@ -17,8 +17,9 @@ from benchmarks.speed.plain import plain_loop
 from benchmarks.speed.work import gflops, rates
 from mupd.model.attention import Conditions
 from mupd.model.encoders import TEXT_DIM
+from mupd.model.given import Given
 from mupd.model.guidance import guided
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import NATIVE_MPP, WINDOW, he_extra
 from mupd.model.sampling import seeded_noise
 from mupd.model.solvers import integrate

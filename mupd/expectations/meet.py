@@ -9,10 +9,11 @@ from typing import Literal
 
 from mupd.config import Config
 from mupd.errors import InputFaults, MupdError
+from mupd.expectations.columns import TABLES, Table
 from mupd.expectations.evaluate import argument_faults, run_suite
 from mupd.expectations.results import SuiteResult, read_results, results_path, tell, write_results
 from mupd.expectations.suites import read_suites
-from mupd.expectations.tables import TABLES, Row, Table, inventory_rows, rna_rows, sheet_rows
+from mupd.expectations.tables import Row, inventory_rows, rna_rows, sheet_rows
 from mupd.files import write_json
 from mupd.ids import shard_name
 from mupd.inventory import CaseInventory, read_inventory

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mupd.errors import Fault, InputFaults
-from mupd.expectations.tables import COLUMNS, Table
+from mupd.expectations.columns import COLUMNS, Table
 
 _HERE = Path(__file__).resolve().parent
 _MOST_BYTES = 1 << 20

@@ -12,16 +12,16 @@ from mupd.errors import CaseError
 from mupd.inventory import CaseInventory, Entry
 from mupd.modalities.profiles import RnaProfile, to_log_cp10k
 from mupd.model.encoders import TILE_PX, WINDOW_UM
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import NATIVE_MPP
+from mupd.model.trained_on import read_trained_on
 
 MOST_TILES = 32
 """Tiles in the bag that stands for a slide."""
 
-NOTE_BULK = (
-    "The H&E model was trained on spatial RNA; a bulk profile conditions it through the genes both share, "
-    "outside of what it was trained on."
-)
+NOTE_BULK = "A bulk profile conditions the slide through the genes that bulk and spatial profiles of the model share."
+NOTE_BULK_UNTRAINED = f"{NOTE_BULK} The model was trained on H&E with spatial RNA alone."
 NOTE_NO_POSITIONS = (
     "The spots' scale in micrometres is not known (no he_mpp), so their positions were not used: "
     "their mean profile conditions the whole slide."
@@ -122,7 +122,8 @@ class CaseConditions:
             pathways, _ = self.pipeline.pathway_scorer.score(values, profile.genes, profile.kind)
             if profile.kind == "bulk":
                 components = codec.bulk_as_spot(values, profile.genes)
-                notes.append(NOTE_BULK)
+                never = read_trained_on(self.pipeline.folder).get("bulk->he") == frozenset()
+                notes.append(NOTE_BULK_UNTRAINED if never else NOTE_BULK)
             else:
                 components = codec.encode(values, profile.genes, "spot")
             rna = codec.condition(components, "spot")

@@ -1,80 +1,15 @@
-"""Ensembl ids and former gene names, brought to the symbols that a model knows.
-
-The table (resources/genes) holds for each human gene its approved symbol, Ensembl id, previous
-symbols and aliases, as the HGNC states them.
-"""
+"""Ensembl ids and former gene names, brought to the symbols that a model knows."""
 
 from __future__ import annotations
 
-import gzip
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
-from mupd.modalities.gene_names import ENSEMBL
+from mupd.modalities.gene_table import AMBIGUOUS, ENSEMBL, add_name, gene_table
 from mupd.modalities.profiles import RnaProfile, collapse_genes
-
-_HERE = Path(__file__).resolve().parents[1]
-_TABLE = "human_genes.tsv.gz"
-_AMBIGUOUS = ""
-
-
-@dataclass(frozen=True)
-class GeneTable:
-    """Approved symbols, and what else leads to one: Ensembl ids, previous symbols, aliases ("" = to several)."""
-
-    symbols: frozenset[str]
-    ids: dict[str, str]
-    previous: dict[str, str]
-    aliases: dict[str, str]
-
-    def symbol_of(self, name: str) -> str | None:
-        """The approved symbol that a name or id stands for, itself included; "" for several, None for none.
-
-        A previous symbol goes before an alias: it was this gene's official name, an alias may be
-        anybody's.
-        """
-        if ENSEMBL.match(name):
-            return self.ids.get(base_id(name))
-        if name in self.symbols:
-            return name
-        return self.previous.get(name, self.aliases.get(name))
-
-
-def base_id(ensembl_id: str) -> str:
-    """An Ensembl id without its version (``ENSG00000141510.18``), and without ``_PAR_Y``."""
-    return ensembl_id.partition(".")[0].removesuffix("_PAR_Y")
-
-
-def _add(names: dict[str, str], name: str, symbol: str) -> None:
-    names[name] = symbol if names.get(name, symbol) == symbol else _AMBIGUOUS
-
-
-@cache
-def gene_table() -> GeneTable:
-    """The table of human genes, from the installed package or from the repository; read once a process."""
-    folders = (_HERE / "_genes", _HERE.parent / "resources" / "genes")
-    path = next((folder / _TABLE for folder in folders if (folder / _TABLE).exists()), None)
-    if path is None:
-        raise FileNotFoundError(f"{_TABLE}: not in the package nor in resources/genes")
-    symbols: list[str] = []
-    ids: dict[str, str] = {}
-    previous: dict[str, str] = {}
-    aliases: dict[str, str] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        next(stream)
-        for line in stream:
-            symbol, ensembl_id, earlier, other = line.rstrip("\n").split("\t")
-            symbols.append(symbol)
-            if ensembl_id:
-                _add(ids, ensembl_id, symbol)
-            for names, field in ((previous, earlier), (aliases, other)):
-                for name in filter(None, field.split("|")):
-                    _add(names, name, symbol)
-    return GeneTable(frozenset(symbols), ids, previous, aliases)
 
 
 @lru_cache(maxsize=8)
@@ -84,8 +19,8 @@ def _known_by_symbol(known: frozenset[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in sorted(known):
         if symbol := table.symbol_of(name):
-            _add(found, symbol, name)
-    return {symbol: name for symbol, name in found.items() if name != _AMBIGUOUS}
+            add_name(found, symbol, name)
+    return {symbol: name for symbol, name in found.items() if name != AMBIGUOUS}
 
 
 @dataclass(frozen=True)
@@ -154,7 +89,7 @@ def _mapped(names: tuple[str, ...], known: frozenset[str]) -> tuple[tuple[str, .
         target = by_symbol.get(symbol) if symbol else None
         is_id = bool(ENSEMBL.match(name))
         if target is None:
-            count["ambiguous" if symbol == _AMBIGUOUS else "unknown"] += 1
+            count["ambiguous" if symbol == AMBIGUOUS else "unknown"] += 1
         elif not is_id and target in present:
             count["shadowed"] += 1
             target = None

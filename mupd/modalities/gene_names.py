@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-ENSEMBL = re.compile(r"^ENS[A-Z]{0,4}G\d{11}(\.\d+)?(_PAR_Y)?$")
+from mupd.modalities.gene_table import ENSEMBL, gene_table
+
 _OTHER_SPECIES = re.compile(r"^ENS[A-Z]{1,4}G\d{11}")
 
 # Names that nearly every human expression table has, and that name nothing else.
@@ -27,8 +28,6 @@ def share_of(pattern: re.Pattern[str], names: Sequence[str]) -> float:
 
 def _share_of_human(names: Sequence[str]) -> float:
     """Share of names that the HGNC knows: approved or former symbols, aliases, Ensembl ids, mixed as they may be."""
-    from mupd.modalities.gene_ids import gene_table
-
     table, part = gene_table(), _sample(names)
     # Two letters or digits are somebody's alias, and a sample's name as well.
     return sum(len(name) > 2 and table.symbol_of(name) is not None for name in part) / len(part) if part else 0.0

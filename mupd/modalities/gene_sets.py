@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mupd.errors import Fault, InputFaults
-from mupd.modalities.gene_ids import gene_table
+from mupd.modalities.gene_table import gene_table
 
 _HERE = Path(__file__).resolve().parents[1]
 _GENE = re.compile(r"[^\s,;|]+")

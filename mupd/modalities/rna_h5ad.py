@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.modalities.gene_names import ENSEMBL, rows_are_genes, share_of
+from mupd.modalities.gene_names import rows_are_genes, share_of
+from mupd.modalities.gene_table import ENSEMBL
 from mupd.modalities.given import Values2D
 from mupd.modalities.profiles import RnaProfile
 from mupd.modalities.rna_assemble import RawRna, assemble

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 
 from mupd.errors import UnusableError
-from mupd.modalities.gene_names import ENSEMBL, share_of
+from mupd.modalities.gene_names import share_of
+from mupd.modalities.gene_table import ENSEMBL
 
 SYMBOL_COLUMNS = (
     "gene_name",
@@ -72,7 +73,7 @@ def refuse_other_species(symbols: Sequence[str], ids: Sequence[str] = (), genome
 
 def best_names(ids: Sequence[str], symbols: Sequence[str]) -> list[str]:
     """For each gene its symbol, or its id where the symbol is empty or leads to no one gene and the id does."""
-    from mupd.modalities.gene_ids import gene_table
+    from mupd.modalities.gene_table import gene_table
 
     table = gene_table()
     return [

@@ -17,6 +17,7 @@ from mupd.model.attention import Conditions
 from mupd.model.cpu.prepared import prepare
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.facts import RECORD_FILE, read_json_file
+from mupd.model.given import Given
 from mupd.model.guidance import guided
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network
@@ -33,31 +34,6 @@ from mupd.model.window_contexts import WindowContexts, bag_tokens, row_tokens
 _PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
 MICRO_BATCH = 32
 """Profiles denoised together; the last batch is filled up, so that a profile does not depend on how many there are."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """Encoded conditions of one case; None = absent.
-
-    Attributes
-    ----------
-    tiles
-        (n, tile features) of a bag of H&E tiles.
-    rna
-        (n, components + 1), one row for bulk or one a spot, as :meth:`RnaCodec.condition` gives.
-    pathways
-        (n, gene sets) scores of the same profiles.
-    rna_xy_px
-        (n, 2) x and y of each spot in pixels of the slide to be made; None = one profile for all.
-    text
-        (chunks, 384) sentence embeddings.
-    """
-
-    tiles: NDArray[np.float32] | None = None
-    rna: NDArray[np.float32] | None = None
-    pathways: NDArray[np.float32] | None = None
-    rna_xy_px: NDArray[np.float64] | None = None
-    text: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

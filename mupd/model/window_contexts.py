@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.model.attention import Conditions, Context
+from mupd.model.given import Given
 from mupd.model.regions import WINDOW
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE
-
-if TYPE_CHECKING:
-    from mupd.model.pipeline import Given
 
 _MOST_SPOTS = 4096
 """Profiles whose keys and values are kept for a region; with more, they are projected batch by batch."""

@@ -32,7 +32,8 @@ from mupd.ids import Modality
 from mupd.intake import status_rows
 from mupd.intake.entries import inventory_of
 from mupd.modalities.he import check_he
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import NATIVE_MPP
 from mupd.model.rna_codec import Kind
 from mupd.progress import track

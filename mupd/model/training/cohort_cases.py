@@ -204,7 +204,7 @@ def read_cohort(configfile: Path, genes: Collection[str] | None) -> TrainingCoho
     config = load_config(configfile)
     sheet = read_sheet(config)
     if genes is None:
-        from mupd.modalities.gene_ids import gene_table
+        from mupd.modalities.gene_table import gene_table
 
         genes = gene_table().symbols
         config = replace(config, intake=replace(config.intake, min_gene_overlap=0.0))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.model.pipeline import Given, MuPDPipeline
+from mupd.model.given import Given
+from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import DECODE_SIDE, WINDOW, window_starts
 from mupd.model.training.measure_bench import Bench, workflow_guidance
 from mupd.model.training.measure_stats import Figure, Metrics
