@@ -5,6 +5,7 @@ import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from mupd import pages
 from mupd.cohort import run
 from mupd.cohort.gather import gather
+from mupd.cohort.looks import MOST_NAMED, looks
 from mupd.cohort.plots import TOP_GENES, rna_plot
 from mupd.cohort.read import read_values
 from mupd.cohort.report import TEMPLATES, read_metrics, write_report
@@ -254,3 +256,34 @@ def test_heat_goes_from_dark_to_light() -> None:
     lightness = colours.astype(int).sum(axis=2)[0]
     assert (np.diff(lightness) > 0).all()
     assert heat(np.zeros((2, 2), np.float32), 0.0).max() < 60
+
+
+def _overview(*rows: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    plain = {
+        "name": "H&E",
+        "state": "accepted",
+        "word": "synthetic",
+        "status": "missing",
+        "reason": "",
+        "why": "",
+        "same": "",
+    }
+    return [{"id": case, "parts": [plain | {"look": True} | part]} for case, part in rows]
+
+
+def test_the_same_words_of_many_cases_stand_once() -> None:
+    many = [(f"C{number:02}", {"why": "a guess"}) for number in range(MOST_NAMED + 3)]
+    apart = ("D", {"why": "a guess", "state": "rejected", "word": "rejected"})
+    quiet = ("E", {"why": "a guess", "look": False})
+    first, second = looks(_overview(*many, apart, quiet))
+    assert (first.said, len(first.cases), first.further) == ("a guess", MOST_NAMED + 3, 3)
+    assert first.named == tuple(case for case, _ in many[:MOST_NAMED])
+    assert (second.cases, second.state, second.further) == (("D",), "rejected", 0)
+
+
+def test_words_name_the_input_the_draw_and_the_other_case() -> None:
+    part = {"status": "unusable", "reason": "empty", "why": "a guess", "same": "the words of B"}
+    (look,) = looks(_overview(("A", part)))
+    assert look.said.startswith("Input unusable: empty. a guess. It has the words of B: one of them")
+    (look,) = looks(_overview(("A", {"state": "let_in", "reason": "it is synthetic"})))
+    assert look.said == "it is synthetic"

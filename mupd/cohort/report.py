@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import mupd
 from mupd.cohort.card_figures import mean_profile, profiles_of
 from mupd.cohort.gather import CohortCase, Part, State
+from mupd.cohort.looks import looks
 from mupd.cohort.manifest import further_artifacts, main_artifacts
 from mupd.cohort.plots import WIDTH, rna_plot
 from mupd.cohort.stains import stain_views
@@ -273,7 +274,7 @@ def write_report(
         model_sha256=model[1],
         summary=_summary(cases),
         overview=overview,
-        attention=[(row["id"], part) for row in overview for part in row["parts"] if part["look"]],
+        looks=looks(overview),
         metrics=read_metrics(Path(config.model)),
         cases=views(),
         n_cases=len(cases),
