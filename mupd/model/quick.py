@@ -1,7 +1,7 @@
 """Layers of the trunk on a CPU while no gradient is taken: the same values up to rounding, in less time.
 
-PyTorch hands products of float32 matrices to MKL, which keeps to half of the vector width on processors that are not
-Intel's; oneDNN, which computes its convolutions, does not, and applies the activation while the product is in cache.
+For RNA and records, and for H&E where :mod:`mupd.model.cpu` has nothing prepared. Products go through oneDNN for the
+reason given there (:class:`mupd.model.cpu.layers.Product`); weights stay as they are.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_POINTWISE: Any = None
-if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-    _POINTWISE = torch.ops.mkldnn._linear_pointwise
+from mupd.model.cpu.layers import available
+
+_POINTWISE: Any = torch.ops.mkldnn._linear_pointwise if available() else None
 
 
 def quick(x: Tensor) -> bool:
