@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 import torch
 from torch import Tensor
 
@@ -10,9 +12,10 @@ _ROWS = 1_024
 
 
 def available() -> bool:
-    """Whether this build of PyTorch has oneDNN's products."""
+    """Whether this build of PyTorch has oneDNN's products, for a processor on which they were tried."""
     names = ("_linear_pointwise", "_reorder_linear_weight")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    there = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return there and platform.machine() in ("x86_64", "AMD64")
 
 
 class Product:
