@@ -16,9 +16,10 @@ from mupd import pages
 from mupd.cohort import run
 from mupd.cohort.gather import gather
 from mupd.cohort.looks import MOST_NAMED, looks
+from mupd.cohort.model_figures import read_metrics
 from mupd.cohort.plots import TOP_GENES, rna_plot
 from mupd.cohort.read import read_values
-from mupd.cohort.report import TEMPLATES, read_metrics, write_report
+from mupd.cohort.report import TEMPLATES, write_report
 from mupd.cohort.thumbnails import MAGENTA, data_uri, heat, mark_synthetic
 from mupd.cohort.values import GenePanels, RnaValues
 from mupd.config import Config
@@ -193,6 +194,12 @@ def test_metrics_are_shown_and_broken_ones_are_an_error(tmp_path: Path) -> None:
     assert "gene correlation &lt;b&gt;" in html
     assert "0.2134" in html
     assert "Not measured: the model" not in html
+    found = {"value": 0.2, "interval_95": [0.1, 0.3], "baseline": 0.05}
+    named = {"shuffled": {"value": 0.05, "interval_95": [-0.1, 0.1]}, "JPEG": {"value": 36.9449}}
+    write_json(path, {"plain": found, "named": found | {"baselines": named}})
+    html = " ".join(run(config)[2].read_text().split())
+    assert "<b>0.2</b> (0.1 to 0.3)</td><td>0.05</td>" in html
+    assert "<td>JPEG: 36.94; shuffled: 0.05 (-0.1 to 0.1)</td>" in html
     write_json(path, {"gene correlation": 0.2})
     with pytest.raises(ModelError, match=r"metrics\.json"):
         read_metrics(Path(config.model))

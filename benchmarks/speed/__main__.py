@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.plain import plain_loop
-from benchmarks.speed.work import gflops, rates
+from benchmarks.speed.work import convolution_ms, gflops, rates, shares
 from mupd.model.attention import Conditions
+from mupd.model.cpu import convolution
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.given import Given
 from mupd.model.guidance import guided
@@ -57,18 +58,20 @@ def seconds(work: Callable[[], Tensor], device: str) -> float:
     return time.perf_counter() - started
 
 
-def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: float) -> str:
+def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: float, profile: bool) -> str:
     """Print the ratio of the two loops for one batch size, and how far their outputs are apart.
 
     Parameters
     ----------
     best
         10^9 operations a second that the device reaches; 0 = not measured.
+    profile
+        Whether our loop is profiled too.
 
     Returns
     -------
     str
-        A row on the work of both.
+        A row on the work of both, and what the profile found.
     """
     model, device = pipeline.transformer, pipeline.device
     conditions = made_up_conditions(pipeline, batch)
@@ -92,14 +95,19 @@ def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: f
     ratio = statistics.median(p / o for p, o in zip(times["plain"], times["ours"], strict=True))
     took = {name: statistics.median(found) for name, found in times.items()}
     print(f"| {batch} | {steps} | {took['plain']:.2f} | {took['ours']:.2f} | {ratio:.2f} | {apart:.1e} |", flush=True)
+    profiled = ""
+    if profile:
+        profiled = f"\n{batch} windows, share of operators: " + ", ".join(
+            f"{name} {share:.0%}" for name, share in shares(ours).items()
+        )
     if not best:
-        return ""
+        return profiled
     work = {"plain": gflops(plain), "ours": gflops(ours)}
     whole = {name: sum(parts.values()) for name, parts in work.items()}
     cells = [" + ".join(f"{work[name][part] / steps:.2f}" for part in work[name]) for name in ("plain", "ours")]
-    shares = [f"{100 * whole[name] / took[name] / best:.0f} %" for name in ("plain", "ours")]
+    reached = [f"{100 * whole[name] / took[name] / best:.0f} %" for name in ("plain", "ours")]
     bound = took["plain"] / (whole["ours"] / best)
-    return f"| {batch} | {cells[0]} | {shares[0]} | {cells[1]} | {shares[1]} | {bound:.2f} |"
+    return f"| {batch} | {cells[0]} | {reached[0]} | {cells[1]} | {reached[1]} | {bound:.2f} |{profiled}"
 
 
 def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None:
@@ -137,9 +145,17 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="of PyTorch; with one on the CPU its CPU time counts, else wall time"
     )
+    parser.add_argument(
+        "--convolutions",
+        choices=["filtering", "direct"],
+        help="how our loop convolves on a CPU; default: what suits the processor",
+    )
+    parser.add_argument("--profile", action="store_true", help="also print what our loop spends its time in")
     parser.add_argument("--compile", action="store_true", help="compile the trunk for our loop and for the plain one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.convolutions:
+        convolution.is_intel = lambda: options.convolutions == "filtering"  # type: ignore[assignment]
     pipeline = MuPDPipeline.from_pretrained(options.model, options.device, compile_trunk=options.compile)
     print(f"{pipeline.model_id} on {options.device}, {torch.get_num_threads()} threads, {pipeline.transformer.dtype}\n")
     print("| windows | steps | plain loop, s | ours, s | plain / ours | largest difference of latents |")
@@ -147,10 +163,12 @@ def main() -> None:
     config = pipeline.transformer.config
     measured = rates(config["stem_width"], config["width"]) if options.device == "cpu" else {}
     best = max(measured.values(), default=0.0) if options.threads == 1 else 0.0
-    rows = [compare(pipeline, batch, options.steps, options.rounds, best) for batch in options.batches]
+    rows = [compare(pipeline, batch, options.steps, options.rounds, best, options.profile) for batch in options.batches]
     if best:
         print("\n10^9 operations a second on one thread, float32: ", end="")
         print("; ".join(f"{name} {rate:.0f}" for name, rate in measured.items()))
+        taken = convolution_ms(config["stem_width"], WINDOW, 2 * max(options.batches))
+        print("a convolution of the stem, ms: " + "; ".join(f"{name} {ms:.2f}" for name, ms in taken.items()))
         print("\nwork of a step: 10^9 operations of convolutions + products + attention\n")
         print("| windows | plain | share of the best rate | ours | share of the best rate | largest possible ratio |")
         print("| --- | --- | --- | --- | --- | --- |")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from mupd.model.cpu.convolution import DirectConvolution, WinogradConvolution
+from mupd.model.cpu.workspace import Workspace
 from mupd.model.quick import linear
 
 _ROUNDS = 20
@@ -61,14 +64,19 @@ def gflops(work: Callable[[], Tensor]) -> dict[str, float]:
     return found
 
 
-def _rate(work: Callable[[], object], count: float) -> float:
-    """10^9 operations a second of CPU time, the best of some rounds."""
+def _seconds(work: Callable[[], object]) -> float:
+    """CPU time, the best of some rounds."""
     best = float("inf")
     for _ in range(_ROUNDS):
         before = time.process_time()
         work()
         best = min(best, time.process_time() - before)
-    return count / best / 1e9
+    return best
+
+
+def _rate(work: Callable[[], object], count: float) -> float:
+    """10^9 operations a second of CPU time."""
+    return count / _seconds(work) / 1e9
 
 
 @torch.no_grad()
@@ -91,3 +99,29 @@ def rates(stem: int, width: int) -> dict[str, float]:
         "product of the trunk, ours": _rate(lambda: linear(layer, tokens), of_tokens),
         "convolution of the stem": _rate(lambda: F.conv2d(by_channel, kernel, padding=1), of_picture),
     }
+
+
+@torch.no_grad()
+def convolution_ms(stem: int, side: int, batch: int) -> dict[str, float]:
+    """Milliseconds of CPU time that a convolution of the stem takes either way, of maps of `side` latents."""
+    layer, work = nn.Conv2d(stem, stem, 3, padding=1), Workspace()
+    found = {}
+    for name, made in (
+        ("by oneDNN", DirectConvolution(layer.weight, layer.bias, work)),
+        ("by filtering", WinogradConvolution(layer.weight, layer.bias, [stem], work)),
+    ):
+        shape = side, side, batch, stem
+        x, out = made.places(f"{name} in", *shape).normal_(), made.results(f"{name} out", *shape)
+        found[name] = 1000 * _seconds(partial(made, [x], out))
+    return found
+
+
+def shares(work: Callable[[], Tensor], least: float = 0.01) -> dict[str, float]:
+    """Share of the CPU time that each operator of PyTorch's takes itself, the largest first."""
+    work()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        work()
+    times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    whole = sum(times.values())
+    found = {name: spent / whole for name, spent in times.items() if spent >= least * whole}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -68,7 +68,7 @@ def card_facts(
     Parameters
     ----------
     metrics
-        The model's figures on held-out data, as :func:`mupd.cohort.report.read_metrics` gives them.
+        The model's figures on held-out data, as :func:`mupd.cohort.model_figures.read_metrics` gives them.
     """
     parts = [part for _, part in figures.parts_of(cases)]
     states = {m: Counter(case.parts[m].state for case in cases) for m in MODALITIES}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,13 +17,13 @@ from mupd.cohort.card_figures import mean_profile, profiles_of
 from mupd.cohort.gather import CohortCase, Part, State
 from mupd.cohort.looks import looks
 from mupd.cohort.manifest import further_artifacts, main_artifacts
+from mupd.cohort.model_figures import number, read_metrics
 from mupd.cohort.plots import WIDTH, rna_plot
 from mupd.cohort.stains import stain_views
 from mupd.cohort.thumbnails import data_uri, mark_synthetic
 from mupd.cohort.values import CaseValues, TextValues
 from mupd.config import Config
 from mupd.duplicates import said_of
-from mupd.errors import ModelError
 from mupd.files import atomic_path
 from mupd.ids import MODALITIES
 from mupd.pages import page_stream
@@ -41,44 +40,6 @@ STATES: dict[State, str] = {
 _OUTCOMES = {True: "passed", False: "failed"}
 
 
-def read_metrics(model: Path) -> list[dict[str, Any]]:
-    """Rows of the model's measured limits (``metrics.json``), empty if there is no such file.
-
-    Raises
-    ------
-    ModelError
-        If the file is there and is not {name: {"value", "baseline", "note"}}.
-    """
-    path = model / "metrics.json"
-    if not path.exists():
-        return []
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        return [
-            {"name": name, "value": part["value"], "baseline": part.get("baseline"), "note": part.get("note", "")}
-            for name, part in metrics.items()
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"metrics.json of the model: {error!r}; expected {{name: {{value, baseline, note}}}}"
-        ) from error
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return "-" if value is None else str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return " to ".join(map(_number, value)) if len(value) == 2 else ", ".join(map(_number, value)) or "none"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_number(part)}" for name, part in value.items())
-    text = str(value)
-    return f"{text[:12]}..." if len(text) == 64 and all(letter in "0123456789abcdef" for letter in text) else text
-
-
 def _checks(part: Part) -> list[dict[str, str]]:
     rows = []
     for draw in part.draws:
@@ -89,8 +50,8 @@ def _checks(part: Part) -> list[dict[str, str]]:
                 {
                     "draw": str(draw.draw),
                     "name": name.replace("_", " "),
-                    "value": _number(check.get("value")),
-                    "limit": _number(check.get("limit")),
+                    "value": number(check.get("value")),
+                    "limit": number(check.get("limit")),
                     "outcome": undecided if ok is None else _OUTCOMES[bool(ok)],
                 }
             )
@@ -279,8 +240,8 @@ def write_report(
         cases=views(),
         n_cases=len(cases),
         most_pictured=most_pictured,
+        number=number,
         plot_width=WIDTH,
-        number=_number,
         states=STATES,
         expected=expected,
         forecast=forecast,

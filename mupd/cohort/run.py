@@ -66,9 +66,10 @@ def run(config: Config) -> list[Path]:
     from mupd.cohort.data_card import CARD, card_facts, write_card
     from mupd.cohort.expectations import meet_and_write
     from mupd.cohort.forecast import view as forecast_view
+    from mupd.cohort.model_figures import read_metrics
     from mupd.cohort.mudata import build, write_cohort
     from mupd.cohort.read import read_values
-    from mupd.cohort.report import read_metrics, write_report
+    from mupd.cohort.report import write_report
     from mupd.cohort.values import read_gene_panels
     from mupd.cohort.workflow_copy import copy_workflow
     from mupd.synthetic.signature import fingerprint

@@ -20,8 +20,8 @@ from mupd.model.trained_on import read_trained_on
 MOST_TILES = 32
 """Tiles in the bag that stands for a slide."""
 
-NOTE_BULK = "A bulk profile conditions the slide through the genes that bulk and spatial profiles of the model share."
-NOTE_BULK_UNTRAINED = f"{NOTE_BULK} The model was trained on H&E with spatial RNA alone."
+NOTE_BULK = "bulk RNA conditions the slide through the genes that the model's bulk and spatial profiles share"
+NOTE_BULK_UNTRAINED = f"{NOTE_BULK}; the model was trained on H&E with spatial RNA alone"
 NOTE_NO_POSITIONS = (
     "The spots' scale in micrometres is not known (no he_mpp), so their positions were not used: "
     "their mean profile conditions the whole slide."

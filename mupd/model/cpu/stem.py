@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -107,8 +108,7 @@ class PreparedStem:
         patches = self._work("patches", passes * size, rows, columns, 2, 2, self._channels)
         patches.copy_(skip.unflatten(1, (columns, 2)).unflatten(0, (rows, 2)).permute(4, 0, 2, 1, 3, 5))
         tokens = self._work("tokens", passes * size, rows * columns, self._width)
-        positions = sincos_positions_2d(rows, columns, self._width)
-        torch.add(self._down(patches.flatten(3).flatten(1, 2)), positions, out=tokens)
+        torch.add(self._down(patches.flatten(3).flatten(1, 2)), _positions(rows, columns, self._width), out=tokens)
         return tokens, skip
 
     def velocity(
@@ -134,6 +134,9 @@ class PreparedStem:
         for part, weight in zip(by_pass[1:], weights[1:], strict=True):
             mixed.add_(part, alpha=weight)
         return self._last([mixed], self._last.results("output", height, width, size, self._out)).permute(2, 3, 0, 1)
+
+
+_positions = lru_cache(maxsize=8)(sincos_positions_2d)
 
 
 def _modulations(blocks: Sequence[ResBlock]) -> Product:
