@@ -58,7 +58,7 @@ def seconds(work: Callable[[], Tensor], device: str) -> float:
     return time.perf_counter() - started
 
 
-def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: float, profile: bool) -> str:
+def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: float, profile: bool) -> tuple[str, str]:
     """Print the ratio of the two loops for one batch size, and how far their outputs are apart.
 
     Parameters
@@ -70,8 +70,8 @@ def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: f
 
     Returns
     -------
-    str
-        A row on the work of both, and what the profile found.
+    tuple
+        A row on the work of both, and what the profile found; "" for what was not measured.
     """
     model, device = pipeline.transformer, pipeline.device
     conditions = made_up_conditions(pipeline, batch)
@@ -97,17 +97,17 @@ def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: f
     print(f"| {batch} | {steps} | {took['plain']:.2f} | {took['ours']:.2f} | {ratio:.2f} | {apart:.1e} |", flush=True)
     profiled = ""
     if profile:
-        profiled = f"\n{batch} windows, share of operators: " + ", ".join(
+        profiled = f"{batch} windows, share of operators: " + ", ".join(
             f"{name} {share:.0%}" for name, share in shares(ours).items()
         )
     if not best:
-        return profiled
+        return "", profiled
     work = {"plain": gflops(plain), "ours": gflops(ours)}
     whole = {name: sum(parts.values()) for name, parts in work.items()}
     cells = [" + ".join(f"{work[name][part] / steps:.2f}" for part in work[name]) for name in ("plain", "ours")]
     reached = [f"{100 * whole[name] / took[name] / best:.0f} %" for name in ("plain", "ours")]
     bound = took["plain"] / (whole["ours"] / best)
-    return f"| {batch} | {cells[0]} | {reached[0]} | {cells[1]} | {reached[1]} | {bound:.2f} |{profiled}"
+    return f"| {batch} | {cells[0]} | {reached[0]} | {cells[1]} | {reached[1]} | {bound:.2f} |", profiled
 
 
 def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None:
@@ -172,7 +172,9 @@ def main() -> None:
         print("\nwork of a step: 10^9 operations of convolutions + products + attention\n")
         print("| windows | plain | share of the best rate | ours | share of the best rate | largest possible ratio |")
         print("| --- | --- | --- | --- | --- | --- |")
-        print("\n".join(rows))
+        print("\n".join(row for row, _ in rows))
+    if options.profile:
+        print("\n" + "\n".join(profiled for _, profiled in rows))
     print("\n| region, px a side | steps | s | s per megapixel | peak memory of the process, MB |")
     print("| --- | --- | --- | --- | --- |")
     for side in options.regions:
