@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -337,8 +338,14 @@ def test_a_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(tmp_path:
 
 
 TOGETHER = """
-import json, os, signal, sys
+import atexit, json, os, signal, sys
 from pathlib import Path
+
+def threads():  # the last at exit, for it is the first that is told
+    names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"threads-{rank}-{stop_at}.json").write_text(json.dumps(names))
+atexit.register(threads)
+
 import torch
 from torch import nn
 from mupd.model.training import processes
@@ -386,6 +393,9 @@ def together(tmp_path: Path, folder: Path, stop_at: int) -> list[dict[str, Any]]
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    for rank in range(2):
+        # One that is at work while the interpreter ends aborts the process, now and then.
+        assert not re.search("gloo|nccl", (folder / f"threads-{rank}-{stop_at}.json").read_text())
     return [json.loads((folder / f"rank-{rank}-{stop_at}.json").read_text()) for rank in range(2)]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 from contextlib import AbstractContextManager
 from functools import cache
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -24,17 +25,25 @@ _BUCKET = 1 << 24
 
 def _state() -> PartialState:
     """The one state of this process; several processes on CPUs are told apart by what the launcher has set."""
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     _leave_at_exit()
-    return state
+    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 @cache
 def _leave_at_exit() -> None:
-    """A process that ends with its threads of communication still at work is now and then aborted (SIGABRT)."""
+    """Have the threads of communication end before the interpreter does.
+
+    One that then still lets go of a tensor is ended by Python in the midst of C++, which aborts the
+    process (SIGABRT). They end with the group of processes, once nothing holds it; this module of
+    torch would for good, in the defaults of its functions, were it first imported (by an optimiser)
+    while there is a group.
+    """
+    if not torch.distributed.is_available():
+        return
+    import_module("torch.distributed.nn.functional")
 
     def leave() -> None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
     atexit.register(leave)
