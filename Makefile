@@ -40,7 +40,7 @@ real-cohort: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy mupd
+	$(BIN)/mypy mupd benchmarks
 
 clean:
 	rm -rf results

@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +51,10 @@ def make_pixels(path: Path, side: int) -> None:
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (side, side, 3))
     for y in range(0, side, TILE_PX):
         for x in range(0, side, TILE_PX):
-            picture = pictures[random.integers(len(pictures))]
-            top, left = (random.integers(0, length - TILE_PX + 1) for length in picture.shape[:2])
-            piece = picture[top : top + TILE_PX, left : left + TILE_PX]
-            pixels[y : y + TILE_PX, x : x + TILE_PX] = np.rot90(piece, random.integers(4))
+            slide = pictures[random.integers(len(pictures))]
+            top, left = (random.integers(0, length - TILE_PX + 1) for length in slide.shape[:2])
+            piece = slide[top : top + TILE_PX, left : left + TILE_PX]
+            pixels[y : y + TILE_PX, x : x + TILE_PX] = np.rot90(piece, int(random.integers(4)))
     pixels.flush()
 
 
@@ -76,7 +75,7 @@ def make_tiff(path: Path, pixels: Path) -> None:
 
 
 def _time(name: str, python: Path, source: Path, out: Path, threads: int) -> dict[str, Any]:
-    command = [python, "-m", "benchmarks.export.contender", name, source, out, "--threads", str(threads)]
+    command = [str(python), "-m", "benchmarks.export.contender", name, str(source), str(out), "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=_HERE.parents[2], check=False)
     if done.returncode != 0:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
@@ -99,10 +98,12 @@ def report(rounds: list[dict[str, Any]], side: int, threads: int) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in rounds[0]:
-        middle: Callable[[str], float] = lambda key, name=name: statistics.median(one[name][key] for one in rounds)  # noqa: E731
+        keys = ("seconds", "cpu_seconds", "bytes")
+        seconds, cpu_seconds, written = (statistics.median(one[name][key] for one in rounds) for key in keys)
+        peak_mb = max(one[name]["peak_mb"] for one in rounds)
         lines.append(
-            f"| {name} | {middle('seconds'):.1f} | {megapixels / middle('seconds'):.0f} | {middle('cpu_seconds'):.1f} "
-            f"| {max(one[name]['peak_mb'] for one in rounds):.0f} | {middle('bytes') / 1e6:.0f} |"
+            f"| {name} | {seconds:.1f} | {megapixels / seconds:.0f} | {cpu_seconds:.1f} "
+            f"| {peak_mb:.0f} | {written / 1e6:.0f} |"
         )
     lines.append("")
     for other, what in (

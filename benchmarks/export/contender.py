@@ -107,7 +107,7 @@ def _bare(pixels: Path, with_pyramid: bool) -> Writer:
                     if with_pyramid and index + 1 < len(levels):
                         above = levels[index + 1]
                         above[y // 2 : (y + TILE_PX) // 2, x // 2 : (x + TILE_PX) // 2] = halve(part)
-                    return imagecodecs.jpeg8_encode(part, level=QUALITY, subsampling="422")
+                    return bytes(imagecodecs.jpeg8_encode(part, level=QUALITY, subsampling="422"))
 
                 places = [(y, x) for y in range(0, len(level), TILE_PX) for x in range(0, len(level), TILE_PX)]
                 with (out / f"level{index}").open("wb") as stream:
