@@ -13,8 +13,9 @@ from mupd.model.calibration import (
     apply_temperature,
     calibrated_error,
     expected_calibration_error,
+    fit_calibration,
     fit_temperature,
-    fit_temperatures,
+    mixed,
 )
 
 
@@ -55,10 +56,64 @@ def test_rows_without_truth_do_not_count() -> None:
     unknown = np.concatenate([truth, [UNKNOWN] * 3])
     assert fit_temperature(nonsense, unknown) == pytest.approx(whole, abs=1e-6)
     assert fit_temperature(logits[:0], truth[:0]) == 1.0
-    assert fit_temperatures({"a": logits, "b": logits}, {"a": truth, "b": np.full(3000, UNKNOWN)}) == {
-        "a": pytest.approx(whole),
-        "b": 1.0,
-    }
+    assert fit_temperature(logits, np.full(3000, UNKNOWN)) == 1.0
+    shares = np.full(logits.shape, 1 / 3)
+    assert fit_calibration(logits, shares, np.full(3000, UNKNOWN)) == (1.0, 1.0)
+
+
+SHARES = np.array([0.7, 0.2, 0.1])
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_the_mixture_finds_how_often_a_model_knows_nothing(share: float) -> None:
+    """Truths of a share of the rows come from the model, at a temperature; the others from fixed shares."""
+    logits, truth = drawn(20_000, 3)
+    random = np.random.default_rng(1)
+    foreign = random.random(len(truth)) >= share
+    truth[foreign] = random.choice(3, foreign.sum(), p=SHARES)
+    shares = np.tile(SHARES, (len(truth), 1))
+    temperature, reliance = fit_calibration(2 * logits, shares, truth)
+    assert reliance == pytest.approx(share, abs=0.051)
+    assert temperature == pytest.approx(2, rel=0.15)
+    places = np.arange(len(truth))
+    stated = mixed(apply_temperature(2 * logits, temperature), shares, reliance)
+    alone = apply_temperature(2 * logits, fit_temperature(2 * logits, truth))
+    assert np.log(stated[places, truth]).mean() > np.log(alone[places, truth]).mean()
+
+
+def test_a_mixture_is_taken_only_where_it_says_more() -> None:
+    logits, truth = drawn(300, 3)
+    shares = np.tile(SHARES, (300, 1))
+    assert fit_calibration(logits, shares, truth) == (1.0, 1.0)
+    assert fit_calibration(3 * logits, shares, truth) == (fit_temperature(3 * logits, truth), 1.0)
+    # Right in each of a few rows: no reason to call it certain.
+    assert fit_calibration([[3.0, 0.0]] * 15, [[0.5, 0.5]] * 15, [0] * 15) == (1.0, 1.0)
+    # The same rows again and again are no more evidence.
+    truth[:20] = np.random.default_rng(2).choice(3, 20, p=SHARES)
+    repeated = [np.tile(part, (40, 1)) for part in (logits, shares)], np.tile(truth, 40)
+    once = fit_calibration(logits, shares, truth)
+    again = fit_calibration(*repeated[0], repeated[1], repeats=40)
+    assert again[1] == once[1]
+    assert again[0] == pytest.approx(once[0], rel=1e-3)
+    # No shares, no mixture.
+    assert fit_calibration(logits, 0 * shares, truth)[1] == 1.0
+    with pytest.raises(ValueError, match="the same"):
+        fit_calibration(logits, shares[:, :2], truth)
+
+
+probabilities = st.lists(st.floats(0, 1), min_size=4, max_size=4).filter(lambda row: sum(row) > 0.1)
+
+
+@given(probabilities, probabilities, st.floats(0, 1), st.floats(0, 1))
+def test_mixtures_are_probabilities(own: list[float], shares: list[float], weight: float, some: float) -> None:
+    rows = np.array([own]) / sum(own)
+    mass = some * np.array([shares]) / sum(shares)
+    found = mixed(rows, mass, weight)
+    assert found.sum() == pytest.approx(1)
+    assert found.min() >= -1e-12
+    assert mixed(rows, mass, 1.0) == pytest.approx(rows)
+    assert mixed(rows, 0 * mass, weight) == pytest.approx(rows)
+    assert mixed(rows, mass / max(some, 1e-9), 0.0) == pytest.approx(mass / max(some, 1e-9)) or some < 1e-6
 
 
 def test_scaling_makes_overconfident_probabilities_honest() -> None:
@@ -145,7 +200,5 @@ def test_other_bad_input() -> None:
         expected_calibration_error([[0.5, 0.5]], [UNKNOWN])
     with pytest.raises(ValueError, match="bins"):
         expected_calibration_error([[0.5, 0.5]], [0], bins=0)
-    with pytest.raises(ValueError, match="the same"):
-        fit_temperatures({"a": [[0.0]]}, {"b": [0]})
     with pytest.raises(ValueError, match="temperature"):
         apply_temperature([[0.0]], 0)

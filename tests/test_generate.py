@@ -21,6 +21,7 @@ from mupd.generate.conditions import (
     NOTE_BULK,
     NOTE_BULK_UNTRAINED,
     NOTE_NO_POSITIONS,
+    NOTE_SHARES,
     NOTE_TEXT_ONLY,
     CaseConditions,
     read_profile,
@@ -33,6 +34,7 @@ from mupd.inventory import NOTHING_GIVEN, read_inventory
 from mupd.modalities.records import FIELDS
 from mupd.model import encoders, pipeline
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.record_codec import RecordCodec
 from mupd.store import TaskResult, content_sha256, read_index
 
 PATTERNS = {
@@ -159,6 +161,22 @@ def test_a_bulk_profile_is_noted_by_what_the_model_says_of_its_training(
     run_intake(config, 0)
     (he,) = (result for result in read_index(run_shard(config, 0)) if result.target == "he")
     assert note in he.draws[0].meta.notes
+
+
+def test_a_record_says_what_comes_from_the_shares_of_training(tmp_path: Path, tiny_model: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    shares = {organ: {"grade": {"G1": 0.5, "G2": 0.5}} for organ in FIELDS["organ"]}
+    RecordCodec(FIELDS, None, {"rna": {"grade": 0.4, "t_category": 0.5}}, shares).save_pretrained(model)
+    config = load_config(write_tiny_cohort(tmp_path, model, {"A": "rna", "B": "he"}, outdir=str(tmp_path / "results")))
+    run_intake(config, 0)
+    results = read_index(run_shard(config, 0))
+    notes = {r.case_id: [note for draw in r.draws for note in draw.meta.notes] for r in results if r.target == "text"}
+    assert not notes["B"]  # from H&E the model is relied on
+    for note in notes["A"]:
+        assert note.startswith(NOTE_SHARES)
+        assert note.endswith("; grade 60 %)")
+    assert len(notes["A"]) == 2
 
 
 def test_spots_without_a_scale_condition_by_their_mean(tmp_path: Path, tiny_model: Path) -> None:

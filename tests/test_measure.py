@@ -19,7 +19,8 @@ from mupd.files import write_json
 from mupd.model.encoders import TILE_PX
 from mupd.model.given import Given
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.training.calibrate import calibrate
+from mupd.model.record_codec import RecordCodec
+from mupd.model.training.calibrate import LEAST_RECORDS, calibrate, fit_directions, training_shares
 from mupd.model.training.card_figures import figure_table, measured_limits
 from mupd.model.training.copies import best_matches
 from mupd.model.training.measure import MEASURES, measure, write_measured_card
@@ -27,7 +28,7 @@ from mupd.model.training.measure_bench import Bench, Effort, top_columns, workfl
 from mupd.model.training.measure_features import JudgeEncoder
 from mupd.model.training.measure_he import psnr_db
 from mupd.model.training.measure_parts import read_metrics
-from mupd.model.training.measure_records import calibrated, field_error, log_loss, of_groups, places
+from mupd.model.training.measure_records import Scored, calibrated, of_groups, places
 from mupd.model.training.measure_regions import border_lines, densest_corner, lattice_measure, seam_measure
 from mupd.model.training.measure_rna import ridge_predictor
 from mupd.model.training.measure_stats import (
@@ -43,6 +44,7 @@ from mupd.model.training.measure_stats import (
 from mupd.model.training.nuclei import count_nuclei, nuclei
 from mupd.model.training.plan import Plan, load_plan
 from mupd.model.training.prepare import split_of
+from mupd.model.training.record_scores import field_error, log_loss, share_probabilities
 from mupd.model.training.vector_pairs import TileClass
 
 TINY = Effort(
@@ -324,7 +326,7 @@ def test_record_probabilities_are_the_pipelines(plan: Plan, measured: Path) -> N
     pipeline = MuPDPipeline.from_pretrained(measured)
     tiles = pipeline.tile_encoder(np.random.default_rng(0).integers(0, 255, (2, TILE_PX, TILE_PX, 3)).astype(np.uint8))
     scored = of_groups(pipeline, [TileClass("g", tiles, {"organ": "lung"})], seed=5)
-    own = calibrated(scored, pipeline.record_codec.temperatures["he"])
+    own = calibrated(scored, pipeline.record_codec, "he")
     _, expected = pipeline.generate_record(Given(tiles=tiles), seed=5, steps=2)
     for index, (field, values) in enumerate(pipeline.record_codec.fields.items()):
         assert own[0, index, : len(values)] == pytest.approx(list(expected[field].values()), abs=1e-4)
@@ -345,13 +347,42 @@ def test_temperatures_are_fitted_on_the_validation_tenth_alone(
     before = module.of_patients
     monkeypatch.setattr(module, "of_patients", seen)
     pipeline = MuPDPipeline.from_pretrained(measured)
-    temperatures = calibrate(plan, pipeline)
+    codec = calibrate(plan, pipeline)
     assert asked
     assert {split_of(case) for case in asked} == {"validation"}
-    assert MuPDPipeline.from_pretrained(measured).record_codec.temperatures == temperatures
-    assert set(temperatures) == {"he", "rna", "he+rna"}
-    for row in temperatures.values():
-        assert set(row) == set(pipeline.record_codec.fields)
+    kept = MuPDPipeline.from_pretrained(measured).record_codec
+    assert (kept.temperatures, kept.shares) == (codec.temperatures, codec.shares)
+    for numbers in (codec.temperatures, codec.reliance):
+        assert set(numbers) == {"he", "rna", "he+rna"}
+        for row in numbers.values():
+            assert set(row) == set(pipeline.record_codec.fields)
+
+
+def test_a_field_that_the_model_cannot_tell_is_left_to_the_shares_of_training() -> None:
+    """In one direction the model knows the grade, in the other it is sure and wrong: shares stand in for it there."""
+    fields = {"organ": ("bladder", "stomach"), "grade": ("G1", "G2")}
+    random = np.random.default_rng(0)
+    records = [{"organ": "bladder", "grade": random.choice(["G1", "G2"], p=[0.9, 0.1])} for _ in range(400)]
+    records += [{"organ": "stomach", "grade": "G2"}] * (LEAST_RECORDS - 1)
+    shares = training_shares(records, fields)
+    assert set(shares) == {"bladder"}  # of the stomach there are too few
+    assert shares["bladder"]["grade"]["G1"] == pytest.approx(0.9, abs=0.05)
+    assert "organ" not in shares["bladder"]
+    truth = places(fields, records[:200])
+    right = np.eye(2)[truth] * 6.0
+    wrong = right.copy()
+    wrong[:, 1] = 6.0 * np.eye(2)[random.integers(0, 2, 200)]
+    codec = fit_directions(fields, shares, {"rna": [Scored(wrong, truth)] * 4, "he": [Scored(right, truth)] * 4})
+    assert codec.reliance["he"]["grade"] == 1
+    assert codec.reliance["rna"]["grade"] < 0.3
+    stated = calibrated(Scored(wrong, truth), codec, "rna")
+    alone = calibrated(Scored(wrong, truth), RecordCodec(fields, codec.temperatures), "rna")
+    assert log_loss(stated, truth) < log_loss(alone, truth) - 0.02
+    assert (stated[:, 1].argmax(1) == 0).all()  # what is most frequent
+    with_unknown = np.where(np.arange(200)[:, None] < 100, truth, -1)
+    expected = share_probabilities(fields, truth, with_unknown, 2)
+    assert expected[0, 1] == pytest.approx([(truth[:, 1] == 0).mean(), (truth[:, 1] == 1).mean()], abs=1e-3)
+    assert expected.sum(-1) == pytest.approx(np.ones((200, 2)))
 
 
 def test_every_figure_is_measured_beside_its_baselines(measured: Path) -> None:
@@ -373,6 +404,7 @@ def test_every_figure_is_measured_beside_its_baselines(measured: Path) -> None:
         "RNA to text: organ",
         "RNA to text: grade",
         "RNA to text: calibration error",
+        "RNA to text: log loss",
         "H&E region: seams",
         "H&E region: lattice",
         "H&E region: memory",
@@ -430,6 +462,12 @@ def test_limits_follow_from_figures() -> None:
     assert "is not above" in measured_limits(below)[0]
     narrow = row(0.7, (0.6, 0.8), met=False, target={"above": 0.85, "below": 0.95})
     assert "too narrow" in measured_limits({"text to RNA: coverage of the 90 % interval": narrow})[0]
+    leaning = {"RNA to text: calibration error": row(0.02, (0.01, 0.03), met=True, shares={"grade": 0.65})}
+    assert "(grade 65 %)" in measured_limits(leaning)[0]
+    for interval, words in (((0.3, 0.45), []), ((0.3, 0.55), ["not surely better than shares"])):
+        found = measured_limits({"RNA to text: log loss": row(0.4, interval, baseline=0.5)})
+        assert len(found) == len(words)
+        assert all(word in line for word, line in zip(words, found, strict=True))
     chance = row(0.4, (0.3, 0.5), baselines={"majority": {"value": 0.33}})
     assert "RNA to text: grade" in measured_limits({"RNA to text: grade": chance})[0]
 

@@ -252,6 +252,47 @@ def test_temperatures_of_models_without_directions_hold_for_all(tmp_path: Path) 
     assert set(json.loads((tmp_path / "record.json").read_text())["temperatures"]) == set(DIRECTIONS)
 
 
+GRADES = {"bladder": {"grade": {"G1": 0.1, "G3": 0.9}}}
+
+
+def test_shares_of_the_organ_are_mixed_in_as_far_as_a_direction_relies_on_them(tmp_path: Path) -> None:
+    RecordCodec(FIELDS, None, {"rna": {"grade": 0.25, "t_category": 0.5}}, GRADES).save_pretrained(tmp_path)
+    codec = RecordCodec.from_pretrained(tmp_path)
+    assert codec.shares == GRADES
+    assert codec.reliance["rna"] == dict.fromkeys(FIELDS, 1.0) | {"grade": 0.25, "t_category": 0.5}
+    logits = torch.randn(5, codec.dim, generator=torch.Generator().manual_seed(0))
+    own = codec.log_probabilities(logits).exp()
+    assert torch.equal(codec.blended(own, "he"), own)
+    found = codec.blended(own, "rna")
+    torch.testing.assert_close(found.sum(-1), torch.ones(5, len(FIELDS)))
+    organ, grade = list(FIELDS).index("organ"), list(FIELDS).index("grade")
+    for other in range(len(FIELDS)):  # the T category has no shares
+        assert torch.allclose(found[:, other], own[:, other], atol=1e-6) == (other != grade)
+    bladder = own[:, organ, FIELDS["organ"].index("bladder")]
+    for value, share in (("G1", 0.1), ("G2", 0.0), ("G3", 0.9)):
+        place = FIELDS["grade"].index(value)
+        expected = (1 - 0.75 * bladder) * own[:, grade, place] + 0.75 * bladder * share
+        torch.testing.assert_close(found[:, grade, place], expected)
+    with pytest.raises(ValueError, match="reliance"):
+        RecordCodec(FIELDS, None, {"rna": {"grade": 1.5}})
+    with pytest.raises(ValueError, match="shares"):
+        RecordCodec(FIELDS, shares={"bladder": {"grade": {"G9": 1.0}}})
+
+
+def test_records_are_redrawn_as_often_as_they_are_not_relied_on() -> None:
+    codec = RecordCodec(FIELDS, None, {"rna": {"grade": 0.25}}, GRADES)
+    own = {"organ": "bladder", "grade": "G2", "t_category": "T1"}
+    drawn = [codec.redrawn(own, "rna", np.random.default_rng(seed)) for seed in range(2000)]
+    assert {(row["organ"], row["t_category"]) for row in drawn} == {("bladder", "T1")}
+    counts = {value: sum(row["grade"] == value for row in drawn) / 2000 for value in FIELDS["grade"]}
+    assert counts == pytest.approx({"G1": 0.075, "G2": 0.25, "G3": 0.675}, abs=0.03)
+    assert codec.redrawn(own, "rna", np.random.default_rng(7)) == drawn[7]
+    for seed in range(20):
+        assert codec.redrawn(own, "he", np.random.default_rng(seed)) == own
+        elsewhere = own | {"organ": "stomach"}
+        assert codec.redrawn(elsewhere, "rna", np.random.default_rng(seed)) == elsewhere
+
+
 def test_directions_are_named_by_what_is_given() -> None:
     assert direction_of(["rna", "pathways"]) == direction_of(["pathways"]) == "rna"
     assert direction_of({"pathways": 1, "he": 2}) == "he+rna"
@@ -277,6 +318,18 @@ def test_directions_are_named_by_what_is_given() -> None:
         '{"fields": {"organ": ["a"]}, "temperatures": {"text": {"organ": 1}}}',
         '{"fields": {"organ": ["a"]}, "temperatures": {"he": {"organ": 1}, "rna": 1}}',
         '{"fields": {"organ": ["a"]}, "temperature": {}}',
+        '{"fields": {"organ": ["a"]}, "reliance": {"he": {"organ": 0}}}',
+        '{"fields": {"organ": ["a"]}, "reliance": {"he": {"organ": 1.1}}}',
+        '{"fields": {"organ": ["a"]}, "reliance": {"text": {"organ": 1}}}',
+        '{"fields": {"organ": ["a"]}, "reliance": {"organ": 1}}',
+        '{"fields": {"organ": ["a"], "grade": ["G1"]}, "shares": {"b": {"grade": {"G1": 1}}}}',
+        '{"fields": {"organ": ["a"], "grade": ["G1"]}, "shares": {"a": {"grade": {"G2": 1}}}}',
+        '{"fields": {"organ": ["a"], "grade": ["G1"]}, "shares": {"a": {"grade": {"G1": 0.5}}}}',
+        '{"fields": {"organ": ["a"], "grade": ["G1", "G2"]}, "shares": {"a": {"grade": {"G1": 2, "G2": -1}}}}',
+        '{"fields": {"organ": ["a"]}, "shares": {"a": {"organ": {"a": 1}}}}',
+        '{"fields": {"organ": ["a"]}, "shares": {"a": 1}}',
+        '{"fields": {"organ": ["a"]}, "shares": [1]}',
+        '{"fields": {"grade": ["G1"]}, "shares": {"a": {"grade": {"G1": 1}}}}',
         '{"fields": 1}',
     ],
 )

@@ -351,6 +351,20 @@ def test_a_record_of_nothing_is_refused(pipeline: MuPDPipeline) -> None:
         pipeline.generate_record(Given(text=rows(1, TEXT_DIM)), seed=1, steps=4)
 
 
+def test_draws_of_records_have_the_probabilities_that_stand_beside_them(folder: Path) -> None:
+    """A field that is hardly relied on is drawn from the shares of the drawn organ, and its probabilities say so."""
+    given = Given(tiles=rows(4, TILE_COMPONENTS))
+    shares = {organ: {"grade": {"G1": 0.2, "G3": 0.8}} for organ in FIELDS["organ"]}
+    RecordCodec(FIELDS, None, {"he": {"grade": 0.01}}, shares).save_pretrained(folder)
+    pipeline = MuPDPipeline.from_pretrained(folder)
+    drawn = [pipeline.generate_record(given, seed=seed, steps=2) for seed in range(300)]
+    share = sum(values["grade"] == "G3" for values, _ in drawn) / len(drawn)
+    assert share == pytest.approx(0.8, abs=0.07)
+    for _, probabilities in drawn[:5]:
+        assert probabilities["grade"]["G3"] == pytest.approx(0.8, abs=0.01)
+        assert sum(probabilities["grade"].values()) == pytest.approx(1, abs=1e-5)
+
+
 def test_temperatures_of_the_model_soften_its_records(folder: Path) -> None:
     given = Given(tiles=rows(4, TILE_COMPONENTS))
     _, sharp = MuPDPipeline.from_pretrained(folder).generate_record(given, seed=1, steps=2)

@@ -48,7 +48,7 @@ def _vectors(people: list[Person]) -> NDArray[np.float32]:
 def trunk_says(bench: Bench, cohort: Cohort) -> Said:
     """Calibrated probabilities (fields, block) of each held-out patient from RNA, as the model's metrics have them."""
     pipeline, held = bench.pipeline, cohort.people("held_out")
-    found = calibrated(of_patients(pipeline, held), pipeline.record_codec.temperatures["rna"])
+    found = calibrated(of_patients(pipeline, held), pipeline.record_codec, "rna")
     return {person.case_id: rows for person, rows in zip(held, found, strict=True)}
 
 

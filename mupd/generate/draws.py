@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 import mupd
 from mupd.config import Config
 from mupd.files import atomic_path, write_json
-from mupd.generate.conditions import CaseConditions
+from mupd.generate.conditions import NOTE_SHARES, CaseConditions
 from mupd.generate.space import enough_space, native_size_px
 from mupd.inventory import Task
 from mupd.modalities.records import undetermined
 from mupd.model.devices import DeviceError, batch_for, halves, is_out_of_memory, place_of_job
+from mupd.model.facts import ORGAN_FIELD
 from mupd.model.journal import RegionJournal, allocated, alone_in
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.record_codec import direction_of
 from mupd.model.regions import NATIVE_MPP, WINDOW
 from mupd.model.solvers import evaluations
 from mupd.progress import track
@@ -286,4 +288,10 @@ def _text(folder: Path, task: Task, draw: int, conditions: CaseConditions, confi
         stated = None if abstained else value
         record[field] = {"value": stated, "abstained": abstained, "probabilities": probabilities[field]}
     write_json(folder / "record.json", record)
-    return conditions.rna_notes() if "rna" in task.given else []
+    notes = conditions.rna_notes() if "rna" in task.given else []
+    organ = values.get(ORGAN_FIELD, "")
+    leaning = conditions.pipeline.record_codec.leaning(organ, direction_of(task.given))
+    if leaning:
+        fields = ", ".join(f"{field.replace('_', ' ')} {100 * weight:.0f} %" for field, weight in leaning.items())
+        notes.append(f"{NOTE_SHARES} ({organ}; {fields})")
+    return notes

@@ -1,12 +1,13 @@
-"""Calibration of a record's probabilities: temperature scaling, and how far off they are.
+"""Calibration of a record's probabilities: temperature scaling, a mixture with shares, and how far off they are.
 
 Guo et al. 2017, "On calibration of modern neural networks" (ICML, arXiv:1706.04599): dividing the logits of a
-field by one number leaves the most probable value as it is and makes its probability honest.
+field by one number leaves the most probable value as it is and makes its probability honest. A model that says
+hardly more of a field than how frequent its values are is still surely wrong now and then, at any temperature: a
+mixture with these shares (a linear opinion pool; Stone 1961, Ann Math Stat 32:1339) mends that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from scipy.special import log_softmax
 
 TEMPERATURE_RANGE = (0.25, 10.0)
 """A field that is always right would get a temperature of 0, one that knows nothing an infinite one."""
+RELIANCES = tuple(round(0.05 * number, 2) for number in range(1, 20))
+"""Weights of a model's own probabilities that are tried beside 1."""
 UNKNOWN = -1
 """Truth of a row whose field is not known."""
 
@@ -79,17 +82,63 @@ def fit_temperature(logits: ArrayLike, truth: ArrayLike) -> float:
     return float(np.exp(found.x))
 
 
-def fit_temperatures(logits: Mapping[str, ArrayLike], truth: Mapping[str, ArrayLike]) -> dict[str, float]:
-    """:func:`fit_temperature` of each field.
+def mixed(own: Any, shares: Any, reliance: Any) -> Any:
+    """Probabilities of a mixture: `reliance` of a model's own ones, the rest of shares.
+
+    Parameters
+    ----------
+    own
+        (..., values) probabilities, an array or a tensor.
+    shares
+        (..., values), rows that sum to at most 1: what is missing of 1 stays the model's own.
+    reliance
+        From 0 to 1, a number or (..., 1).
+    """
+    return own * (1 - (1 - reliance) * shares.sum(-1)[..., None]) + (1 - reliance) * shares
+
+
+def fit_calibration(logits: ArrayLike, shares: ArrayLike, truth: ArrayLike, repeats: int = 1) -> tuple[float, float]:
+    """Temperature and reliance of :func:`mixed` that rows of a validation set ask for.
+
+    Each is a number more to fit, which has to add over 1 to the log-likelihood to be taken (Akaike 1974, IEEE Trans
+    Automat Contr 19:716): else a field that is right in all of a few rows would be stated as certain.
+
+    Parameters
+    ----------
+    logits, truth
+        As for :func:`fit_temperature`.
+    shares
+        (n, values), see :func:`mixed`.
+    repeats
+        How often each independent row stands there (with other noise).
+
+    Returns
+    -------
+    tuple
+        1 and 1 where nothing, or no more, can be said.
 
     Raises
     ------
     ValueError
-        If the two do not have the same fields, and as :func:`fit_temperature`.
+        As :func:`fit_temperature`, or if the shapes of logits and shares differ.
     """
-    if set(logits) != set(truth):
-        raise ValueError(f"fields: found {sorted(logits)} and {sorted(truth)}; expected the same")
-    return {field: fit_temperature(logits[field], truth[field]) for field in logits}
+    if np.shape(logits) != np.shape(shares):
+        raise ValueError(f"fit_calibration: found shapes {np.shape(logits)} and {np.shape(shares)}; expected the same")
+    rows, values = _checked(logits, truth, "fit_calibration")
+    if not len(rows):
+        return 1.0, 1.0
+    mass, places = _checked(shares, truth, "fit_calibration")[0], np.arange(len(rows))
+
+    def loss(log_temperature: float, reliance: float = 1.0) -> float:
+        found = mixed(apply_temperature(rows, np.exp(log_temperature)), mass, reliance)
+        return -float(np.log(np.maximum(found[places, values], 1e-12)).sum()) / repeats
+
+    alone = fit_temperature(logits, truth)
+    found = [(loss(0.0), 1.0, 1.0), (loss(np.log(alone)) + 1, alone, 1.0)]
+    for weight in RELIANCES:
+        best = minimize_scalar(loss, bounds=np.log(TEMPERATURE_RANGE), method="bounded", args=(weight,))
+        found.append((best.fun + 2, float(np.exp(best.x)), weight))
+    return min(found)[1:]
 
 
 def _edges(confidence: NDArray[np.float64], bins: int, kind: Bins) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,16 @@ def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
 
 DIRECTIONS = ("he", "rna", "he+rna")
 """What records are made from: each set of given modalities has temperatures of its own."""
-_RECORD_KEYS = {"fields", "temperatures"}
+_RECORD_KEYS = {"fields", "temperatures", "reliance", "shares"}
+ORGAN_FIELD = "organ"
+"""Field by whose value a record's shares are kept."""
 
 Temperatures = dict[str, dict[str, float]]
 """{direction of :data:`DIRECTIONS`: {field: temperature over 0}}."""
+Reliance = dict[str, dict[str, float]]
+"""{direction of :data:`DIRECTIONS`: {field: weight over 0 and at most 1 of the model's own probabilities}}."""
+Shares = dict[str, dict[str, dict[str, float]]]
+"""{organ: {field: {value: share among the training records of that organ}}}; values that are not named have none."""
 
 
 def read_record_temperatures(model: Path) -> Temperatures:
@@ -116,28 +123,92 @@ def read_record_temperatures(model: Path) -> Temperatures:
         If one is no number over 0 of a field that the model has, a direction is none of :data:`DIRECTIONS`, or
         the file holds something else too.
     """
-    fields = read_record_fields(model)
+    fields, value = read_record_fields(model), _read_record(model)
+    found = value.get("temperatures", {})
+    if isinstance(found, dict) and found and not any(isinstance(row, dict) for row in found.values()):
+        value = {"temperatures": dict.fromkeys(DIRECTIONS, found)}
+    return _by_direction(value, "temperatures", fields, math.inf)
+
+
+def read_record_reliance(model: Path) -> Reliance:
+    """How far a model's records rely on its own probabilities (``record.json``); empty where it does not say.
+
+    Raises
+    ------
+    ModelError
+        If one is no number over 0 and at most 1 of a field that the model has, a direction is none of
+        :data:`DIRECTIONS`, or the file holds something else too.
+    """
+    return _by_direction(_read_record(model), "reliance", read_record_fields(model), 1.0)
+
+
+def read_record_shares(model: Path) -> Shares:
+    """Shares of values among a model's training records (``record.json``); empty where it does not say.
+
+    Raises
+    ------
+    ModelError
+        If an organ, a field or a value is none of the model's, or shares are no numbers from 0 that sum to 1.
+    """
+    fields, found = read_record_fields(model), _read_record(model).get("shares", {})
+    if wrong := share_faults(found, fields):
+        raise ModelError(f"{RECORD_FILE} [shares] of the model: {wrong}")
+    return {
+        organ: {field: {value: float(share) for value, share in row.items()} for field, row in rows.items()}
+        for organ, rows in found.items()
+    }
+
+
+def share_faults(shares: Any, fields: Mapping[str, tuple[str, ...]]) -> str:
+    """What is wrong with shares of a record's fields; empty if nothing is."""
+    expected = "{organ: {field: {value: share}}}, shares that sum to 1, of its organs and the other fields"
+    if not (isinstance(shares, dict) and all(isinstance(rows, dict) for rows in shares.values())):
+        return f"found {shares!r}; expected {expected}"
+    if unknown := sorted(set(shares) - set(fields.get(ORGAN_FIELD, ()))):
+        return f"found {unknown}; expected {expected}"
+    for organ, rows in shares.items():
+        for field, row in rows.items():
+            values = () if field == ORGAN_FIELD else fields.get(field, ())
+            numbers = list(row.values()) if isinstance(row, dict) and set(row) <= set(values) else []
+            if not (all(_is_number(share) and share >= 0 for share in numbers) and abs(sum(numbers) - 1) < 0.01):
+                return f"found {row!r} as {organ}: {field}; expected {expected}"
+    return ""
+
+
+def _read_record(model: Path) -> dict[str, Any]:
+    """``record.json`` of a model, empty if there is none; its fields have been read before."""
     value = read_json_file(model / RECORD_FILE)
     if value is None:
         return {}
-    if unknown := sorted(set(value) - _RECORD_KEYS):
-        raise ModelError(f"{RECORD_FILE} of the model: found {unknown}; expected {sorted(_RECORD_KEYS)} alone")
-    found = value.get("temperatures", {})
-    if isinstance(found, dict) and found and not any(isinstance(row, dict) for row in found.values()):
-        found = dict.fromkeys(DIRECTIONS, found)
+    if not isinstance(value, dict) or (unknown := sorted(set(value) - _RECORD_KEYS)):
+        found = unknown if isinstance(value, dict) else value
+        raise ModelError(f"{RECORD_FILE} of the model: found {found!r}; expected {sorted(_RECORD_KEYS)} alone")
+    return value
+
+
+def _by_direction(
+    record: Mapping[str, Any], key: str, fields: Mapping[str, Any], most: float
+) -> dict[str, dict[str, float]]:
+    """{direction: {field: number over 0, at most `most`}} under a key of ``record.json``."""
+    found = record.get(key, {})
     if not (isinstance(found, dict) and all(isinstance(row, dict) for row in found.values())):
-        raise ModelError(f"{RECORD_FILE} [temperatures] of the model: found {found!r}; expected {{direction: numbers}}")
+        raise ModelError(f"{RECORD_FILE} [{key}] of the model: found {found!r}; expected {{direction: numbers}}")
     if unknown := sorted(set(found) - set(DIRECTIONS)):
-        raise ModelError(f"{RECORD_FILE} [temperatures] of the model: found {unknown}; expected {list(DIRECTIONS)}")
+        raise ModelError(f"{RECORD_FILE} [{key}] of the model: found {unknown}; expected {list(DIRECTIONS)}")
     for direction, row in found.items():
-        wrong = {field: number for field, number in row.items() if field not in fields or not _over_zero(number)}
+        wrong = {
+            field: number
+            for field, number in row.items()
+            if field not in fields or not (_is_number(number) and 0 < number <= most)
+        }
         if wrong:
+            limit = "" if most == math.inf else f" and at most {most:g}"
             raise ModelError(
-                f"{RECORD_FILE} [temperatures.{direction}] of the model: found {wrong!r}; "
-                "expected a number over 0 for its fields"
+                f"{RECORD_FILE} [{key}.{direction}] of the model: found {wrong!r}; "
+                f"expected a number over 0{limit} for its fields"
             )
     return {direction: {field: float(number) for field, number in row.items()} for direction, row in found.items()}
 
 
-def _over_zero(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+def _is_number(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)

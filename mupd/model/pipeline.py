@@ -277,18 +277,19 @@ class MuPDPipeline:
             conditions["pathways"] = bag_tokens(model, given.pathways.mean(0, keepdims=True))
         if not conditions:
             raise ValueError("given: found neither H&E tiles nor rna; expected at least one")
-        codec = self.record_codec
+        codec, direction = self.record_codec, direction_of(conditions)
         drawn, marginal = sample_record(
             model,
             codec,
             model.context(conditions, 1),
             seeded_noise((1, codec.dim), seed, self.device),
             steps=steps,
-            direction=direction_of(conditions),
+            direction=direction,
         )
         final = codec.named_probabilities(drawn[0])
         values = {field: max(row, key=lambda value: row[value]) for field, row in final.items()}
-        return values, codec.named_probabilities(marginal[0])
+        values = codec.redrawn(values, direction, np.random.default_rng((seed, 0, 2)))
+        return values, codec.named_probabilities(codec.blended(marginal, direction)[0])
 
 
 def _with_pathways(guidance: Mapping[str, float]) -> dict[str, float]:

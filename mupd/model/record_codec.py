@@ -7,11 +7,25 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mupd.files import write_text
-from mupd.model.facts import DIRECTIONS, RECORD_FILE, Temperatures, read_record_fields, read_record_temperatures
+from mupd.model.calibration import mixed
+from mupd.model.facts import (
+    DIRECTIONS,
+    ORGAN_FIELD,
+    RECORD_FILE,
+    Reliance,
+    Shares,
+    Temperatures,
+    read_record_fields,
+    read_record_reliance,
+    read_record_shares,
+    read_record_temperatures,
+    share_faults,
+)
 
 Probabilities = dict[str, dict[str, float]]
 _MODALITY = {"he": "he", "rna": "rna", "pathways": "rna"}
@@ -47,31 +61,61 @@ class RecordCodec:
     temperatures
         {direction: {field: temperature over 0}} by which logits are divided (:mod:`mupd.model.calibration`), for each
         of :data:`~mupd.model.facts.DIRECTIONS`; 1 where not fitted.
+    shares
+        {organ: {field: {value: share}}} among the records that were trained on.
+    reliance
+        {direction: {field: weight}} of the model's own probabilities beside these shares; 1 where not fitted.
     """
 
     def __init__(
-        self, fields: Mapping[str, Sequence[str]], temperatures: Mapping[str, Mapping[str, float]] | None = None
+        self,
+        fields: Mapping[str, Sequence[str]],
+        temperatures: Mapping[str, Mapping[str, float]] | None = None,
+        reliance: Mapping[str, Mapping[str, float]] | None = None,
+        shares: Shares | None = None,
     ) -> None:
         if not fields or not all(fields.values()):
             raise ValueError(f"fields: found {dict(fields)!r}; expected at least one, each with values")
         self.fields = {field: tuple(values) for field, values in fields.items()}
         self.block = max(len(values) for values in self.fields.values())
         self.dim = self.block * len(self.fields)
-        given = {direction: dict(row) for direction, row in (temperatures or {}).items()}
-        wrong: dict[str, object] = {direction: row for direction, row in given.items() if direction not in DIRECTIONS}
-        for direction, row in given.items():
+        self.temperatures: Temperatures = self._by_direction("temperatures", temperatures, math.inf)
+        self.reliance: Reliance = self._by_direction("reliance", reliance, 1.0)
+        self.shares: Shares = shares or {}
+        if wrong := share_faults(self.shares, self.fields):
+            raise ValueError(f"shares: {wrong}")
+        self._shares = self._share_table()
+
+    def _by_direction(
+        self, name: str, given: Mapping[str, Mapping[str, float]] | None, most: float
+    ) -> dict[str, dict[str, float]]:
+        """One number, over 0 and at most `most`, for each direction and field; 1 where not given."""
+        rows = {direction: dict(row) for direction, row in (given or {}).items()}
+        wrong: dict[str, object] = {direction: row for direction, row in rows.items() if direction not in DIRECTIONS}
+        for direction, row in rows.items():
             for field, value in row.items():
-                if field not in self.fields or not 0 < value < math.inf:
+                if field not in self.fields or not (0 < value < math.inf and value <= most):
                     wrong[f"{direction}: {field}"] = value
         if wrong:
             raise ValueError(
-                f"temperatures: found {wrong}; expected, for some of {list(DIRECTIONS)}, numbers over 0 of the fields "
-                f"{list(self.fields)}"
+                f"{name}: found {wrong}; expected, for some of {list(DIRECTIONS)}, numbers over 0 (at most {most:g}) "
+                f"of the fields {list(self.fields)}"
             )
-        self.temperatures: Temperatures = {
-            direction: {field: float(given.get(direction, {}).get(field, 1.0)) for field in self.fields}
+        return {
+            direction: {field: float(rows.get(direction, {}).get(field, 1.0)) for field in self.fields}
             for direction in DIRECTIONS
         }
+
+    def _share_table(self) -> Tensor:
+        """(organs, fields, block) shares; 0 where there are none."""
+        organs = self.fields.get(ORGAN_FIELD, ())
+        table = torch.zeros(len(organs), len(self.fields), self.block)
+        for organ, rows in self.shares.items():
+            for field, row in rows.items():
+                place = organs.index(organ), list(self.fields).index(field)
+                for value, share in row.items():
+                    table[(*place, self.fields[field].index(value))] = share / sum(row.values())
+        return table
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> RecordCodec:
@@ -82,12 +126,16 @@ class RecordCodec:
         ModelError
             If the file is no record's vocabulary.
         """
-        return cls(read_record_fields(Path(folder)), read_record_temperatures(Path(folder)))
+        path = Path(folder)
+        fields, temperatures = read_record_fields(path), read_record_temperatures(path)
+        return cls(fields, temperatures, read_record_reliance(path), read_record_shares(path))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``record.json`` into a model folder."""
         # Not with sorted keys: the order of the fields is that of the vector's blocks.
-        value = {"fields": self.fields, "temperatures": self.temperatures}
+        value: dict[str, object] = {"fields": self.fields, "temperatures": self.temperatures}
+        if self.shares:
+            value |= {"reliance": self.reliance, "shares": self.shares}
         text = json.dumps(value, indent=2, ensure_ascii=False)
         write_text(Path(folder) / RECORD_FILE, text + "\n")
 
@@ -135,6 +183,41 @@ class RecordCodec:
                 raise ValueError(f"direction: found {direction!r}; expected one of {list(self.temperatures)}")
             blocks = blocks / torch.tensor(list(self.temperatures[direction].values()), device=logits.device)[:, None]
         return blocks.masked_fill(~self.usable_values().to(blocks.device), -1e4).log_softmax(-1)
+
+    def shares_of(self, organs: Tensor) -> Tensor:
+        """Shares (batch, fields, block) expected under probabilities of organs (batch, block).
+
+        Rows sum to the probability of the organs that have shares of a field: 0 for the organ itself.
+        """
+        return torch.einsum("bo,ofv->bfv", organs[:, : len(self._shares)], self._shares.to(organs))
+
+    def blended(self, probabilities: Tensor, direction: str) -> Tensor:
+        """Probabilities (batch, fields, block) with the shares of the organ, as far as a direction relies on them."""
+        if not self.shares:
+            return probabilities
+        reliance = torch.tensor(list(self.reliance[direction].values())).to(probabilities)[:, None]
+        shares = self.shares_of(probabilities[:, list(self.fields).index(ORGAN_FIELD)])
+        found: Tensor = mixed(probabilities, shares, reliance)
+        return found
+
+    def leaning(self, organ: str, direction: str) -> dict[str, float]:
+        """{field: weight over 0} of the shares of an organ in what a direction says of its records."""
+        rows = self.shares.get(organ, {})
+        return {field: 1 - own for field, own in self.reliance[direction].items() if own < 1 and field in rows}
+
+    def redrawn(self, values: Mapping[str, str], direction: str, rng: np.random.Generator) -> dict[str, str]:
+        """A drawn record of which each field, as often as not relied on, is drawn from its organ's shares instead.
+
+        Records that were drawn from a model's own probabilities become records of :meth:`blended` ones.
+        """
+        rows, found = self.shares.get(values.get(ORGAN_FIELD, ""), {}), dict(values)
+        for field in values:
+            kept = rng.random() < self.reliance[direction][field]
+            choice = rng.random()
+            if not kept and field in rows:
+                upper = np.cumsum(list(rows[field].values()))
+                found[field] = list(rows[field])[int(np.searchsorted(upper, choice * upper[-1], side="right"))]
+        return found
 
     def named_probabilities(self, probabilities: Tensor) -> Probabilities:
         """(fields, block) to {field: {value: probability}}."""

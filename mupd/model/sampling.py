@@ -89,7 +89,8 @@ def sample_record(
     Returns
     -------
     tuple
-        Drawn blocks and marginal probabilities, each (batch, fields, block).
+        Drawn blocks and marginal probabilities, each (batch, fields, block): the model's own, without the shares
+        that :meth:`RecordCodec.blended` and :meth:`RecordCodec.redrawn` mix in.
 
     Raises
     ------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
 from mupd.errors import MupdError
-from mupd.model.calibration import fit_temperatures
-from mupd.model.facts import DIRECTIONS, Temperatures
+from mupd.model.calibration import apply_temperature, fit_calibration
+from mupd.model.facts import DIRECTIONS, ORGAN_FIELD, Reliance, Shares, Temperatures
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.model.training.measure_bench import Bench
@@ -20,36 +22,70 @@ from mupd.model.training.spread import fit_bulk_spread
 from mupd.model.training.vector_pairs import tile_classes
 
 _SEEDS = 4
+LEAST_RECORDS = 20
+"""Of fewer records of an organ that state a field no shares are taken."""
 
 
-def direction_temperatures(fields: Mapping[str, tuple[str, ...]], parts: Mapping[str, list[Scored]]) -> Temperatures:
-    """Temperatures of each direction, fitted to the records that were asked for in it.
+def training_shares(records: Sequence[Mapping[str, str]], fields: Mapping[str, tuple[str, ...]]) -> Shares:
+    """Shares of each field's values among the records of an organ, where enough of these state the field."""
+    shares: Shares = {}
+    for organ in fields.get(ORGAN_FIELD, ()):
+        own = [record for record in records if record.get(ORGAN_FIELD) == organ]
+        for field, values in fields.items():
+            counts = Counter(record[field] for record in own if field in record)
+            if field != ORGAN_FIELD and counts.total() >= LEAST_RECORDS:
+                row = {value: round(counts[value] / counts.total(), 4) for value in values if counts[value]}
+                shares.setdefault(organ, {})[field] = row
+    return shares
+
+
+def fit_directions(
+    fields: Mapping[str, tuple[str, ...]], shares: Shares, parts: Mapping[str, list[Scored]]
+) -> RecordCodec:
+    """A codec whose temperatures and reliance are fitted, for each direction, to the records asked for in it.
 
     Parameters
     ----------
+    shares
+        Of :func:`training_shares`.
     parts
-        {direction: records}. A direction without any (no case of the validation tenth has H&E and RNA) takes the
-        temperatures that fit all records of the others together.
+        {direction: records of the same rows, once for each noise}. A direction without any (no case of the validation
+        tenth has H&E and RNA) takes what fits all records of the others together.
     """
+    plain, names = RecordCodec(fields, shares=shares), list(fields)
 
-    def fitted(scored: list[Scored]) -> dict[str, float]:
+    def fitted(scored: list[Scored], repeats: int) -> dict[str, tuple[float, float]]:
         logits, truth = (np.concatenate([getattr(part, name) for part in scored]) for name in ("logits", "truth"))
-        found = fit_temperatures(
-            {field: logits[:, index] for index, field in enumerate(fields)},
-            {field: truth[:, index] for index, field in enumerate(fields)},
-        )
-        return {field: round(value, 3) for field, value in found.items()}
+        mass = np.zeros_like(logits)
+        found: dict[str, tuple[float, float]] = {}
+        if ORGAN_FIELD in fields:
+            place = names.index(ORGAN_FIELD)
+            found[ORGAN_FIELD] = fit_calibration(logits[:, place], mass[:, place], truth[:, place], repeats)
+            organs = apply_temperature(logits[:, place], found[ORGAN_FIELD][0])
+            mass = plain.shares_of(torch.from_numpy(organs)).numpy()
+        for index, field in enumerate(names):
+            if field not in found:
+                found[field] = fit_calibration(logits[:, index], mass[:, index], truth[:, index], repeats)
+        return found
 
     every = [part for scored in parts.values() for part in scored]
-    return {direction: fitted(parts.get(direction) or every) for direction in DIRECTIONS}
+    repeats = max(len(scored) for scored in parts.values())
+    temperatures: Temperatures = {}
+    reliance: Reliance = {}
+    for direction in DIRECTIONS:
+        found = fitted(parts.get(direction) or every, repeats)
+        temperatures[direction] = {field: round(found[field][0], 3) for field in names}
+        reliance[direction] = {field: found[field][1] for field in names}
+    return RecordCodec(fields, temperatures, reliance, shares)
 
 
-def calibrate(plan: Plan, pipeline: MuPDPipeline) -> Temperatures:
+def calibrate(plan: Plan, pipeline: MuPDPipeline) -> RecordCodec:
     """Fit on the validation tenth what makes a model honest, and write it into its folder.
 
-    Temperatures of the record's fields for each direction (record.json) and the spread of bulk draws
-    (rna_codec/spread.json). Each record is asked for with several noises, since its probabilities depend on it a
-    little. Figures that were measured before and depend on neither are kept.
+    Temperatures of the record's fields for each direction and how far they rely on the model beside the shares of
+    the patients that were trained on (record.json), and the spread of bulk draws (rna_codec/spread.json). Each record
+    is asked for with several noises, since its probabilities depend on it a little. Figures that were measured before
+    and depend on neither are kept.
 
     Raises
     ------
@@ -57,7 +93,8 @@ def calibrate(plan: Plan, pipeline: MuPDPipeline) -> Temperatures:
         If the data hold nothing of the validation tenth.
     """
     bench = Bench(plan, pipeline)
-    people = Cohort(bench).people("validation")
+    cohort = Cohort(bench)
+    people = cohort.people("validation")
     groups = tile_classes(plan.tiles, plan.raw, pipeline.tile_encoder, "validation")
     if not (people or groups):
         raise MupdError("calibration: found no patients or groups of tiles in the validation tenth; expected some")
@@ -66,9 +103,10 @@ def calibrate(plan: Plan, pipeline: MuPDPipeline) -> Temperatures:
         "he": [of_groups(pipeline, groups, seed) for seed in range(_SEEDS) if groups],
     }
     fields = pipeline.record_codec.fields
-    temperatures = direction_temperatures(fields, parts)
+    shares = training_shares([person.record for person in cohort.people("train")], fields)
+    codec = fit_directions(fields, shares, parts)
     spread = fit_bulk_spread(bench) if people else None
     stamp_metrics(plan.out)
-    RecordCodec(fields, temperatures).save_pretrained(plan.out)
+    codec.save_pretrained(plan.out)
     pipeline.rna_codec.with_spread("bulk", "text", spread).save_spreads(plan.out / "rna_codec")
-    return temperatures
+    return codec

@@ -64,8 +64,8 @@ weights; all settings are in `config/train/{name}.yaml`.
 | CRC-VAL-HE-7K | H&E of colorectum | Kather et al. 2018, CC BY 4.0 |
 | BreakHis | H&E of breast | Spanhol et al. 2016, CC BY 4.0 |
 
-A second tenth of the TCGA patients and tile groups was kept from the trunk's training and used for the temperatures of
-the record's probabilities and the spread of bulk draws from text. Frozen encoders, from Python packages:
+A second tenth of the TCGA patients and tile groups was kept from the trunk's training and used to calibrate the
+record's probabilities and the spread of bulk draws from text. Frozen encoders, from Python packages:
 EfficientNet-Lite0 (ImageNet weights, Apache-2.0) and all-MiniLM-L6-v2 (Apache-2.0); figures in features use
 EfficientNet-Lite1 (ImageNet weights, Apache-2.0).
 """

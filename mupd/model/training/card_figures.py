@@ -92,6 +92,17 @@ def _vector_limits(metrics: Metrics) -> list[str]:
             found.append(f"{name}: {_number(row['value'])}, so the draws' range is too {how}.")
         if "calibration error" in name and not row["met"]:
             found.append(f"Probabilities of {name.split(':')[0]} are off by {_number(row['value'])} on average.")
+        if row.get("shares"):
+            weights = ", ".join(f"{field} {100 * weight:.0f} %" for field, weight in row["shares"].items())
+            found.append(
+                f"{name.split(':')[0]}: of some fields the model says little; how frequent their values are among "
+                f"training records of the organ weighs in ({weights})."
+            )
+        if "log loss" in name and (row["interval_95"][1] >= row["baseline"]):
+            found.append(
+                f"{name.split(':')[0]}: beyond the organ, the record's probabilities are not surely better than shares "
+                "of training records."
+            )
     chance = [
         name
         for name, row in metrics.items()

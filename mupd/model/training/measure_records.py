@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from mupd.model.attention import Conditions
 from mupd.model.calibration import apply_temperature, calibrated_error, expected_calibration_error
+from mupd.model.facts import ORGAN_FIELD
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.model.sampling import sample_record, seeded_noise
 from mupd.model.training.measure_bench import Bench, on_device, one_token
 from mupd.model.training.measure_patients import Cohort, Person
 from mupd.model.training.measure_stats import Figure, Interval, Metrics, balanced_accuracy, bootstrap
+from mupd.model.training.record_scores import field_error, log_loss, share_probabilities
 from mupd.model.training.vector_pairs import TileClass, padded, tile_classes
 
 _MOST_TILES = 16
@@ -76,10 +78,11 @@ def of_groups(pipeline: MuPDPipeline, groups: Sequence[TileClass], seed: int = 0
     return Scored(record_logits(pipeline, {"he": padded(bags, bags[0].shape[1])}, seed), truth)
 
 
-def calibrated(scored: Scored, temperatures: dict[str, float]) -> NDArray[np.float64]:
-    """Probabilities (n, fields, block) at the temperature of each field."""
-    rows = [apply_temperature(scored.logits[:, i], t) for i, t in enumerate(temperatures.values())]
-    return np.stack(rows, axis=1)
+def calibrated(scored: Scored, codec: RecordCodec, direction: str) -> NDArray[np.float64]:
+    """Probabilities (n, fields, block) that a record states: tempered, and with the shares of its organ."""
+    logits = torch.from_numpy(scored.logits).flatten(1)
+    found: NDArray[np.float64] = codec.blended(codec.log_probabilities(logits, direction).exp(), direction).numpy()
+    return found
 
 
 def _logistic(x: NDArray[np.floating], y: NDArray[np.int64]) -> Any:
@@ -118,12 +121,13 @@ class _Sets:
 
 def _fields(bench: Bench, sets: _Sets) -> Metrics:
     metrics: Metrics = {}
+    stated = calibrated(sets.held, bench.pipeline.record_codec, sets.direction)
     for index, (field, values) in enumerate(bench.pipeline.record_codec.fields.items()):
         known, trained = sets.held.truth[:, index] >= 0, sets.y[:, index] >= 0
         truth, y = sets.held.truth[known, index], sets.y[trained, index]
         if known.sum() < _LEAST_ROWS or len(np.unique(truth)) < 2 or len(np.unique(y)) < 2:
             continue
-        mine = sets.held.logits[known, index].argmax(1)
+        mine = stated[known, index].argmax(1)
         x, x_held = sets.x[trained], sets.x_held[known]
         logistic = _logistic(x, y).predict(x_held)
         neighbour = y[((x_held[:, None] - x[None]) ** 2).sum(-1).argmin(1)]
@@ -147,8 +151,7 @@ def _fields(bench: Bench, sets: _Sets) -> Metrics:
 
 
 def _calibration(bench: Bench, sets: _Sets) -> Metrics:
-    temperatures = bench.pipeline.record_codec.temperatures[sets.direction]
-    truth = sets.held.truth
+    codec, truth = bench.pipeline.record_codec, sets.held.truth
     known = truth >= 0
     owner = np.nonzero(known)[0]
 
@@ -162,43 +165,74 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
         whole = expected_calibration_error(rows, values)
         return whole, bootstrap(of, len(truth), min(300, bench.effort.bootstraps))
 
-    after, before = calibrated(sets.held, temperatures), calibrated(sets.held, dict.fromkeys(temperatures, 1.0))
+    after, before = calibrated(sets.held, codec, sets.direction), _uncalibrated(sets)
     value, interval = error(after)
-    stated = ", ".join(f"{field} {t:.2f}" for field, t in temperatures.items())
+    temperatures = codec.temperatures[sets.direction]
+    shares = {field: round(1 - own, 2) for field, own in codec.reliance[sets.direction].items() if own < 1}
     return {
         f"{sets.name}: calibration error": Figure(
             value,
             f"expected calibration error (10 bins) over all known fields of {len(truth)} held-out {sets.units}; "
-            f"temperatures of this direction, fitted on the validation tenth: {stated}",
+            f"fitted on the validation tenth: temperatures ({_listed(temperatures)}) and weights of training shares of "
+            f"the organ ({_listed(shares) or 'none'})",
             interval,
             len(truth),
             {
-                "before temperature scaling": error(before),
+                "before calibration": error(before),
                 "a calibrated model, by chance alone": calibrated_error(after[known])[0],
                 "mean over fields": field_error(after, truth),
                 "mean over fields, before": field_error(before, truth),
-                "log loss": log_loss(after, truth),
-                "log loss, before": log_loss(before, truth),
             },
             (None, _ECE_TARGET),
         ).entry()
+        | {"shares": shares}
+    } | _log_loss(bench, sets, after, before)
+
+
+def _listed(numbers: dict[str, float]) -> str:
+    return ", ".join(f"{field} {number:.2f}" for field, number in numbers.items())
+
+
+def _uncalibrated(sets: _Sets) -> NDArray[np.float64]:
+    return np.stack([apply_temperature(sets.held.logits[:, i], 1.0) for i in range(sets.y.shape[1])], axis=1)
+
+
+def _log_loss(
+    bench: Bench, sets: _Sets, after: NDArray[np.float64], before: NDArray[np.float64]
+) -> dict[str, dict[str, Any]]:
+    fields, truth = bench.pipeline.record_codec.fields, sets.held.truth
+    shares = share_probabilities(fields, sets.y, truth, after.shape[2])
+    seen = truth.copy()
+    for index, field in enumerate(fields):  # a value that training never had is no question of shares
+        same = np.isin(seen[:, index], sets.y[:, index]) & (field != ORGAN_FIELD)
+        seen[~same, index] = -1
+
+    def of(probabilities: NDArray[np.float64]) -> tuple[float, Interval]:
+        def loss(rows: NDArray[np.int64]) -> float:
+            return log_loss(probabilities[rows], seen[rows]) if (seen[rows] >= 0).any() else 0.0
+
+        return loss(np.arange(len(seen))), bootstrap(loss, len(seen), min(300, bench.effort.bootstraps))
+
+    known = np.any(seen >= 0, axis=0)
+    if not known.any():
+        return {}
+    value, interval = of(after)
+    by_field = [
+        f"{field} {log_loss(after[:, [i]], seen[:, [i]]):.2f} and {log_loss(shares[:, [i]], seen[:, [i]]):.2f}"
+        for i, field in enumerate(fields)
+        if known[i]
+    ]
+    return {
+        f"{sets.name}: log loss": Figure(
+            value,
+            f"mean negative log-probability of the true values of {len(seen)} held-out {sets.units} but for the organ, "
+            f"less is better; each field's and that of the shares: {'; '.join(by_field)}",
+            interval,
+            len(seen),
+            {"training shares of the true organ": of(shares), "before calibration": of(before)},
+            (None, log_loss(shares, seen)),
+        ).entry()
     }
-
-
-def field_error(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Mean of the fields' own calibration errors, fields of which nothing is known left out.
-
-    Over all fields together one that is too sure and one that is not sure enough cancel in a bin.
-    """
-    fields = [index for index in range(truth.shape[1]) if (truth[:, index] >= 0).any()]
-    return float(np.mean([expected_calibration_error(probabilities[:, i], truth[:, i]) for i in fields]))
-
-
-def log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Mean negative log-probability of the true values that are known."""
-    known = truth >= 0
-    stated = np.take_along_axis(probabilities, np.maximum(truth, 0)[..., None], axis=2)[..., 0][known]
-    return float(-np.log(np.maximum(stated, 1e-12)).mean())
 
 
 def _patient_sets(bench: Bench) -> _Sets | None:
