@@ -16,11 +16,12 @@ from benchmarks.pages import fill
 from benchmarks.quality.__main__ import BEGIN, END
 from mupd.errors import InputFaults, MupdError
 from mupd.files import write_json
+from mupd.model.calibration import UNTOLD
 from mupd.model.encoders import TILE_PX
 from mupd.model.given import Given
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
-from mupd.model.training.calibrate import LEAST_RECORDS, calibrate, fit_directions, training_shares
+from mupd.model.training.calibrate import LEAST_RECORDS, LEAST_ROWS, calibrate, fit_directions, training_shares
 from mupd.model.training.card_figures import figure_table, measured_limits
 from mupd.model.training.copies import best_matches
 from mupd.model.training.measure import MEASURES, measure, write_measured_card
@@ -379,6 +380,10 @@ def test_a_field_that_the_model_cannot_tell_is_left_to_the_shares_of_training() 
     alone = calibrated(Scored(wrong, truth), RecordCodec(fields, codec.temperatures), "rna")
     assert log_loss(stated, truth) < log_loss(alone, truth) - 0.02
     assert (stated[:, 1].argmax(1) == 0).all()  # what is most frequent
+    few = np.where(np.arange(200)[:, None] < np.array([200, LEAST_ROWS - 1]), truth, -1)
+    unchecked = fit_directions(fields, shares, {"he": [Scored(right, few)] * 4})
+    assert unchecked.temperatures["he"]["organ"] < UNTOLD
+    assert calibrated(Scored(right, few), unchecked, "he")[:, 1] == pytest.approx(0.5, abs=1e-4)  # undetermined
     with_unknown = np.where(np.arange(200)[:, None] < 100, truth, -1)
     expected = share_probabilities(fields, truth, with_unknown, 2)
     assert expected[0, 1] == pytest.approx([(truth[:, 1] == 0).mean(), (truth[:, 1] == 1).mean()], abs=1e-3)
@@ -462,6 +467,8 @@ def test_limits_follow_from_figures() -> None:
     assert "is not above" in measured_limits(below)[0]
     narrow = row(0.7, (0.6, 0.8), met=False, target={"above": 0.85, "below": 0.95})
     assert "too narrow" in measured_limits({"text to RNA: coverage of the 90 % interval": narrow})[0]
+    untold = {"H&E to text: calibration error": row(0.02, (0.01, 0.03), met=True, untold=["grade", "subtype"])}
+    assert "grade, subtype could not be checked" in measured_limits(untold)[0]
     leaning = {"RNA to text: calibration error": row(0.02, (0.01, 0.03), met=True, shares={"grade": 0.65})}
     assert "(grade 65 %)" in measured_limits(leaning)[0]
     for interval, words in (((0.3, 0.45), []), ((0.3, 0.55), ["not surely better than shares"])):

@@ -17,6 +17,8 @@ from scipy.special import log_softmax
 
 TEMPERATURE_RANGE = (0.25, 10.0)
 """A field that is always right would get a temperature of 0, one that knows nothing an infinite one."""
+UNTOLD = 1e6
+"""Temperature of a field that nothing shows to be told: all its values are equally probable."""
 RELIANCES = tuple(round(0.05 * number, 2) for number in range(1, 20))
 """Weights of a model's own probabilities that are tried beside 1."""
 UNKNOWN = -1

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mupd.errors import MupdError
-from mupd.model.calibration import apply_temperature, fit_calibration
+from mupd.model.calibration import UNTOLD, apply_temperature, fit_calibration
 from mupd.model.facts import DIRECTIONS, ORGAN_FIELD, Reliance, Shares, Temperatures
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
@@ -24,6 +24,8 @@ from mupd.model.training.vector_pairs import tile_classes
 _SEEDS = 4
 LEAST_RECORDS = 20
 """Of fewer records of an organ that state a field no shares are taken."""
+LEAST_ROWS = 5
+"""What a direction says of a field is let stand from so many records of the validation tenth on."""
 
 
 def training_shares(records: Sequence[Mapping[str, str]], fields: Mapping[str, tuple[str, ...]]) -> Shares:
@@ -43,6 +45,9 @@ def fit_directions(
     fields: Mapping[str, tuple[str, ...]], shares: Shares, parts: Mapping[str, list[Scored]]
 ) -> RecordCodec:
     """A codec whose temperatures and reliance are fitted, for each direction, to the records asked for in it.
+
+    A field that hardly any record of a direction states (no tile comes with a grade or a T category) cannot be shown to
+    be told in it: its values become equally probable there, and a record leaves it undetermined.
 
     Parameters
     ----------
@@ -64,7 +69,9 @@ def fit_directions(
             organs = apply_temperature(logits[:, place], found[ORGAN_FIELD][0])
             mass = plain.shares_of(torch.from_numpy(organs)).numpy()
         for index, field in enumerate(names):
-            if field not in found:
+            if (truth[:, index] >= 0).sum() < LEAST_ROWS * repeats:
+                found[field] = UNTOLD, 1.0
+            elif field not in found:
                 found[field] = fit_calibration(logits[:, index], mass[:, index], truth[:, index], repeats)
         return found
 

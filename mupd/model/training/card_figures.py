@@ -98,6 +98,11 @@ def _vector_limits(metrics: Metrics) -> list[str]:
                 f"{name.split(':')[0]}: of some fields the model says little; how frequent their values are among "
                 f"training records of the organ weighs in ({weights})."
             )
+        if row.get("untold"):
+            found.append(
+                f"{name.split(':')[0]}: {', '.join(row['untold'])} could not be checked in this direction and are left "
+                "undetermined."
+            )
         if "log loss" in name and (row["interval_95"][1] >= row["baseline"]):
             found.append(
                 f"{name.split(':')[0]}: beyond the organ, the record's probabilities are not surely better than shares "

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from mupd.model.attention import Conditions
-from mupd.model.calibration import apply_temperature, calibrated_error, expected_calibration_error
+from mupd.model.calibration import UNTOLD, apply_temperature, calibrated_error, expected_calibration_error
 from mupd.model.facts import ORGAN_FIELD
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.model.sampling import sample_record, seeded_noise
 from mupd.model.training.measure_bench import Bench, on_device, one_token
 from mupd.model.training.measure_patients import Cohort, Person
-from mupd.model.training.measure_stats import Figure, Interval, Metrics, balanced_accuracy, bootstrap
+from mupd.model.training.measure_stats import Figure, Interval, Metrics, balanced_accuracy, bootstrap, rounded
 from mupd.model.training.record_scores import field_error, log_loss, share_probabilities
 from mupd.model.training.vector_pairs import TileClass, padded, tile_classes
 
@@ -167,14 +167,15 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
 
     after, before = calibrated(sets.held, codec, sets.direction), _uncalibrated(sets)
     value, interval = error(after)
-    temperatures = codec.temperatures[sets.direction]
+    temperatures = {field: t for field, t in codec.temperatures[sets.direction].items() if t < UNTOLD}
+    untold = [field for field in codec.fields if field not in temperatures]
     shares = {field: round(1 - own, 2) for field, own in codec.reliance[sets.direction].items() if own < 1}
     return {
         f"{sets.name}: calibration error": Figure(
             value,
             f"expected calibration error (10 bins) over all known fields of {len(truth)} held-out {sets.units}; "
             f"fitted on the validation tenth: temperatures ({_listed(temperatures)}) and weights of training shares of "
-            f"the organ ({_listed(shares) or 'none'})",
+            f"the organ ({_listed(shares) or 'none'}){'; not told: ' if untold else ''}{', '.join(untold)}",
             interval,
             len(truth),
             {
@@ -185,7 +186,7 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
             },
             (None, _ECE_TARGET),
         ).entry()
-        | {"shares": shares}
+        | {"shares": shares, "untold": untold}
     } | _log_loss(bench, sets, after, before)
 
 
@@ -218,7 +219,8 @@ def _log_loss(
         return {}
     value, interval = of(after)
     by_field = [
-        f"{field} {log_loss(after[:, [i]], seen[:, [i]]):.2f} and {log_loss(shares[:, [i]], seen[:, [i]]):.2f}"
+        f"{field} {rounded(log_loss(after[:, [i]], seen[:, [i]])):.2f} and "
+        f"{rounded(log_loss(shares[:, [i]], seen[:, [i]])):.2f}"
         for i, field in enumerate(fields)
         if known[i]
     ]
