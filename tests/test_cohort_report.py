@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import cohort_fixtures
 import numpy as np
 import pytest
 from cohort_fixtures import EVIL, GENES, Plan, make_cohort, profile, tissue_picture
@@ -116,6 +117,19 @@ def test_two_cases_with_the_same_text_need_a_look(tmp_path: Path) -> None:
     ].read_text()
     said = re.findall(r"It has the same content as (\w+)", html)
     assert said == ["B", "A"]
+
+
+def test_a_field_of_which_nothing_is_told_names_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def untold(seed: int, certainty: float = 6.0) -> dict[str, Any]:
+        even = {"value": None, "abstained": True, "probabilities": dict.fromkeys(FIELDS["grade"], 1 / 3)}
+        return made(seed, certainty) | {"grade": even}
+
+    made = cohort_fixtures.record
+    monkeypatch.setattr(cohort_fixtures, "record", untold)
+    html = run(make_cohort(tmp_path, (Plan("A", ("rna",)),)))[2].read_text()
+    assert html.count("<strong>undetermined</strong>, all values equally probable") == 1
+    assert "<td>Grade</td><td><strong>undetermined</strong>, all" in html
+    assert "most probable" not in html.split("<td>Grade</td>")[1].split("</tr>")[0]
 
 
 def test_an_undetermined_field_says_so(tmp_path: Path) -> None:

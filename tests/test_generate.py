@@ -175,7 +175,7 @@ def test_a_record_says_what_comes_from_the_shares_of_training(tmp_path: Path, ti
     assert not notes["B"]  # from H&E the model is relied on
     for note in notes["A"]:
         assert note.startswith(NOTE_SHARES)
-        assert note.endswith("; grade 60 %)")
+        assert note.endswith(": grade 60 %)")
     assert len(notes["A"]) == 2
 
 

@@ -64,6 +64,9 @@ def test_a_field_without_a_probable_value_is_undetermined() -> None:
     metas = [meta_of("text", draw) for draw in (0, 1)]
     text = render_report(build_report({0: old, 1: new}, metas, artifact_key="k", abstain_below=0.4))
     assert "\nGrade: undetermined (most probable: G1, p=0.34)\n" in text
+    untold = {"grade": {"value": None, "abstained": True, "probabilities": dict.fromkeys(shares, 1 / 3)}}
+    text = render_report(build_report({0: untold, 1: untold}, metas, artifact_key="k", abstain_below=0.4))
+    assert "\nGrade: undetermined (all values equally probable)\n" in text
 
 
 @given(

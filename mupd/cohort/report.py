@@ -82,7 +82,7 @@ def _text(text: TextValues) -> dict[str, Any]:
     if not text.draws:
         stated = {field_label(name): value for name, value in text.stated.items()}
         return {"synthetic": False, "words": text.words, "shown": text.shown, "stated": stated}
-    from mupd.modalities.records import FIELDS, render_record, undetermined
+    from mupd.modalities.records import FIELDS, nothing_told, render_record, undetermined
 
     agreement = text.agreement()
     probabilities = text.probabilities()
@@ -95,7 +95,7 @@ def _text(text: TextValues) -> dict[str, Any]:
         unsure = undetermined(shares, text.abstain_below)
         also = ", ".join(f"{other} {part:.0%}" for other, part in ranked[1:3] if part >= 0.01)
         shown = {"name": field_label(name), "value": value, "undetermined": unsure, "share": share}
-        fields.append(shown | {"also": also, "agreed": agreement[name]})
+        fields.append(shown | {"also": also, "agreed": agreement[name], "told": not nothing_told(shares)})
         record |= {} if unsure else {name: value}
     sentences = render_record(record) or "Every field is undetermined."
     return {"synthetic": True, "fields": fields, "draws": len(text.draws), "sentences": sentences}

@@ -26,7 +26,7 @@ NOTE_NO_POSITIONS = (
     "The spots' scale in micrometres is not known (no he_mpp), so their positions were not used: "
     "their mean profile conditions the whole slide."
 )
-NOTE_SHARES = "beside this case, how frequent values are among the model's training records of the organ weighs in"
+NOTE_SHARES = "some fields say in part how frequent their values are among the model's training records of the organ"
 NOTE_TEXT_ONLY = "Conditioned on text alone: the slide's scale was not part of the training and is nominal."
 
 

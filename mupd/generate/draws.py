@@ -293,5 +293,5 @@ def _text(folder: Path, task: Task, draw: int, conditions: CaseConditions, confi
     leaning = conditions.pipeline.record_codec.leaning(organ, direction_of(task.given))
     if leaning:
         fields = ", ".join(f"{field.replace('_', ' ')} {100 * weight:.0f} %" for field, weight in leaning.items())
-        notes.append(f"{NOTE_SHARES} ({organ}; {fields})")
+        notes.append(f"{NOTE_SHARES} ({organ}: {fields})")
     return notes

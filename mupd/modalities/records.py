@@ -73,9 +73,17 @@ _STATED = {
 }
 
 
+_EQUAL = 1e-3
+
+
 def undetermined(probabilities: Mapping[str, float], abstain_below: float) -> bool:
     """Whether a generated field states no value: its most probable one is less probable than a limit."""
     return max(probabilities.values()) < abstain_below
+
+
+def nothing_told(probabilities: Mapping[str, float]) -> bool:
+    """Whether all values of a generated field are equally probable: nothing showed the model to tell it."""
+    return len(probabilities) > 1 and max(probabilities.values()) - min(probabilities.values()) < _EQUAL
 
 
 def extract_record(text: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mupd.files import write_json, write_text
+from mupd.modalities.records import nothing_told
 from mupd.store import DrawMeta
 from mupd.synthetic.statement import BANNER, PREFIX, given_words, plain_statement, synthetic_id
 
@@ -145,7 +146,9 @@ def render_report(report: Mapping[str, Any]) -> str:
         field = fields[name]
         agreeing = sum(value == field["most_probable"] for value in field["draws"].values())
         label, share = _FIELD_WORDS.get(name, name), field["probability"]
-        if field["abstained"]:
+        if field["abstained"] and nothing_told(field["probabilities"]):
+            lines.append(f"{label}: undetermined (all values equally probable)")
+        elif field["abstained"]:
             lines.append(f"{label}: undetermined (most probable: {field['most_probable']}, p={share:.2f})")
         else:
             lines.append(f"{label}: {field['value']} (probability {share:.2f}; {agreeing} of {draws} draws agree)")
