@@ -57,6 +57,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
 parenchyma is an organ's own tissue (mucosa, glands, alveoli), tumour is neoplastic tissue, invasive or in situ.
 """
 
+_EQUAL = 1e-3
+"""Difference up to which probabilities count as equal."""
 _SENTENCES = {
     "organ": "The organ is {}.",
     "diagnosis": "The diagnosis is {}.",
@@ -71,9 +73,6 @@ _STATED = {
     )
     for field, sentence in _SENTENCES.items()
 }
-
-
-_EQUAL = 1e-3
 
 
 def undetermined(probabilities: Mapping[str, float], abstain_below: float) -> bool:
