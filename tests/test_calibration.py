@@ -87,7 +87,9 @@ def test_a_mixture_is_taken_only_where_it_says_more() -> None:
     assert fit_calibration(logits, shares, truth) == (1.0, 1.0)
     assert fit_calibration(3 * logits, shares, truth) == (fit_temperature(3 * logits, truth), 1.0)
     # Right in each of a few rows: no reason to call it certain.
-    assert fit_calibration([[3.0, 0.0]] * 15, [[0.5, 0.5]] * 15, [0] * 15) == (1.0, 1.0)
+    for rows in (15, 400):
+        assert fit_calibration([[3.0, 0.0]] * rows, [[0.5, 0.5]] * rows, [0] * rows) == (1.0, 1.0)
+    assert fit_calibration([[3.0, 0.0]] * 400, [[0.5, 0.5]] * 400, [0] * 399 + [1])[0] < 0.7
     # The same rows again and again are no more evidence.
     truth[:20] = np.random.default_rng(2).choice(3, 20, p=SHARES)
     repeated = [np.tile(part, (40, 1)) for part in (logits, shares)], np.tile(truth, 40)

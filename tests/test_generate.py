@@ -33,6 +33,7 @@ from mupd.intake import run_shard as run_intake
 from mupd.inventory import NOTHING_GIVEN, read_inventory
 from mupd.modalities.records import FIELDS
 from mupd.model import encoders, pipeline
+from mupd.model.calibration import UNTOLD
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.store import TaskResult, content_sha256, read_index
@@ -167,7 +168,8 @@ def test_a_record_says_what_comes_from_the_shares_of_training(tmp_path: Path, ti
     model = tmp_path / "model"
     shutil.copytree(tiny_model, model)
     shares = {organ: {"grade": {"G1": 0.5, "G2": 0.5}} for organ in FIELDS["organ"]}
-    RecordCodec(FIELDS, None, {"rna": {"grade": 0.4, "t_category": 0.5}}, shares).save_pretrained(model)
+    untold = {"he": {"subtype": UNTOLD}}
+    RecordCodec(FIELDS, untold, {"rna": {"grade": 0.4, "t_category": 0.5}}, shares).save_pretrained(model)
     config = load_config(write_tiny_cohort(tmp_path, model, {"A": "rna", "B": "he"}, outdir=str(tmp_path / "results")))
     run_intake(config, 0)
     results = read_index(run_shard(config, 0))
@@ -175,8 +177,10 @@ def test_a_record_says_what_comes_from_the_shares_of_training(tmp_path: Path, ti
     assert not notes["B"]  # from H&E the model is relied on
     for note in notes["A"]:
         assert note.startswith(NOTE_SHARES)
-        assert note.endswith(": grade 60 %)")
+        assert note.endswith(": grade 60 %")
     assert len(notes["A"]) == 2
+    drawn = {r.case_id: config.out / r.draws[0].folder / "record.json" for r in results if r.target == "text"}
+    assert json.loads(drawn["B"].read_text())["subtype"]["value"] is None
 
 
 def test_spots_without_a_scale_condition_by_their_mean(tmp_path: Path, tiny_model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +30,8 @@ from mupd.model.training.measure_bench import Bench, Effort, top_columns, workfl
 from mupd.model.training.measure_features import JudgeEncoder
 from mupd.model.training.measure_he import psnr_db
 from mupd.model.training.measure_parts import read_metrics
-from mupd.model.training.measure_records import Scored, calibrated, of_groups, places
+from mupd.model.training.measure_patients import Cohort
+from mupd.model.training.measure_records import Scored, _log_loss, _Sets, calibrated, of_groups, places
 from mupd.model.training.measure_regions import border_lines, densest_corner, lattice_measure, seam_measure
 from mupd.model.training.measure_rna import ridge_predictor
 from mupd.model.training.measure_stats import (
@@ -353,6 +355,9 @@ def test_temperatures_are_fitted_on_the_validation_tenth_alone(
     assert {split_of(case) for case in asked} == {"validation"}
     kept = MuPDPipeline.from_pretrained(measured).record_codec
     assert (kept.temperatures, kept.shares) == (codec.temperatures, codec.shares)
+    trained = [person.record for person in Cohort(Bench(plan, pipeline)).people("train")]
+    assert codec.shares == training_shares(trained, pipeline.record_codec.fields)
+    assert codec.shares
     for numbers in (codec.temperatures, codec.reliance):
         assert set(numbers) == {"he", "rna", "he+rna"}
         for row in numbers.values():
@@ -383,11 +388,46 @@ def test_a_field_that_the_model_cannot_tell_is_left_to_the_shares_of_training() 
     few = np.where(np.arange(200)[:, None] < np.array([200, LEAST_ROWS - 1]), truth, -1)
     unchecked = fit_directions(fields, shares, {"he": [Scored(right, few)] * 4})
     assert unchecked.temperatures["he"]["organ"] < UNTOLD
+    assert unchecked.temperatures["he"] == unchecked.temperatures["rna"] == unchecked.temperatures["he+rna"]
     assert calibrated(Scored(right, few), unchecked, "he")[:, 1] == pytest.approx(0.5, abs=1e-4)  # undetermined
+    taught = fit_directions(fields, shares, {"he": [Scored(right, few)] * 4}, unchecked=True)
+    assert taught.temperatures["he"]["grade"] == 1.0  # by the user's own cases
+    enough = np.where(np.arange(200)[:, None] < np.array([200, LEAST_ROWS]), truth, -1)
+    told = fit_directions(fields, shares, {"he": [Scored(right, enough)] * 4})
+    assert told.temperatures["he"]["grade"] < UNTOLD
+    no_organ = np.where(np.arange(200)[:, None] < np.array([LEAST_ROWS - 1, 200]), truth, -1)
+    alone = fit_directions(fields, shares, {"rna": [Scored(wrong, no_organ)] * 4})
+    assert alone.reliance["rna"]["grade"] == 1  # shares are of organs, and these are not told
+    both = fit_directions(fields, shares, {"rna": [Scored(wrong, truth)] * 4, "he": [Scored(right, truth)] * 4})
+    assert both.reliance["rna"]["grade"] < both.reliance["he+rna"]["grade"] < 1
     with_unknown = np.where(np.arange(200)[:, None] < 100, truth, -1)
     expected = share_probabilities(fields, truth, with_unknown, 2)
     assert expected[0, 1] == pytest.approx([(truth[:, 1] == 0).mean(), (truth[:, 1] == 1).mean()], abs=1e-3)
     assert expected.sum(-1) == pytest.approx(np.ones((200, 2)))
+
+
+def test_the_log_loss_beyond_the_organ_stands_beside_shares_of_the_organ() -> None:
+    fields = {"organ": ("bladder", "stomach"), "grade": ("G1", "G2", "G3")}
+    trained = np.array([[0, 0]] * 3 + [[0, 1]] + [[1, 1]] * 4)
+    overall = np.array([3, 5, 0]) / 8
+    truth = np.array([[0, 0], [1, 1], [1, 2], [1, -1]])  # G3 was in no training record
+    shares = share_probabilities(fields, trained, truth, 3)
+    assert shares[0, 1] == pytest.approx((np.array([3, 1, 0]) + overall) / 5)
+    assert shares[1, 1] == pytest.approx((np.array([0, 4, 0]) + overall) / 5)
+    said = np.array([[[0.5, 0.5, 0], [0.9, 0.05, 0.05]]] * 4)
+    before = np.array([[[0.5, 0.5, 0], [0.2, 0.2, 0.6]]] * 4)
+    bench = SimpleNamespace(pipeline=SimpleNamespace(record_codec=RecordCodec(fields)), effort=TINY)
+    x = np.zeros((8, 1), np.float32)
+    sets = _Sets("RNA to text", "patients", "rna", x, trained, x[:4], Scored(np.log(said + 1e-9), truth))
+    (row,) = _log_loss(bench, sets, said, before).values()  # type: ignore[arg-type]
+    assert row["value"] == pytest.approx(-np.log([0.9, 0.05]).mean(), abs=1e-3)
+    beside = {name: found["value"] for name, found in row["baselines"].items()}
+    expected = -np.log([shares[0, 1, 0], shares[1, 1, 1]]).mean()
+    assert beside["training shares of the true organ"] == pytest.approx(expected, abs=1e-3)
+    assert beside["before calibration"] == pytest.approx(-np.log(0.2), abs=1e-3)
+    assert row["target"]["below"] == pytest.approx(expected, abs=1e-3)
+    assert not row["met"]
+    assert f"grade {row['value']:.2f} and {expected:.2f}" in row["note"]
 
 
 def test_every_figure_is_measured_beside_its_baselines(measured: Path) -> None:
@@ -409,7 +449,7 @@ def test_every_figure_is_measured_beside_its_baselines(measured: Path) -> None:
         "RNA to text: organ",
         "RNA to text: grade",
         "RNA to text: calibration error",
-        "RNA to text: log loss",
+        "RNA to text: log loss beyond the organ",
         "H&E region: seams",
         "H&E region: lattice",
         "H&E region: memory",
@@ -471,8 +511,15 @@ def test_limits_follow_from_figures() -> None:
     assert "grade, subtype could not be checked" in measured_limits(untold)[0]
     leaning = {"RNA to text: calibration error": row(0.02, (0.01, 0.03), met=True, shares={"grade": 0.65})}
     assert "(grade 65 %)" in measured_limits(leaning)[0]
+    shares = {"training shares of the true organ": {"value": 0.5}}
+    worse = {"log loss": {"value": 0.2}, "log loss, before": {"value": 0.1}}
+    assert (
+        "worse" in measured_limits({"H&E to text: calibration error": row(0.02, (0, 1), met=True, baselines=worse)})[0]
+    )
     for interval, words in (((0.3, 0.45), []), ((0.3, 0.55), ["not surely better than shares"])):
-        found = measured_limits({"RNA to text: log loss": row(0.4, interval, baseline=0.5)})
+        found = measured_limits(
+            {"RNA to text: log loss beyond the organ": row(0.4, interval, baseline=0.5, baselines=shares)}
+        )
         assert len(found) == len(words)
         assert all(word in line for word, line in zip(words, found, strict=True))
     chance = row(0.4, (0.3, 0.5), baselines={"majority": {"value": 0.33}})

@@ -46,7 +46,7 @@ def test_consensus_is_the_mean_over_draws() -> None:
 
 
 def test_a_tie_goes_to_the_first_in_the_alphabet() -> None:
-    tie = {0: {"grade": {"value": "G3", "probabilities": {"G3": 0.5, "G2": 0.5}}}}
+    tie = {0: {"grade": {"value": "G3", "probabilities": {"G3": 0.45, "G2": 0.45, "G1": 0.1}}}}
     assert consensus(tie, 0.4)["grade"]["value"] == "G2"
     assert consensus(tie, 0.4)["grade"]["agreement"] == 0.0
 
@@ -67,6 +67,7 @@ def test_a_field_without_a_probable_value_is_undetermined() -> None:
     untold = {"grade": {"value": None, "abstained": True, "probabilities": dict.fromkeys(shares, 1 / 3)}}
     text = render_report(build_report({0: untold, 1: untold}, metas, artifact_key="k", abstain_below=0.4))
     assert "\nGrade: undetermined (all values equally probable)\n" in text
+    assert consensus({0: untold, 1: untold}, 0.0)["grade"]["value"] is None, "whatever the limit"
 
 
 @given(

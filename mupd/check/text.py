@@ -11,6 +11,7 @@ import numpy as np
 
 from mupd.check.result import Check, not_measured
 from mupd.config import CheckLimits
+from mupd.modalities.records import undetermined
 
 SUM_TOLERANCE = 1e-3
 
@@ -81,7 +82,7 @@ def _sum_check(shares: Mapping[str, Mapping[str, float]]) -> Check:
 def _abstention_check(record: Mapping[str, Any], shares: Mapping[str, Mapping[str, float]], limit: float) -> Check:
     """An undetermined field must be one; a stated one below the limit is let pass, as in records of version 0.1."""
     abstained = [field for field, part in record.items() if part["value"] is None]
-    sure = [field for field in abstained if max(shares[field].values()) >= limit]
+    sure = [field for field in abstained if not undetermined(shares[field], limit)]
     sentence = f"undetermined at a probability of {limit:g} or more (check.abstain_below): {', '.join(sure)}"
     return Check("undetermined", abstained, limit, not sure if abstained else None, sentence if sure else "")
 

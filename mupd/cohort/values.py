@@ -74,7 +74,8 @@ class RnaValues:
 class TextValues:
     """A measured text's words and stated fields, or the records of the generated draws.
 
-    A generated field whose most probable value is less probable than `abstain_below` is undetermined.
+    A generated field whose most probable value is less probable than `abstain_below`, or whose values are all equally
+    probable, is undetermined.
     """
 
     words: int = 0

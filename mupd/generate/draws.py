@@ -289,9 +289,9 @@ def _text(folder: Path, task: Task, draw: int, conditions: CaseConditions, confi
         record[field] = {"value": stated, "abstained": abstained, "probabilities": probabilities[field]}
     write_json(folder / "record.json", record)
     notes = conditions.rna_notes() if "rna" in task.given else []
-    organ = values.get(ORGAN_FIELD, "")
-    leaning = conditions.pipeline.record_codec.leaning(organ, direction_of(task.given))
+    organs = probabilities.get(ORGAN_FIELD, {})
+    leaning = conditions.pipeline.record_codec.leaning(organs, direction_of(task.given))
     if leaning:
         fields = ", ".join(f"{field.replace('_', ' ')} {100 * weight:.0f} %" for field, weight in leaning.items())
-        notes.append(f"{NOTE_SHARES} ({organ}: {fields})")
+        notes.append(f"{NOTE_SHARES}: {fields}")
     return notes

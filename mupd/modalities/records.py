@@ -76,8 +76,8 @@ _STATED = {
 
 
 def undetermined(probabilities: Mapping[str, float], abstain_below: float) -> bool:
-    """Whether a generated field states no value: its most probable one is less probable than a limit."""
-    return max(probabilities.values()) < abstain_below
+    """Whether a generated field states no value: the most probable one is under a limit, or all are equally so."""
+    return max(probabilities.values()) < abstain_below or nothing_told(probabilities)
 
 
 def nothing_told(probabilities: Mapping[str, float]) -> bool:

@@ -103,7 +103,7 @@ def fit_calibration(logits: ArrayLike, shares: ArrayLike, truth: ArrayLike, repe
     """Temperature and reliance of :func:`mixed` that rows of a validation set ask for.
 
     Each is a number more to fit, which has to add over 1 to the log-likelihood to be taken (Akaike 1974, IEEE Trans
-    Automat Contr 19:716): else a field that is right in all of a few rows would be stated as certain.
+    Automat Contr 19:716). Where every row is right no temperature is under 1: it would state the field as certain.
 
     Parameters
     ----------
@@ -135,10 +135,12 @@ def fit_calibration(logits: ArrayLike, shares: ArrayLike, truth: ArrayLike, repe
         found = mixed(apply_temperature(rows, np.exp(log_temperature)), mass, reliance)
         return -float(np.log(np.maximum(found[places, values], 1e-12)).sum()) / repeats
 
-    alone = fit_temperature(logits, truth)
+    least = TEMPERATURE_RANGE[0] if (rows.argmax(1) != values).any() else 1.0
+    alone = max(fit_temperature(logits, truth), least)
     found = [(loss(0.0), 1.0, 1.0), (loss(np.log(alone)) + 1, alone, 1.0)]
     for weight in RELIANCES:
-        best = minimize_scalar(loss, bounds=np.log(TEMPERATURE_RANGE), method="bounded", args=(weight,))
+        limits = np.log([least, TEMPERATURE_RANGE[1]])
+        best = minimize_scalar(loss, bounds=limits, method="bounded", args=(weight,))
         found.append((best.fun + 2, float(np.exp(best.x)), weight))
     return min(found)[1:]
 

@@ -100,6 +100,7 @@ def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
 
 DIRECTIONS = ("he", "rna", "he+rna")
 """What records are made from: each set of given modalities has temperatures of its own."""
+_LARGEST = 1e300
 _RECORD_KEYS = {"fields", "temperatures", "reliance", "shares"}
 ORGAN_FIELD = "organ"
 """Field by whose value a record's shares are kept."""
@@ -211,4 +212,4 @@ def _by_direction(
 
 
 def _is_number(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < _LARGEST

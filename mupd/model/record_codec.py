@@ -107,14 +107,20 @@ class RecordCodec:
         }
 
     def _share_table(self) -> Tensor:
-        """(organs, fields, block) shares; 0 where there are none."""
+        """(organs, fields, block) shares; of a field that no organ has shares of 0.
+
+        Where other organs have some and this one has none, training never told the field of it: all values have the
+        same share.
+        """
         organs = self.fields.get(ORGAN_FIELD, ())
         table = torch.zeros(len(organs), len(self.fields), self.block)
-        for organ, rows in self.shares.items():
-            for field, row in rows.items():
-                place = organs.index(organ), list(self.fields).index(field)
-                for value, share in row.items():
-                    table[(*place, self.fields[field].index(value))] = share / sum(row.values())
+        shared = {field for rows in self.shares.values() for field in rows}
+        for place, organ in enumerate(organs):
+            for index, (field, values) in enumerate(self.fields.items()):
+                if field in shared:
+                    row = self.shares.get(organ, {}).get(field) or dict.fromkeys(values, 1.0)
+                    for value, share in row.items():
+                        table[place, index, values.index(value)] = share / sum(row.values())
         return table
 
     @classmethod
@@ -185,10 +191,7 @@ class RecordCodec:
         return blocks.masked_fill(~self.usable_values().to(blocks.device), -1e4).log_softmax(-1)
 
     def shares_of(self, organs: Tensor) -> Tensor:
-        """Shares (batch, fields, block) expected under probabilities of organs (batch, block).
-
-        Rows sum to the probability of the organs that have shares of a field: 0 for the organ itself.
-        """
+        """Shares (batch, fields, block) under probabilities of organs (batch, block); 0 for the organ itself."""
         return torch.einsum("bo,ofv->bfv", organs[:, : len(self._shares)], self._shares.to(organs))
 
     def blended(self, probabilities: Tensor, direction: str) -> Tensor:
@@ -200,23 +203,29 @@ class RecordCodec:
         found: Tensor = mixed(probabilities, shares, reliance)
         return found
 
-    def leaning(self, organ: str, direction: str) -> dict[str, float]:
-        """{field: weight over 0} of the shares of an organ in what a direction says of its records."""
-        rows = self.shares.get(organ, {})
-        return {field: 1 - own for field, own in self.reliance[direction].items() if own < 1 and field in rows}
+    def leaning(self, organs: Mapping[str, float], direction: str) -> dict[str, float]:
+        """{field: weight} of training shares in a record whose organ has these probabilities; under 1 % left out."""
+        found = {}
+        for field, own in self.reliance[direction].items():
+            known = sum(share for organ, share in organs.items() if field in self.shares.get(organ, {}))
+            if (1 - own) * known >= 0.01:
+                found[field] = (1 - own) * known
+        return found
 
     def redrawn(self, values: Mapping[str, str], direction: str, rng: np.random.Generator) -> dict[str, str]:
         """A drawn record of which each field, as often as not relied on, is drawn from its organ's shares instead.
 
         Records that were drawn from a model's own probabilities become records of :meth:`blended` ones.
         """
-        rows, found = self.shares.get(values.get(ORGAN_FIELD, ""), {}), dict(values)
-        for field in values:
+        found = dict(values)
+        if not self.shares:
+            return found
+        table = self._shares[self.fields[ORGAN_FIELD].index(values[ORGAN_FIELD])]
+        for row, (field, named) in zip(table.double().numpy(), self.fields.items(), strict=True):
             kept = rng.random() < self.reliance[direction][field]
-            choice = rng.random()
-            if not kept and field in rows:
-                upper = np.cumsum(list(rows[field].values()))
-                found[field] = list(rows[field])[int(np.searchsorted(upper, choice * upper[-1], side="right"))]
+            choice, upper = rng.random(), row.cumsum()
+            if not kept and upper[-1]:
+                found[field] = named[int(np.searchsorted(upper, choice * upper[-1], side="right"))]
         return found
 
     def named_probabilities(self, probabilities: Tensor) -> Probabilities:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mupd.files import write_json, write_text
-from mupd.modalities.records import nothing_told
+from mupd.modalities.records import nothing_told, undetermined
 from mupd.store import DrawMeta
 from mupd.synthetic.statement import BANNER, PREFIX, given_words, plain_statement, synthetic_id
 
@@ -44,7 +44,8 @@ def consensus(records: Mapping[int, Record], abstain_below: float) -> dict[str, 
     records
         {draw: record}; a value that a draw does not list counts as probability 0 there.
     abstain_below
-        A field whose largest mean probability is less states no value (`value` None, `abstained` True).
+        A field whose largest mean probability is less, or whose values are all equally probable, states no value
+        (`value` None, `abstained` True).
 
     Returns
     -------
@@ -64,7 +65,7 @@ def consensus(records: Mapping[int, Record], abstain_below: float) -> dict[str, 
             raise ValueError(f"record [{name}]: found no probabilities; expected {{value: probability}}")
         best = min(means, key=lambda value: (-means[value], value))
         own = {str(draw): record[name]["value"] for draw, record in sorted(records.items()) if name in record}
-        abstained = means[best] < abstain_below
+        abstained = undetermined(means, abstain_below)
         agreeing = sum(value == best for value in own.values())
         fields[name] = {
             "value": None if abstained else best,

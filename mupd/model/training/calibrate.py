@@ -42,7 +42,7 @@ def training_shares(records: Sequence[Mapping[str, str]], fields: Mapping[str, t
 
 
 def fit_directions(
-    fields: Mapping[str, tuple[str, ...]], shares: Shares, parts: Mapping[str, list[Scored]]
+    fields: Mapping[str, tuple[str, ...]], shares: Shares, parts: Mapping[str, list[Scored]], *, unchecked: bool = False
 ) -> RecordCodec:
     """A codec whose temperatures and reliance are fitted, for each direction, to the records asked for in it.
 
@@ -56,24 +56,25 @@ def fit_directions(
     parts
         {direction: records of the same rows, once for each noise}. A direction without any (no case of the validation
         tenth has H&E and RNA) takes what fits all records of the others together.
+    unchecked
+        Let such a field stand as the model tells it: other records than these have taught it.
     """
     plain, names = RecordCodec(fields, shares=shares), list(fields)
 
     def fitted(scored: list[Scored], repeats: int) -> dict[str, tuple[float, float]]:
         logits, truth = (np.concatenate([getattr(part, name) for part in scored]) for name in ("logits", "truth"))
+        told = (truth >= 0).sum(0) >= LEAST_ROWS * repeats
         mass = np.zeros_like(logits)
-        found: dict[str, tuple[float, float]] = {}
-        if ORGAN_FIELD in fields:
-            place = names.index(ORGAN_FIELD)
-            found[ORGAN_FIELD] = fit_calibration(logits[:, place], mass[:, place], truth[:, place], repeats)
-            organs = apply_temperature(logits[:, place], found[ORGAN_FIELD][0])
+
+        def of_field(index: int) -> tuple[float, float]:
+            if not told[index]:
+                return (1.0 if unchecked else UNTOLD), 1.0
+            return fit_calibration(logits[:, index], mass[:, index], truth[:, index], repeats)
+
+        if ORGAN_FIELD in fields and told[place := names.index(ORGAN_FIELD)]:
+            organs = apply_temperature(logits[:, place], of_field(place)[0])
             mass = plain.shares_of(torch.from_numpy(organs)).numpy()
-        for index, field in enumerate(names):
-            if (truth[:, index] >= 0).sum() < LEAST_ROWS * repeats:
-                found[field] = UNTOLD, 1.0
-            elif field not in found:
-                found[field] = fit_calibration(logits[:, index], mass[:, index], truth[:, index], repeats)
-        return found
+        return {field: of_field(index) for index, field in enumerate(names)}
 
     every = [part for scored in parts.values() for part in scored]
     repeats = max(len(scored) for scored in parts.values())
@@ -111,7 +112,8 @@ def calibrate(plan: Plan, pipeline: MuPDPipeline) -> RecordCodec:
     }
     fields = pipeline.record_codec.fields
     shares = training_shares([person.record for person in cohort.people("train")], fields)
-    codec = fit_directions(fields, shares, parts)
+    # What the user's own cases teach is not in the public tenth.
+    codec = fit_directions(fields, shares, parts, unchecked=plan.cohort is not None)
     spread = fit_bulk_spread(bench) if people else None
     stamp_metrics(plan.out)
     codec.save_pretrained(plan.out)

@@ -75,6 +75,32 @@ def _he_limits(metrics: Metrics) -> list[str]:
     return found
 
 
+def _record_limits(direction: str, row: Mapping[str, Any]) -> list[str]:
+    """Of a figure of the record's probabilities."""
+    found = []
+    if row.get("shares"):
+        weights = ", ".join(f"{field} {100 * weight:.0f} %" for field, weight in row["shares"].items())
+        found.append(
+            f"{direction}: of some fields the model says little; how frequent their values are among training records "
+            f"of the organ weighs in ({weights})."
+        )
+    if row.get("untold"):
+        untold = ", ".join(row["untold"])
+        found.append(f"{direction}: {untold} could not be checked in this direction and are left undetermined.")
+    before, after = _baseline(row, "log loss, before"), _baseline(row, "log loss")
+    if before is not None and after is not None and before < after:
+        found.append(
+            f"{direction}: calibration on the validation tenth made probabilities of held-out records worse (log loss "
+            f"{_number(after)}, {_number(before)} before)."
+        )
+    if "training shares of the true organ" in row.get("baselines", {}) and row["interval_95"][1] >= row["baseline"]:
+        found.append(
+            f"{direction}: beyond the organ, the record's probabilities are not surely better than shares of training "
+            "records."
+        )
+    return found
+
+
 def _vector_limits(metrics: Metrics) -> list[str]:
     found = []
     above = metrics.get("H&E to RNA: above ridge")
@@ -92,22 +118,7 @@ def _vector_limits(metrics: Metrics) -> list[str]:
             found.append(f"{name}: {_number(row['value'])}, so the draws' range is too {how}.")
         if "calibration error" in name and not row["met"]:
             found.append(f"Probabilities of {name.split(':')[0]} are off by {_number(row['value'])} on average.")
-        if row.get("shares"):
-            weights = ", ".join(f"{field} {100 * weight:.0f} %" for field, weight in row["shares"].items())
-            found.append(
-                f"{name.split(':')[0]}: of some fields the model says little; how frequent their values are among "
-                f"training records of the organ weighs in ({weights})."
-            )
-        if row.get("untold"):
-            found.append(
-                f"{name.split(':')[0]}: {', '.join(row['untold'])} could not be checked in this direction and are left "
-                "undetermined."
-            )
-        if "log loss" in name and (row["interval_95"][1] >= row["baseline"]):
-            found.append(
-                f"{name.split(':')[0]}: beyond the organ, the record's probabilities are not surely better than shares "
-                "of training records."
-            )
+        found += _record_limits(name.split(":")[0], row)
     chance = [
         name
         for name, row in metrics.items()

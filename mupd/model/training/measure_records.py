@@ -183,6 +183,8 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
                 "a calibrated model, by chance alone": calibrated_error(after[known])[0],
                 "mean over fields": field_error(after, truth),
                 "mean over fields, before": field_error(before, truth),
+                "log loss": log_loss(after, truth),
+                "log loss, before": log_loss(before, truth),
             },
             (None, _ECE_TARGET),
         ).entry()
@@ -225,7 +227,7 @@ def _log_loss(
         if known[i]
     ]
     return {
-        f"{sets.name}: log loss": Figure(
+        f"{sets.name}: log loss beyond the organ": Figure(
             value,
             f"mean negative log-probability of the true values of {len(seen)} held-out {sets.units} but for the organ, "
             f"less is better; each field's and that of the shares: {'; '.join(by_field)}",
