@@ -110,8 +110,9 @@ def _vector_limits(metrics: Metrics) -> list[str]:
     for name, row in metrics.items():
         organ = _baseline(row, "training mean of the organ")
         if organ is not None and row["interval_95"][0] <= organ:
+            direction = name.split(":")[0]
             found.append(
-                f"{name.split(':')[0].capitalize()} tells little of a patient beyond the organ's mean profile."
+                f"{direction[0].upper()}{direction[1:]} tells little of a patient beyond the organ's mean profile."
             )
         if "coverage" in name and not row["met"]:
             how = "narrow" if row["value"] < row["target"]["above"] else "wide"
