@@ -52,7 +52,7 @@ def fields() -> dict[str, Any]:
             },
             "subtype": {
                 "value": ("ductal", "papillary")[draw],
-                "probabilities": {"ductal": 0.75 - draw / 2, "papillary": 0.25 + draw / 2},
+                "probabilities": {"ductal": 0.875 - draw / 2, "papillary": 0.125 + draw / 2},
             },
             "grade": {"value": None, "probabilities": {"G1": 0.25, "G2": 0.375, "G3": 0.375}},
         }
