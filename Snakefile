@@ -21,7 +21,7 @@ include: "workflow/rules/train.smk"
 onstart:
     try:
         if workflow.executor_plugin.name == "slurm":
-            from mupd.doctor.submission import refuse_impossible
+            from mupd.run.doctor.submission import refuse_impossible
 
             refuse_impossible(workflow.resource_settings, SHEET, CONFIG, IN_TABLES)
         claim_output(OUT)

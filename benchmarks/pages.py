@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from mupd.base.files import write_text
 from mupd.errors import MupdError
-from mupd.files import write_text
 
 Marks = tuple[str, str]
 """The lines that a block stands between."""

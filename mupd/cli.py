@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mupd import __version__
-from mupd.cases.commands import app as cases_app
 from mupd.errors import Fault, InputFaults, MupdError
+from mupd.sheet.make.commands import app as cases_app
 
 if TYPE_CHECKING:
     from mupd.config import Config
@@ -87,7 +87,8 @@ def status(
 ) -> None:
     """Show what each case has (measured / missing / unusable and why) and what would run. Runs nothing."""
     from mupd.config import load_config
-    from mupd.intake import render_status, status_rows
+    from mupd.run.status.terminal import render_status
+    from mupd.stages.intake import status_rows
 
     config = load_config(configfile)
     if any(vars(config.expectations.suites).values()):
@@ -96,11 +97,11 @@ def status(
         refuse_wrong_arguments(config)
     cases = status_rows(config)
     if html is not None:
-        from mupd.intake.status_page import write_page
+        from mupd.run.status.page import write_page
 
         write_page(html, cases, config, thumbnails)
     if as_json:
-        from mupd.intake.status_json import status_json
+        from mupd.run.status.plain import status_json
 
         print(json.dumps(status_json(cases, config), indent=2, ensure_ascii=False))
     elif html is None:
@@ -121,9 +122,9 @@ def doctor(
 
     Exit code: 0 nothing fails, 1 something does.
     """
-    from mupd.doctor.finding import exit_code
-    from mupd.doctor.run import as_json as plain
-    from mupd.doctor.run import examine, render
+    from mupd.run.doctor.finding import exit_code
+    from mupd.run.doctor.run import as_json as plain
+    from mupd.run.doctor.run import examine, render
 
     findings = examine(configfile, profile)
     if as_json:
@@ -154,7 +155,7 @@ def forecast(
 
     The first time it measures this machine with the configured model, about one minute on a free one.
     """
-    from mupd.forecast.command import run
+    from mupd.run.forecast.command import run
 
     run(
         configfile,
@@ -178,8 +179,8 @@ def intake(
     config = _shard_config(configfile, shard)
     from functools import partial
 
-    from mupd.intake import run_shard
-    from mupd.stage_record import recorded
+    from mupd.contracts.stage_record import recorded
+    from mupd.stages.intake import run_shard
 
     print(recorded("intake", partial(run_shard, jobs=jobs), config, shard))
 
@@ -188,8 +189,8 @@ def intake(
 def generate(configfile: ConfigFile, shard: Shard) -> None:
     """Generate what a shard's cases lack. Finished draws are kept: a killed run goes on where it was."""
     config = _shard_config(configfile, shard)
-    from mupd.generate import run_shard
-    from mupd.stage_record import recorded
+    from mupd.contracts.stage_record import recorded
+    from mupd.stages.generate import run_shard
 
     print(recorded("generate", run_shard, config, shard))
 
@@ -198,8 +199,8 @@ def generate(configfile: ConfigFile, shard: Shard) -> None:
 def check(configfile: ConfigFile, shard: Shard) -> None:
     """Check a shard's generated draws and accept or reject each, with the reason."""
     config = _shard_config(configfile, shard)
-    from mupd.check import run_shard
-    from mupd.stage_record import recorded
+    from mupd.contracts.stage_record import recorded
+    from mupd.stages.check import run_shard
 
     print(recorded("check", run_shard, config, shard))
 
@@ -208,8 +209,8 @@ def check(configfile: ConfigFile, shard: Shard) -> None:
 def export(configfile: ConfigFile, shard: Shard) -> None:
     """Write a shard's accepted draws as DICOM-WSI, AnnData and reports, all marked as synthetic."""
     config = _shard_config(configfile, shard)
-    from mupd.export import run_shard
-    from mupd.stage_record import recorded
+    from mupd.contracts.stage_record import recorded
+    from mupd.stages.export import run_shard
 
     print(recorded("export", run_shard, config, shard))
 
@@ -217,8 +218,8 @@ def export(configfile: ConfigFile, shard: Shard) -> None:
 @app.command()
 def cohort(configfile: ConfigFile) -> None:
     """Write the manifest, the completed cohort (MuData) and the report, over all shards."""
-    from mupd.cohort import run
     from mupd.config import load_config
+    from mupd.stages.cohort import run
 
     for path in run(load_config(configfile)):
         print(path)
@@ -258,8 +259,8 @@ def verify(
     Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable;
     of several paths the gravest: 1 before 4 before 3 before 0.
     """
-    from mupd.synthetic.verify import exit_code, paths_to_verify, verify_path
-    from mupd.synthetic.verify_words import render
+    from mupd.synthetic.verify.verify import exit_code, paths_to_verify, verify_path
+    from mupd.synthetic.verify.words import render
 
     findings = [verify_path(file, manifest, public_key) for path in paths for file in paths_to_verify(path)]
     render(findings, as_json=as_json)
@@ -304,7 +305,7 @@ def train(
     part: Annotated[str, typer.Option(help="codecs, vae, trunk, calibrate, metrics, or all in this order.")] = "all",
 ) -> None:
     """Train the parts of a model on paired data. Resumes from its last checkpoint."""
-    from mupd.model.training.run import run_training
+    from mupd.training.run import run_training
 
     run_training(config, part)
 

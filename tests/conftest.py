@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.config import Config, parse_config
+from tests.fixtures.basic import GENES, counts_matrix, he_pixels
+from tests.fixtures.paths import SHARED_DATA
 
 # A busy machine is no failure of an invariant. A commit is judged by the same examples everywhere; new ones are looked
 # for on purpose: pytest --hypothesis-profile=explore.
 settings.register_profile("mupd", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("mupd")
-
-GENES = ("ACTB", "GAPDH", "EEF1A1", "KRT8", "COL1A1", "CD3E", "ERBB2", "ESR1", "EPCAM", "VIM", "B2M", "MKI67")
 
 
 @pytest.fixture(autouse=True)
@@ -38,29 +38,10 @@ def threads_of_torch() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real data beside the repository; tests that need it skip where it is not there."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = SHARED_DATA
     if not folder.is_dir():
         pytest.skip("REAL DATA ABSENT: ../shared/data is not there; this test needs it")
     return folder
-
-
-def he_pixels(width: int = 640, height: int = 480, seed: int = 0) -> NDArray[np.uint8]:
-    """Purple nuclei in a pink ellipse on glass, (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width]
-    picture = np.full((height, width, 3), (243, 241, 244), np.float64)
-    tissue = ((x / width - 0.5) / 0.4) ** 2 + ((y / height - 0.5) / 0.4) ** 2 < 1
-    picture[tissue] = (222, 150, 195)
-    for cx, cy in zip(rng.integers(0, width, 300), rng.integers(0, height, 300), strict=True):
-        near = np.s_[max(0, cy - 5) : cy + 6, max(0, cx - 5) : cx + 6]
-        picture[near][((x[near] - cx) ** 2 + (y[near] - cy) ** 2 < 25) & tissue[near]] = (95, 60, 140)
-    return np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
-
-
-def counts_matrix(observations: int = 1, genes: int = len(GENES), seed: int = 0) -> NDArray[np.int64]:
-    """Counts (observations, genes), every row with some expression."""
-    rng = np.random.default_rng(seed)
-    return rng.negative_binomial(2, 0.05, (observations, genes)) + np.arange(genes) % 3
 
 
 @pytest.fixture
@@ -133,7 +114,7 @@ def make_config(tmp_path: Path, genes_model: Path) -> Callable[..., Config]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete model folder with tiny random networks; not to be written to."""
-    from tiny_model import make_tiny_model
+    from tests.fixtures.tiny_model import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("model") / "mupd-tiny")
 
@@ -163,9 +144,8 @@ def shared_text_encoder() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[tuple[str, str, int], str]:
     """Content hashes of the draws of a shard that nothing stopped."""
-    from stopped_runs import cohort, contents
-
-    from mupd.generate.run import run_shard
+    from mupd.stages.generate.run import run_shard
+    from tests.fixtures.stopped_runs import cohort, contents
 
     config = cohort(tmp_path_factory.mktemp("undisturbed"), tiny_model)
     run_shard(config, 0)

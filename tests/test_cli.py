@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_model import write_tiny_cohort
 
 from mupd import __version__
+from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.tiny_model import write_tiny_cohort
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = ("intake", "generate", "check", "export")
 SHEET_FAULTS = "case_id\the\tcolour\nA\tx.png\tred\n"
 
@@ -63,7 +63,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
 def test_parsing_the_workflow_loads_nothing_heavy() -> None:
     code = (
         "import sys\n"
-        "import mupd.config, mupd.errors, mupd.files, mupd.ids, mupd.locks, mupd.sheet, mupd.shards\n"
+        "import mupd.config, mupd.errors, mupd.base.files, mupd.base.ids, mupd.run.locks, mupd.sheet, mupd.run.shards\n"
         "heavy = {'torch', 'numpy', 'pandas', 'anndata', 'wsidicom', 'pydicom', 'rich', 'typer'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )

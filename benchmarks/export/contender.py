@@ -26,8 +26,8 @@ Writer = Callable[[Path, int], None]
 
 
 def _mupd(pixels: Path, watermark: bool, codec: str = "jpeg") -> Writer:
-    from mupd.store import DrawMeta
-    from mupd.synthetic.dicom_wsi import write_wsi
+    from mupd.contracts.draws import DrawMeta
+    from mupd.synthetic.dicom.wsi import write_wsi
 
     meta = DrawMeta(
         case_id="BENCH",

@@ -33,7 +33,7 @@ def larger(work: Path, model: Path) -> Path:
     """Ten cases, a modality or two lacking in each: measured slides of 4 megapixels, generated ones of 2.4."""
     from PIL import Image
 
-    from mupd.forecast.specimens import tissue
+    from mupd.run.forecast.specimens import tissue
 
     rows = ["case_id\the\trna\ttext\the_mpp"]
     text, rna = EXAMPLE / "EX-03.txt", EXAMPLE / "EX-01.rna.synthetic.tsv"
@@ -85,9 +85,9 @@ def _call(command: list[str], work: Path) -> float:
 
 
 def _table(name: str, config_path: Path, seconds: float) -> None:
-    from mupd.cohort.forecast import view
-    from mupd.cohort.gather import gather
     from mupd.config import load_config
+    from mupd.stages.cohort.forecast import view
+    from mupd.stages.cohort.gather import gather
 
     config = load_config(config_path)
     found = view(gather(config), config)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.identifiers.planted import LOCALES, SENTENCES, Planted, planted
 from benchmarks.pages import fill
-from mupd.modalities.identifiers import KINDS, mask_identifiers, masked_counts
+from mupd.reports.deidentify.mask import KINDS, mask_identifiers, masked_counts
 
 START, END = "<!-- identifiers: begin -->", "<!-- identifiers: end -->"
 BEFORE = "Final diagnosis: invasive ductal carcinoma of the breast, grade 2.\n"

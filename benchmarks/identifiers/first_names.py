@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 
-from mupd.files import atomic_path
-from mupd.modalities.identifier_words import EPONYMS, FIRST_NAMES, no_name
+from mupd.base.files import atomic_path
+from mupd.reports.deidentify.word_lists import EPONYMS, FIRST_NAMES, no_name
 
 LOCALES = "en en-gb en-au en-ca de de-at de-ch fr es it nl pl pt sv tr cs da no fi".split()  # noqa: SIM905
 LEAST_LETTERS = 4

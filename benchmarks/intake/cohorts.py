@@ -30,7 +30,7 @@ _SENTENCES = (
 
 def model_folder(folder: Path) -> tuple[Path, list[str]]:
     """A model folder with nothing but the approved symbols of some genes."""
-    from mupd.modalities.gene_table import gene_table
+    from mupd.rna.gene_table import gene_table
 
     genes = sorted(gene_table().symbols)[: 10 * GENES : 10]
     model = folder / "model"

@@ -68,8 +68,8 @@ def whole(config: Any, jobs: int) -> dict[str, Any]:
     """The inventory of a whole cohort, as ``mupd status`` makes it."""
     from collections import Counter
 
-    from mupd.intake import status_rows
-    from mupd.intake.isolate import pool_of
+    from mupd.inputs.pool import pool_of
+    from mupd.stages.intake import status_rows
 
     cases = status_rows(config, jobs)
     pool_of(jobs).close()
@@ -78,7 +78,7 @@ def whole(config: Any, jobs: int) -> dict[str, Any]:
 
 def one_shard(config: Any, jobs: int) -> dict[str, Any]:
     """One shard, as ``mupd intake`` examines it."""
-    from mupd.intake import run_shard
+    from mupd.stages.intake import run_shard
 
     return {"path": str(run_shard(config, 0, jobs))}
 

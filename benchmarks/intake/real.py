@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.pages import fill
+from mupd.base.ids import MODALITIES
 from mupd.config import Config, parse_config
-from mupd.ids import MODALITIES
-from mupd.inventory import Entry
+from mupd.contracts.inventory import Entry
 
 START, END = "<!-- real inputs: begin -->", "<!-- real inputs: end -->"
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def _words(entry: Entry) -> str:
 
 def table(data: Path, jobs: int) -> str:
     """The inventory as a table in Markdown."""
-    from mupd.intake import status_rows
+    from mupd.stages.intake import status_rows
 
     with tempfile.TemporaryDirectory() as name:
         cases = status_rows(config_of(Path(name), data), jobs)

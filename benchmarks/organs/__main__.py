@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.pages import Marks, fill
+from mupd.base.files import write_json
 from mupd.errors import MupdError
-from mupd.files import write_json
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.organs.data import Windows
-from mupd.model.training.measure_stats import Interval, balanced_accuracy
+from mupd.training.measure.stats import Interval, balanced_accuracy
 
 FEW = 10
 _STRENGTH = 0.1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.organs.data import Windows
 from mupd.errors import MupdError
-from mupd.model.training.measure_stats import Interval, frechet_distance, half_samples, kernel_distance
+from mupd.training.measure.stats import Interval, frechet_distance, half_samples, kernel_distance
 
 COMPONENTS = 16
 Value = tuple[float, Interval]

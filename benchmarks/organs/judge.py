@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.organs.data import Windows
-from mupd.model.training.measure_stats import Interval, bootstrap
+from mupd.training.measure.stats import Interval, bootstrap
 
 _COMPONENTS = 128
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.organs.data import Windows
+from mupd.base.progress import track
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import he_extra
-from mupd.model.training.train_trunk import interpolate
-from mupd.model.training.vector_pairs import Patient, padded, patients
-from mupd.progress import track
+from mupd.training.train_trunk import interpolate
+from mupd.training.vector_pairs import Patient, padded, patients
 
 _TIMES = (0.05, 0.15, 0.3, 0.5, 0.7, 0.9)
 _BATCH = 32
@@ -105,9 +105,9 @@ def of_patients(pipeline: MuPDPipeline, tcga: Path) -> list[Loss]:
 @torch.no_grad()
 def rna_to_he(pipeline: MuPDPipeline, her2st: Path, section: str, most: int) -> Loss:
     """Squared error of the velocity of windows of a section given the RNA of their spots."""
-    from mupd.model.training.measure_bench import one_token, windows_at
-    from mupd.model.training.prepare import read_spots
-    from mupd.model.training.sources import HER2ST_MPP
+    from mupd.training.measure.bench import one_token, windows_at
+    from mupd.training.prepare import read_spots
+    from mupd.training.sources import HER2ST_MPP
 
     spots = read_spots(her2st, section, pipeline.rna_codec, pipeline.pathway_scorer)
     chosen = np.linspace(0, len(spots.xy_px) - 1, min(most, len(spots.xy_px))).astype(int)

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mupd.files import sha256_file
-from mupd.model.given import Given
+from mupd.base.files import sha256_file
+from mupd.base.progress import track
+from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.sampling import sample_he_windows
-from mupd.model.training.measure_bench import kept_array, workflow_guidance
-from mupd.model.training.measure_features import JudgeEncoder
-from mupd.model.training.vector_pairs import padded
-from mupd.progress import track
+from mupd.training.measure.bench import kept_array, workflow_guidance
+from mupd.training.measure.features import JudgeEncoder
+from mupd.training.vector_pairs import padded
 
 _BATCH = 16
 

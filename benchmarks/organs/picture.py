@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.organs.data import Windows
-from mupd.files import atomic_path
+from mupd.base.files import atomic_path
 from mupd.model.regions import HE_WINDOW_PX
 
 ACROSS = 8

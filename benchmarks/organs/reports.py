@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.organs.judge import Score, organ_of, share_right
 from benchmarks.organs.made import Maker, windows_of
-from mupd.model.training.prepare import Split, split_of
-from mupd.model.training.vector_pairs import read_reports
+from mupd.training.prepare import Split, split_of
+from mupd.training.vector_pairs import read_reports
 
 REPORT_COHORTS = (("luad", "lung"), ("brca", "breast"), ("coadread", "colorectum"))
 REGION_PX = 512
@@ -55,7 +55,7 @@ def from_reports(maker: Maker, classifier: Any, tcga: Path, split: Split, most: 
 
 def from_case(maker: Maker, classifier: Any, report: Path, organ: str, draws: int) -> tuple[Said, NDArray[np.uint8]]:
     """Regions from the text of a case, generated as a run does; and the regions (draws, side, side, 3)."""
-    from mupd.modalities.text import read_text
+    from mupd.reports.read import read_text
 
     text = read_text(report)
     regions = np.stack([maker.region(f"case-{report.stem}-{draw}", text, REGION_PX, draw) for draw in range(draws)])

@@ -10,7 +10,7 @@ from benchmarks.organs.distance import Distances, Value
 from benchmarks.organs.judge import Score, Verdict
 from benchmarks.organs.losses import Loss
 from benchmarks.organs.reports import Said
-from mupd.model.training.measure_stats import Interval
+from mupd.training.measure.stats import Interval
 
 
 def _percent(score: Score) -> str:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pathways.data import Profiles, Section, fitted, patients, read_section, training_spots
+from mupd.base.files import write_json, write_text
 from mupd.errors import MupdError
-from mupd.files import write_json, write_text
-from mupd.modalities.gene_sets import default_gmt, read_gmt
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec
-from mupd.model.training.sources import HELD_OUT_SECTION
+from mupd.rna.gene_sets import default_gmt, read_gmt
+from mupd.training.sources import HELD_OUT_SECTION
 
 _BEGIN, _END = "<!-- pathway figures: begin -->", "<!-- pathway figures: end -->"
 _RESAMPLES = 2000

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mupd.modalities.gene_sets import GeneSets
-from mupd.modalities.tissue import stain_density
 from mupd.model.pathway_scores import PathwayScorer, universe
 from mupd.model.rna_codec import Kind, Panel, RnaCodec, fit_panel, panel_values
-from mupd.model.training.prepare import TCGA_COHORTS, is_held_out, log_cp10k, read_tcga
-from mupd.model.training.sources import HELD_OUT_SECTION, read_her2st_counts, read_her2st_section
+from mupd.rna.gene_sets import GeneSets
+from mupd.slides.tissue import stain_density
+from mupd.training.prepare import TCGA_COHORTS, is_held_out, log_cp10k, read_tcga
+from mupd.training.sources import HELD_OUT_SECTION, read_her2st_counts, read_her2st_section
 
 HIGH_GENES = 3000
 COMPONENTS = 64

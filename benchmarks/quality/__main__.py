@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.pages import fill
 from mupd.errors import MupdError
-from mupd.model.training.measure_stats import Metrics
+from mupd.training.measure.stats import Metrics
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     MupdError
         If the model, its configuration or the data are not there, or a part is unknown.
     """
-    from mupd.model.training.card_figures import figure_table
-    from mupd.model.training.measure import MEASURES, measure, write_measured_card
-    from mupd.model.training.measure_parts import read_metrics
+    from mupd.training.card_figures import figure_table
+    from mupd.training.measure.parts import read_metrics
+    from mupd.training.measure.run import MEASURES, measure, write_measured_card
 
     if options.list:
         print("\n".join(MEASURES))
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         import torch
 
         from mupd.model.pipeline import MuPDPipeline
-        from mupd.model.training.plan import load_plan
+        from mupd.training.plan import load_plan
 
         pipeline = MuPDPipeline.from_pretrained(options.model)
         plan = load_plan(options.config or Path("config/train") / f"{pipeline.model_id}.yaml")
@@ -72,7 +72,7 @@ def _print(metrics: Metrics) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mupd.model.training.card_figures import figure_cells
+    from mupd.training.card_figures import figure_cells
 
     table = Table(show_lines=True)
     for name in ("figure", "model", "95 % interval", "target", "baselines"):

@@ -128,7 +128,7 @@ def _run_part(
 def _write_plates(out: Path, docs: Path | None, bench: Bench, cases: list[Case]) -> None:
     """Pictures of the patients' generated slides: with the real ones into `out`, without into the docs."""
     from benchmarks.real_cohort.plate import plate
-    from mupd.files import atomic_path
+    from mupd.base.files import atomic_path
 
     targets = [(out / "plate.jpg", True)]
     if docs is not None:

@@ -17,15 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_cohort.figures import look_of
-from mupd.files import atomic_path
-from mupd.modalities.records import FIELDS, render_record
-from mupd.modalities.tissue import stain_density
+from mupd.base.files import atomic_path
+from mupd.base.progress import track
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import RnaCodec, panel_values
-from mupd.model.training.labels import HER2ST_RECORD, tcga_records, tile_record
-from mupd.model.training.prepare import (
+from mupd.reports.record.fields import FIELDS, render_record
+from mupd.slides.tissue import stain_density
+from mupd.training.labels import HER2ST_RECORD, tcga_records, tile_record
+from mupd.training.prepare import (
     TCGA_COHORTS,
     Spots,
     is_held_out,
@@ -34,8 +35,7 @@ from mupd.model.training.prepare import (
     read_tcga,
     spot_tiles,
 )
-from mupd.model.training.sources import HER2ST_MPP, read_her2st_section, read_tiles
-from mupd.progress import track
+from mupd.training.sources import HER2ST_MPP, read_her2st_section, read_tiles
 
 VERSION = 3
 NEIGHBOURS = 10

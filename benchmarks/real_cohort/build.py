@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from benchmarks.real_cohort.pattern import Case, Part
-from mupd.files import sha256_file, write_json, write_text
-from mupd.modalities.records import render_record
-from mupd.model.training.sources import HER2ST_MPP, read_her2st_counts
+from mupd.base.files import sha256_file, write_json, write_text
+from mupd.reports.record.fields import render_record
+from mupd.training.sources import HER2ST_MPP, read_her2st_counts
 
 RNA_TABLE = "rna_table.tsv.gz"
 TEXT_TABLE = "reports.csv"

@@ -17,16 +17,16 @@ from benchmarks.real_cohort import baselines
 from benchmarks.real_cohort.figures import Floats, correlation, interval, per_gene
 from benchmarks.real_cohort.pattern import Case, Seen
 from benchmarks.real_cohort.workflow import Manifest
-from mupd.generate.conditions import MOST_TILES
-from mupd.ids import Modality
-from mupd.modalities.slides import open_slide
-from mupd.modalities.tiles import read_window, tissue_tiles
+from mupd.base.ids import Modality
+from mupd.engines.mupd.conditions import MOST_TILES
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import panel_values
-from mupd.model.training.prepare import log_cp10k, read_tcga
-from mupd.model.training.sources import HER2ST_MPP, read_her2st_counts, read_her2st_section
+from mupd.slides.reader import open_slide
+from mupd.slides.tiles import read_window, tissue_tiles
+from mupd.training.prepare import log_cp10k, read_tcga
+from mupd.training.sources import HER2ST_MPP, read_her2st_counts, read_her2st_section
 
 NEAR_UM = 100.0
 TOP_GENES = 250

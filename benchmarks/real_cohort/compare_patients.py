@@ -27,13 +27,13 @@ from benchmarks.real_cohort.compare import (
 )
 from benchmarks.real_cohort.figures import Floats, Look, correlation, look_of, mean_look
 from benchmarks.real_cohort.pattern import Case
-from mupd.generate.conditions import MOST_TILES
-from mupd.modalities.records import extract_record
-from mupd.modalities.slides import open_slide
-from mupd.modalities.tiles import read_window, tissue_tiles
+from mupd.engines.mupd.conditions import MOST_TILES
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.rna_codec import panel_values
-from mupd.model.training.prepare import log_cp10k
+from mupd.reports.record.fields import extract_record
+from mupd.slides.reader import open_slide
+from mupd.slides.tiles import read_window, tissue_tiles
+from mupd.training.prepare import log_cp10k
 
 _LOOKS = (
     ("haematoxylin", "haematoxylin OD, error of mean", "{:.3f}"),
@@ -98,7 +98,7 @@ def he_of_patient(bench: Bench, case: Case) -> list[Row]:
 
 def slide_used(bench: Bench, case: Case) -> Path:
     """The patient's picture that stands for the slide: intake takes the one with most tissue."""
-    from mupd.inventory import read_inventory
+    from mupd.contracts.inventory import read_inventory
 
     for path in sorted((bench.out / "results" / "intake").glob("shard-*.parquet")):
         for entry in read_inventory(path):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mupd.modalities.tissue import stain_density, tissue_mask
 from mupd.model.regions import NATIVE_MPP
-from mupd.model.training.nuclei import nuclei
+from mupd.slides.tissue import stain_density, tissue_mask
+from mupd.training.nuclei import nuclei
 
 Floats = NDArray[np.floating]
 BOOTSTRAPS = 300

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mupd.ids import Modality
-from mupd.model.training.labels import HER2ST_RECORD, tcga_records
-from mupd.model.training.prepare import TCGA_COHORTS, is_held_out
-from mupd.model.training.sources import TEST_PATIENTS
+from mupd.base.ids import Modality
+from mupd.training.labels import HER2ST_RECORD, tcga_records
+from mupd.training.prepare import TCGA_COHORTS, is_held_out
+from mupd.training.sources import TEST_PATIENTS
 
 Seen = Literal["held out", "in training", "codec only"]
 """Whether the model was trained on the case; ``codec only``: its spots helped to choose genes and axes alone."""

@@ -17,8 +17,8 @@ from benchmarks.real_cohort.compare import Row
 from benchmarks.real_cohort.pattern import Case, Part
 from benchmarks.real_cohort.table_patients import DETAIL, SUMMARY, as_table, detail, mean_of, number, summary
 from benchmarks.real_cohort.workflow import Manifest
-from mupd.files import write_json, write_text
-from mupd.ids import MODALITIES
+from mupd.base.files import write_json, write_text
+from mupd.base.ids import MODALITIES
 
 HEADER = ("direction", "case", "source", "model has seen it", "measure", "mupd", "mean or majority", "nearest", "note")
 _TARGETS = ("rna", "he", "text")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from benchmarks.real_cohort.compare import Row
 from benchmarks.real_cohort.pattern import Case
 from benchmarks.real_cohort.workflow import Manifest
-from mupd.ids import MODALITIES
+from mupd.base.ids import MODALITIES
 
 SUMMARY = (
     "given -> imputed",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.real_cohort.pattern import Case, reports_of
-from mupd.ids import MODALITIES, Modality
-from mupd.model.training.labels import tcga_records
-from mupd.model.training.sources import TEST_PATIENTS
+from mupd.base.ids import MODALITIES, Modality
+from mupd.training.labels import tcga_records
+from mupd.training.sources import TEST_PATIENTS
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ TRIPLES = (
     Triple("TCGA-AD-6964", "coadread", "TCGA-AD-6964-01Z", 0.5),
     Triple("TCGA-3M-AB46", "stad", "TCGA-3M-AB46-01Z", None),
 )
-"""Those of :data:`~mupd.model.training.sources.TEST_PATIENTS`, which no training reads anything of."""
+"""Those of :data:`~mupd.training.sources.TEST_PATIENTS`, which no training reads anything of."""
 
 MISSING: tuple[tuple[Modality, ...], ...] = (
     ("he",),

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.real_cohort.pattern import Case
+from mupd.base.ids import MODALITIES, Modality
 from mupd.errors import MupdError
-from mupd.ids import MODALITIES, Modality
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mupd.errors import MupdError
-from mupd.modalities.report_findings import REPORT_FIELDS, ReportField
-from mupd.modalities.reports import extract_report
-from mupd.modalities.text_tables import texts_of
+from mupd.reports.files.tables import texts_of
+from mupd.reports.record.findings import REPORT_FIELDS, ReportField
+from mupd.reports.record.synoptic import extract_report
 
 LABELS = Path("tests/data/report_labels.csv")
 HALVES = ("development", "held-out")
@@ -65,7 +65,7 @@ def label_texts(labels: Sequence[Label], folder: Path) -> dict[str, str]:
     MupdError
         If a report is not there.
     """
-    from mupd.modalities.text import read_text_row
+    from mupd.reports.read import read_text_row
 
     texts = {}
     for label in labels:

@@ -21,7 +21,7 @@ _LIMITS = parse_config({"cases": "none.tsv"}, "benchmark").intake
 
 
 def _genes(number: int) -> tuple[list[str], list[str]]:
-    from mupd.modalities.gene_table import gene_table
+    from mupd.rna.gene_table import gene_table
 
     ids = {own: symbol for own, symbol in gene_table().ids.items() if symbol}
     # First the model's, so that a short list shares genes with it.
@@ -76,8 +76,10 @@ def write_tenx(folder: Path, barcodes: int, genes: int, each: int, placed: bool)
 
 
 def _measured(send: Any, path: Path, cases: int) -> None:
-    from mupd.modalities.gene_ids import to_model_genes
-    from mupd.modalities.rna import check_rna, has_rna_row, read_rna, read_rna_row
+    from mupd.rna.checks import check_rna
+    from mupd.rna.cohort_tables import has_rna_row, read_rna_row
+    from mupd.rna.files import read_rna
+    from mupd.rna.gene_ids import to_model_genes
 
     genes = tuple(json.loads((_MODEL / "genes.json").read_text(encoding="utf-8")))
     start, facts = time.perf_counter(), {}

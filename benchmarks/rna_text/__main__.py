@@ -38,10 +38,10 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.rna_text.profiles import profile_rows
     from benchmarks.rna_text.table import BEGIN, END, page
     from mupd.model.pipeline import MuPDPipeline
-    from mupd.model.training.measure_bench import Bench
-    from mupd.model.training.measure_parts import read_metrics, still_true
-    from mupd.model.training.measure_patients import Cohort
-    from mupd.model.training.plan import load_plan
+    from mupd.training.measure.bench import Bench
+    from mupd.training.measure.parts import read_metrics, still_true
+    from mupd.training.measure.patients import Cohort
+    from mupd.training.plan import load_plan
 
     pipeline = MuPDPipeline.from_pretrained(options.model)
     plan = load_plan(options.config or Path("config/train") / f"{pipeline.model_id}.yaml")

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.rna_text import predictors as simple
-from mupd.modalities.report_leaks import leaked_fields, mask_report, masked_together
-from mupd.model.training.measure_bench import Bench
-from mupd.model.training.measure_patients import Cohort, Person
-from mupd.model.training.measure_records import calibrated, of_patients, places
-from mupd.model.training.measure_stats import Interval, balanced_accuracy, bootstrap
-from mupd.progress import track
+from mupd.base.progress import track
+from mupd.reports.record.leaks import leaked_fields, mask_report, masked_together
+from mupd.training.measure.bench import Bench
+from mupd.training.measure.patients import Cohort, Person
+from mupd.training.measure.records import calibrated, of_patients, places
+from mupd.training.measure.stats import Interval, balanced_accuracy, bootstrap
 
 Places = NDArray[np.int64]
 Said = dict[str, NDArray[np.float64]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.model.training.measure_bench import Bench, top_columns
-from mupd.model.training.measure_patients import Cohort
-from mupd.model.training.measure_rna import SOURCES, TOP_GENES, TextPairs, ridge_predictor, text_pairs
-from mupd.model.training.measure_stats import Interval, bootstrap, column_correlations
+from mupd.training.measure.bench import Bench, top_columns
+from mupd.training.measure.patients import Cohort
+from mupd.training.measure.rna import SOURCES, TOP_GENES, TextPairs, ridge_predictor, text_pairs
+from mupd.training.measure.stats import Interval, bootstrap, column_correlations
 
 Floats = NDArray[np.floating]
 Score = tuple[float, Interval]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.rna_text.fields import Row
 from benchmarks.rna_text.profiles import ProfileRow
-from mupd.model.training.measure_stats import Metrics
+from mupd.training.measure.stats import Metrics
 
 BEGIN, END = "<!-- rna and reports: begin -->", "<!-- rna and reports: end -->"
 _CALIBRATED = ("RNA to text: calibration error", "H&E to text: calibration error")

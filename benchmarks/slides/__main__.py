@@ -29,7 +29,7 @@ def _limits() -> IntakeLimits:
 
 def _verdict(path: Path, mpp: float | None) -> str:
     """The reason, without its figures; "" where the picture is accepted."""
-    from mupd.modalities.he import check_he
+    from mupd.slides.checks import check_he
 
     try:
         check_he(path, mpp, _limits())
@@ -125,9 +125,9 @@ def _best(work: Callable[[], object], rounds: int = 5) -> float:
 def _cost(data: Path) -> None:
     import openslide
 
-    from mupd.modalities import slides
-    from mupd.modalities.he import check_he
-    from mupd.synthetic.recognise import content_marks
+    from mupd.slides import reader as slides
+    from mupd.slides.checks import check_he
+    from mupd.synthetic.verify.recognise import content_marks
 
     path = data / "slides" / "CMU-1-Small-Region.svs"
 
@@ -154,7 +154,7 @@ def _cost(data: Path) -> None:
 
 
 def _vast(levels: int) -> None:
-    from mupd.modalities.he import check_he
+    from mupd.slides.checks import check_he
 
     with tempfile.TemporaryDirectory() as folder:
         path = spoilt.vast_tiff(Path(folder) / "vast.tif", 100_000, levels)

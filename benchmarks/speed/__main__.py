@@ -16,9 +16,9 @@ from torch import Tensor
 from benchmarks.speed.plain import plain_loop
 from benchmarks.speed.work import convolution_ms, gflops, rates, shares
 from mupd.model.attention import Conditions
+from mupd.model.conditions import Given
 from mupd.model.cpu import convolution
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.given import Given
 from mupd.model.guidance import guided
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import NATIVE_MPP, WINDOW, he_extra

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from mupd.model.cpu.convolution import DirectConvolution, WinogradConvolution
+from mupd.model.cpu.products import linear
 from mupd.model.cpu.workspace import Workspace
-from mupd.model.quick import linear
 
 _ROUNDS = 20
 

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from benchmarks.staining.pixels import PixelRegression
 from benchmarks.staining.unet import predict, train_unet
-from mupd.files import write_json, write_text
+from mupd.base.files import write_json, write_text
 from mupd.model.stainer import MuPDStainer
-from mupd.model.training.loop import LoopSettings
-from mupd.model.training.stain_batches import StainBatches, whole_pairs
-from mupd.model.training.stain_figures import grid, save_picture
-from mupd.model.training.stain_measure import readings, score
-from mupd.model.training.stain_pairs import kept_pairs
-from mupd.model.training.stain_plan import StainPlan, load_stain_plan
+from mupd.training.loop import LoopSettings
+from mupd.training.stain.batches import StainBatches, whole_pairs
+from mupd.training.stain.figures import grid, save_picture
+from mupd.training.stain.measure import readings, score
+from mupd.training.stain.pairs import kept_pairs
+from mupd.training.stain.plan import StainPlan, load_stain_plan
 
 CONFIG = Path("config/train/stain-he-mif.yaml")
 FIGURES = {"patch": "Pearson, patch", "field": "Pearson, field", "ssim": "SSIM"}

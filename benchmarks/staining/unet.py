@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mupd.model.regions import from_uint8
-from mupd.model.training.loop import LoopSettings, train
-from mupd.model.training.processes import batch_rng
-from mupd.model.training.stain_batches import StainBatches
+from mupd.training.loop import LoopSettings, train
+from mupd.training.processes import batch_rng
+from mupd.training.stain.batches import StainBatches
 
 
 def _double(inside: int, outside: int) -> nn.Sequential:

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_cohort.workflow import run_workflow
+from mupd.base.files import write_json, write_text
 from mupd.errors import MupdError
-from mupd.files import write_json, write_text
-from mupd.model.stain_facts import stainer_facts
-from mupd.model.training.stain_figures import grid, save_picture
-from mupd.model.training.stain_measure import score
-from mupd.model.training.stain_pairs import PairRow, kept_pairs
-from mupd.model.training.stain_plan import StainPlan, load_stain_plan
-from mupd.synthetic.verify import INTACT, exit_code, paths_to_verify, verify_path
+from mupd.model_folder.stainer import stainer_facts
+from mupd.synthetic.verify.verify import INTACT, exit_code, paths_to_verify, verify_path
+from mupd.training.stain.figures import grid, save_picture
+from mupd.training.stain.measure import score
+from mupd.training.stain.pairs import PairRow, kept_pairs
+from mupd.training.stain.plan import StainPlan, load_stain_plan
 
 PATCH_PX = 256
 ACROSS = 5

@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks.watermark.content import GENERATED, SECTIONS, SLIDE, Picture, generated, real
 from benchmarks.watermark.measure import Score, level_tiles, marked_tiles, pace, unmarked_tiles
 from benchmarks.watermark.table import alarm_table, detection_table, rates
+from mupd.base.files import write_json, write_text
 from mupd.errors import MupdError
-from mupd.files import write_json, write_text
-from mupd.synthetic.watermark import THRESHOLD
+from mupd.synthetic.picture.watermark import THRESHOLD
 
 _SEED = 20261124
 _BEGIN, _END = "<!-- watermark figures: begin -->", "<!-- watermark figures: end -->"

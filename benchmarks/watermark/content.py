@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mupd.modalities.slides import open_slide
-from mupd.modalities.tissue import tissue_mask
+from mupd.slides.reader import open_slide
+from mupd.slides.tissue import tissue_mask
 
 Pixels = NDArray[np.uint8]
 TILE_PX = 512

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.watermark.content import TILE_PX, Picture, Pixels, places
-from mupd.synthetic.watermark import detect, embed, embed_picture
+from mupd.synthetic.picture.watermark import detect, embed, embed_picture
 
 QUALITY = 80
 

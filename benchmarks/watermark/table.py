@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks.watermark.measure import Score
-from mupd.synthetic.watermark import THRESHOLD
+from mupd.synthetic.picture.watermark import THRESHOLD
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:

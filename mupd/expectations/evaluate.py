@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from mupd.config.suites import Expectation, Suite
 from mupd.errors import Fault, InputFaults
 from mupd.expectations.results import MOST_CASES, Outcome, Result, SuiteResult
-from mupd.expectations.suites import Expectation, Suite
 from mupd.expectations.tables import frame_of
 from mupd.expectations.words import plain_words
 

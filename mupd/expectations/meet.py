@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from mupd.base.files import write_json
+from mupd.base.ids import shard_name
 from mupd.config import Config
+from mupd.config.suite_columns import TABLES, Table
+from mupd.config.suites import read_suites
+from mupd.contracts.inventory import CaseInventory, read_inventory
 from mupd.errors import InputFaults, MupdError
-from mupd.expectations.columns import TABLES, Table
 from mupd.expectations.evaluate import argument_faults, run_suite
 from mupd.expectations.results import SuiteResult, read_results, results_path, tell, write_results
-from mupd.expectations.suites import read_suites
 from mupd.expectations.tables import Row, inventory_rows, rna_rows, sheet_rows
-from mupd.files import write_json
-from mupd.ids import shard_name
-from mupd.inventory import CaseInventory, read_inventory
 from mupd.sheet import SheetCase, filled_shards, read_sheet
 
 Gate = Literal["inputs", "draws", "run"]

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mupd.base.files import write_json
 from mupd.errors import MupdError
-from mupd.files import write_json
 
 Outcome = Literal["passed", "failed", "error", "nothing to check"]
 MOST_CASES = 50

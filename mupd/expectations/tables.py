@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mupd.expectations.columns import COLUMNS, Table
-from mupd.ids import MODALITIES
-from mupd.inventory import CaseInventory
+from mupd.base.ids import MODALITIES
+from mupd.config.suite_columns import COLUMNS, Table
+from mupd.contracts.inventory import CaseInventory
 from mupd.sheet import SheetCase
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mupd.model.quick import layer_norm, linear, linear_gelu, quick
+from mupd.model.cpu.products import layer_norm, linear, linear_gelu, quick
 
 Conditions = dict[str, tuple[Tensor, Tensor]]
 """Stream name to (tokens (batch, n, dim), mask (batch, n) bool; a row without True = absent)."""

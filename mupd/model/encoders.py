@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from mupd.base.files import write_json
 from mupd.errors import ModelError
-from mupd.files import write_json
-from mupd.model.facts import read_json_file
 from mupd.model.tensors import read_tensors
 from mupd.model.text_chunks import MAX_TOKENS, chunks_of
+from mupd.model_folder.contents import read_json_file
 
 TEXT_DIM = 384
 TILE_DIM = 2560

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mupd.model.quick import quick
+from mupd.model.cpu.products import quick
 
 CHANNEL_EPS = 1e-5
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from mupd.base.files import sha256_file
 from mupd.errors import ModelError
-from mupd.files import sha256_file
 from mupd.model.vae import Autoencoder, AutoencoderKLAdapter, autoencoder_class
 
 

@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from mupd.base.files import atomic_path, write_json
 from mupd.errors import ModelError
-from mupd.files import atomic_path, write_json
-from mupd.modalities.gene_sets import members_among
 from mupd.model.rna_codec import KINDS, Kind
 from mupd.model.tensors import read_tensors
+from mupd.rna.gene_sets import members_among
 
 LIBRARY = "gseapy"
 LEAST_GENES = 3

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from mupd.errors import ModelError
 from mupd.model import loading
 from mupd.model.attention import Conditions
+from mupd.model.conditions import Given
 from mupd.model.cpu.prepared import prepare
 from mupd.model.encoders import TextEncoder, TileEncoder
-from mupd.model.facts import RECORD_FILE, read_json_file
-from mupd.model.given import Given
 from mupd.model.guidance import guided
 from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network
@@ -30,6 +29,7 @@ from mupd.model.solvers import Solver, Velocity
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE, Autoencoder
 from mupd.model.window_contexts import WindowContexts, bag_tokens, row_tokens
+from mupd.model_folder.contents import RECORD_FILE, read_json_file
 
 _PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
 MICRO_BATCH = 32

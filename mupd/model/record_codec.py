@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mupd.files import write_text
+from mupd.base.files import write_text
 from mupd.model.calibration import mixed
-from mupd.model.facts import (
+from mupd.model_folder.contents import (
     DIRECTIONS,
     ORGAN_FIELD,
     RECORD_FILE,
@@ -32,7 +32,7 @@ _MODALITY = {"he": "he", "rna": "rna", "pathways": "rna"}
 
 
 def direction_of(streams: Iterable[str]) -> str:
-    """Direction, as :data:`~mupd.model.facts.DIRECTIONS` names it, of the streams that a record is made from.
+    """Direction, as :data:`~mupd.model_folder.contents.DIRECTIONS` names it, of the streams that a record is made from.
 
     Pathway scores are part of the RNA that they were taken from.
 
@@ -60,7 +60,7 @@ class RecordCodec:
         Length of the vector, ``len(fields) * block``.
     temperatures
         {direction: {field: temperature over 0}} by which logits are divided (:mod:`mupd.model.calibration`), for each
-        of :data:`~mupd.model.facts.DIRECTIONS`; 1 where not fitted.
+        of :data:`~mupd.model_folder.contents.DIRECTIONS`; 1 where not fitted.
     shares
         {organ: {field: {value: share}}} among the records that were trained on.
     reliance
@@ -181,7 +181,7 @@ class RecordCodec:
         Raises
         ------
         ValueError
-            If the direction is none of :data:`~mupd.model.facts.DIRECTIONS`.
+            If the direction is none of :data:`~mupd.model_folder.contents.DIRECTIONS`.
         """
         blocks = logits.unflatten(1, (len(self.fields), self.block))
         if direction is not None:

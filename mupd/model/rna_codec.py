@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from mupd.base.files import write_json
 from mupd.errors import ModelError
-from mupd.files import write_json
-from mupd.model.facts import read_json_file, read_panels
 from mupd.model.tensors import read_tensors
+from mupd.model_folder.contents import read_json_file, read_panels
 
 Kind = Literal["spot", "bulk"]
 KINDS: tuple[Kind, ...] = ("spot", "bulk")

@@ -19,9 +19,9 @@ from mupd.model.loading import files_sha256, hashed_files, load_autoencoder, loa
 from mupd.model.regions import decode_region, denoise_region, encode_region, from_uint8, he_extra, to_uint8
 from mupd.model.sampling import seeded_noise
 from mupd.model.solvers import Solver, Velocity, integrate
-from mupd.model.stain_facts import Stain, StainerFacts, stainer_facts
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE, Autoencoder, MuPDVAE
+from mupd.model_folder.stainer import Stain, StainerFacts, stainer_facts
 
 PARTS = ("he_vae", "stain_vae", "transformer")
 Reader = Callable[[int, int, int, int], NDArray[np.uint8]]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.model.attention import Conditions, Context
-from mupd.model.given import Given
+from mupd.model.conditions import Given
 from mupd.model.regions import WINDOW
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import DOWNSAMPLE

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pydicom
 
+from mupd.base.ids import artifact_name
+from mupd.base.progress import track
 from mupd.config import Config
 from mupd.errors import Fault, InputFaults, MupdError
-from mupd.ids import artifact_name
-from mupd.progress import track
 from mupd.push.account import Account, Outcome
 from mupd.push.stow import DicomwebStore, InstanceFile, credentials
-from mupd.synthetic.manifest_hashes import MANIFEST, artifact_of, known_hashes
-from mupd.synthetic.verify import Verification, verify_path
+from mupd.synthetic.verify.manifest_hashes import MANIFEST, artifact_of, known_hashes
+from mupd.synthetic.verify.verify import Verification, verify_path
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 

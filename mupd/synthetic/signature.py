@@ -17,8 +17,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mupd.base.files import atomic_path
 from mupd.errors import Fault, InputFaults
-from mupd.files import atomic_path
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from mupd.ids import Target, stain_name
-from mupd.store import DrawMeta
+from mupd.base.ids import Target, stain_name
+from mupd.contracts.draws import DrawMeta
 
 BANNER = "SYNTHETIC - NOT FOR DIAGNOSIS"
 """First line of texts, label pixels, field of records."""

@@ -24,21 +24,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from mupd.base.files import atomic_path, write_text
+from mupd.base.ids import Modality
+from mupd.base.progress import track
 from mupd.config import Config, load_config
+from mupd.engines.mupd.conditions import CaseConditions
 from mupd.errors import MupdError, UnusableError
-from mupd.files import atomic_path, write_text
-from mupd.generate.conditions import CaseConditions
-from mupd.ids import Modality
-from mupd.intake import status_rows
-from mupd.intake.entries import inventory_of
-from mupd.modalities.he import check_he
-from mupd.model.given import Given
+from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import NATIVE_MPP
 from mupd.model.rna_codec import Kind
-from mupd.progress import track
 from mupd.sheet import SheetCase
-from mupd.synthetic.png_marks import png_info
+from mupd.slides.checks import check_he
+from mupd.stages.intake import status_rows
+from mupd.stages.intake.entries import inventory_of
+from mupd.synthetic.picture.png_marks import png_info
 from mupd.synthetic.statement import BANNER, PREFIX
 
 SIDE_PX = 512

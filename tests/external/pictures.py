@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pydicom
 import requests
-from browser import Picture, screenshot
-from orthanc_server import running_orthanc
 from PIL import Image
+
+from tests.external.browser import Picture, screenshot
+from tests.external.orthanc_server import running_orthanc
 
 
 def _is_drawn(shown: Picture) -> bool:

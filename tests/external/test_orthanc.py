@@ -12,19 +12,19 @@ import numpy as np
 import pydicom
 import pytest
 import requests
-from browser import chromium, screenshot
-from orthanc_server import Orthanc, missing_programs, running_orthanc
 from PIL import Image
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage
-from synthetic_fixtures import meta_of, slide_pixels
 from typer.testing import CliRunner
 
+from mupd.base.files import sha256_path
 from mupd.cli import app
-from mupd.files import sha256_path
-from mupd.synthetic.codecs import decode_frame
-from mupd.synthetic.dicom_wsi import write_wsi
-from mupd.synthetic.label import label_agrees, render_label
+from mupd.synthetic.dicom.codecs import decode_frame
+from mupd.synthetic.dicom.label import label_agrees, render_label
+from mupd.synthetic.dicom.wsi import write_wsi
+from tests.external.browser import chromium, screenshot
+from tests.external.orthanc_server import Orthanc, missing_programs, running_orthanc
+from tests.fixtures.synthetic import meta_of, slide_pixels
 
 MISSING = missing_programs()
 pytestmark = [

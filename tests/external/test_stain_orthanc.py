@@ -8,8 +8,9 @@ from pathlib import Path
 import pydicom
 import pytest
 import requests
-from orthanc_server import missing_programs, running_orthanc
-from test_stain_dicom import write
+
+from tests.external.orthanc_server import missing_programs, running_orthanc
+from tests.synthetic.dicom.test_stain import write
 
 MISSING = missing_programs()
 pytestmark = [

@@ -8,11 +8,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from tests.fixtures.paths import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY))
 
 from benchmarks.pages import fill
-from hostile.corpus import make_corpus
-from mupd.intake import status_rows
+from mupd.stages.intake import status_rows
+from tests.hostile.corpus import make_corpus
 
 START, END = "<!-- hostile inputs: begin -->", "<!-- hostile inputs: end -->"
 

@@ -6,16 +6,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import GENES, he_pixels
 from PIL import Image
-from text_fixtures import REPORT
 
-from hostile.item import Hostile
-from hostile.profiles import hostile_profiles, table
-from hostile.reports import hostile_reports
-from hostile.slides import hostile_slides
 from mupd.config import Config, parse_config
-from mupd.inventory import CaseInventory
+from mupd.contracts.inventory import CaseInventory
+from tests.fixtures.basic import GENES, he_pixels
+from tests.fixtures.reports import REPORT
+from tests.hostile.item import Hostile
+from tests.hostile.profiles import hostile_profiles, table
+from tests.hostile.reports import hostile_reports
+from tests.hostile.slides import hostile_slides
 
 EVERY = 10
 """After so many hostile cases stands one that is complete and must come out so."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mupd.ids import Modality
-from mupd.inventory import Entry, Status
+from mupd.base.ids import Modality
+from mupd.contracts.inventory import Entry, Status
 
 TENTHS = range(1, 10)
 

@@ -13,10 +13,10 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
-from conftest import GENES, counts_matrix
-from rna_inputs import cells, write_tenx_folder, write_tenx_h5
 
-from hostile.item import TENTHS, Hostile, bytes_of, data, flipped, part
+from tests.fixtures.basic import GENES, counts_matrix
+from tests.fixtures.rna_inputs import cells, write_tenx_folder, write_tenx_h5
+from tests.hostile.item import TENTHS, Hostile, bytes_of, data, flipped, part
 
 _ANY = "."
 

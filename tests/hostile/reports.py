@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from text_fixtures import REPORT, docx_bytes, fhir_report, pdf_bytes, write_sr
-
-from hostile.item import TENTHS, Hostile, bytes_of, data, flipped, part
+from tests.fixtures.reports import REPORT, docx_bytes, fhir_report, pdf_bytes, write_sr
+from tests.hostile.item import TENTHS, Hostile, bytes_of, data, flipped, part
 
 _ANY = "."
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from conftest import he_pixels
-from he_files import dicom_level, ome_tiff
 from PIL import Image
 
-from hostile.item import TENTHS, Hostile, bytes_of, data, flipped, part
+from tests.fixtures.basic import he_pixels
+from tests.fixtures.he_files import dicom_level, ome_tiff
+from tests.hostile.item import TENTHS, Hostile, bytes_of, data, flipped, part
 
 _ANY = "."
 _DAMAGED = "truncat|damag|open|read|decod|slide|tile|cut"

@@ -16,12 +16,12 @@ from typing import TypeVar
 import psutil
 import pytest
 import yaml
-from local_slurm import NODES, Slurm, missing, running_slurm
-from tiny_model import write_tiny_cohort
 
-from mupd.ids import shard_name, shard_of
+from mupd.base.ids import shard_name, shard_of
+from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.tiny_model import write_tiny_cohort
+from tests.slurm.local_slurm import NODES, Slurm, missing, running_slurm
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MISSING = missing()
 pytestmark = [
     pytest.mark.external,

@@ -12,11 +12,11 @@ import snakemake
 
 from mupd.config import parse_config
 from mupd.errors import MupdError
-from mupd.files import write_json
-from mupd.ids import shard_name
-from mupd.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
-from mupd.locks import claim_output, record_run, release_stale_lock
-from mupd.shards import (
+from mupd.base.files import write_json
+from mupd.base.ids import shard_name
+from mupd.run.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
+from mupd.run.locks import claim_output, record_run, release_stale_lock
+from mupd.run.shards import (
     cases_by_shard,
     inputs_of,
     model_files,
@@ -26,9 +26,9 @@ from mupd.shards import (
     suite_files,
 )
 from mupd.sheet import read_sheet
-from mupd.stage_record import ENGINE_VARIABLE
+from mupd.contracts.stage_record import ENGINE_VARIABLE
 from mupd.synthetic.signature import signature_files
-from mupd.table_rows import table_rows
+from mupd.run.table_rows import table_rows
 
 # What the run's provenance names as the engine that orchestrated it.
 os.environ[ENGINE_VARIABLE] = f"Snakemake {snakemake.__version__}"

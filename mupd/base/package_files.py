@@ -1,0 +1,40 @@
+"""Files that come with mupd beside its code: an installed package has them under ``mupd/_NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder ``mupd/`` that this code runs from."""
+
+PACKAGE_PARENT = PACKAGE.parent
+"""What PYTHONPATH needs so that another process runs this same code."""
+
+Shipped = Literal["schemas", "gene_sets", "genes", "expectations", "workflow"]
+
+_IN_REPOSITORY: dict[Shipped, str] = {
+    "schemas": "workflow/schemas",
+    "gene_sets": "resources/gene_sets",
+    "genes": "resources/genes",
+    "expectations": "resources/expectations",
+    "workflow": ".",
+}
+"""Where each folder stands in the repository; pyproject.toml (force-include) puts it into the package."""
+
+PROFILES = PACKAGE_PARENT / "workflow" / "profiles"
+"""The profiles of Snakemake that come with the repository."""
+
+
+def shipped_file(folder: Shipped, name: str) -> Path:
+    """Path of a file that comes with mupd.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is neither in the installed package nor in the repository.
+    """
+    for parent in (PACKAGE / f"_{folder}", PACKAGE_PARENT / _IN_REPOSITORY[folder]):
+        if (parent / name).is_file():
+            return parent / name
+    raise FileNotFoundError(f"{name}: not in the package nor in {_IN_REPOSITORY[folder]}")

@@ -1,5 +1,0 @@
-"""Checks of what was generated: each draw is accepted, or rejected with the reason."""
-
-from mupd.check.run import run_shard
-
-__all__ = ["run_shard"]

@@ -1,5 +1,0 @@
-"""All shards together: the manifest, the completed cohort and the report with pictures."""
-
-from mupd.cohort.run import run
-
-__all__ = ["run"]

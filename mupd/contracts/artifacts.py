@@ -1,0 +1,104 @@
+"""What export writes about an artifact, and the key by which it knows one that is already there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mupd.base.files import sha256_path
+from mupd.base.ids import Target
+from mupd.contracts.draws import Draw, DrawMeta, content_sha256
+from mupd.errors import CaseError
+
+Kind = Literal["dicom-wsi", "dicom-map", "anndata", "report", "dicom-sr", "ome-tiff"]
+
+FORM = 1
+"""Raised when the form of an artifact changes, so that older ones are written anew."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or folder under ``artifacts/``; one entry of ``exported/shard-NNNN.json``."""
+
+    case_id: str
+    modality: Target
+    path: str
+    kind: Kind
+    draws: tuple[int, ...]
+    sha256: str
+    content_sha256: dict[str, str]
+    given: tuple[str, ...]
+    model_id: str
+    model_sha256: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+def describe(out: Path, path: Path, kind: Kind, metas: Sequence[DrawMeta]) -> Artifact:
+    """The entry of a written artifact, with its hash as it lies on disk."""
+    first = metas[0]
+    return Artifact(
+        case_id=first.case_id,
+        modality=first.target,
+        path=path.relative_to(out).as_posix(),
+        kind=kind,
+        draws=tuple(meta.draw for meta in metas),
+        sha256=sha256_path(path),
+        content_sha256={str(meta.draw): meta.content_sha256 for meta in metas},
+        given=first.given,
+        model_id=first.model_id,
+        model_sha256=first.model_sha256,
+        notes=tuple(dict.fromkeys(note for meta in metas for note in meta.notes)),
+    )
+
+
+def artifact_key(metas: Sequence[DrawMeta], **settings: Any) -> str:
+    """SHA-256 of everything that an artifact's content depends on.
+
+    It is kept inside the artifact: a run that was killed, or comes again, finds it there and does
+    not write the artifact a second time. When and how fast a draw was made is left out of it.
+    """
+    draws = [
+        {name: value for name, value in asdict(meta).items() if name not in ("created", "seconds")} for meta in metas
+    ]
+    identity = {"form": FORM, "draws": draws, "settings": settings}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The accepted draws of one task, in ascending order."""
+
+    case_id: str
+    modality: Target
+    draws: tuple[Draw, ...]
+    study_created: str
+    """When the task's first draw was made, accepted or not (ISO 8601)."""
+
+    @property
+    def metas(self) -> tuple[DrawMeta, ...]:
+        """Their metas."""
+        return tuple(draw.meta for draw in self.draws)
+
+
+def checked_folder(out: Path, draw: Draw) -> Path:
+    """Folder of a draw, after making sure that its values are still those that were generated and checked.
+
+    Raises
+    ------
+    CaseError
+        If they are not.
+    OSError, ValueError
+        If they cannot be read.
+    """
+    folder = out / draw.folder
+    if content_sha256(folder, draw.meta.target) != draw.meta.content_sha256:
+        raise CaseError(f"draw {draw.meta.draw}: found values altered since they were checked; expected the same hash")
+    return folder

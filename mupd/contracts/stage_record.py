@@ -1,0 +1,96 @@
+"""When a stage ran on a shard and by what: told by the stage itself, so that it is known without Snakemake too.
+
+``stages/STAGE/SHARD.json`` under the output folder. A record speaks for the output that it has the hash of, and for
+no other: where somebody wrote the output again by another way, the time of the earlier run is not claimed for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mupd import __version__
+from mupd.base.files import sha256_file, write_json
+from mupd.base.ids import shard_name
+from mupd.base.usage import usage_now
+from mupd.config import Config
+from mupd.errors import MupdError
+
+ENGINE_VARIABLE = "MUPD_ENGINE"
+"""Set by the workflow to its own name and version; the commands run by hand have no engine."""
+
+
+def now() -> str:
+    """The time in UTC to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One run of one stage on one shard; times in UTC, ISO 8601; `output` is relative to the output folder.
+
+    `seconds`, `cpu_seconds` and `peak_mb` are those of :class:`mupd.base.usage.Usage`, the process's start included;
+    None in records of versions that did not measure them.
+    """
+
+    stage: str
+    shard: int
+    started: str
+    ended: str
+    mupd_version: str
+    engine: str
+    output: str
+    output_sha256: str
+    seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_mb: float | None = None
+
+
+def record_path(out: Path, stage: str, shard: int) -> Path:
+    """Where the record of a stage on a shard lies."""
+    return out / "stages" / stage / f"{shard_name(shard)}.json"
+
+
+def recorded(stage: str, run_shard: Callable[[Config, int], Path], config: Config, shard: int) -> Path:
+    """Run a stage on a shard and leave a record of it; returns the stage's output."""
+    started = now()
+    output = run_shard(config, shard)
+    used = usage_now()
+    record = StageRecord(
+        stage=stage,
+        shard=shard,
+        started=started,
+        ended=now(),
+        mupd_version=__version__,
+        engine=os.environ.get(ENGINE_VARIABLE, ""),
+        output=output.relative_to(config.out).as_posix(),
+        output_sha256=sha256_file(output),
+        seconds=used.seconds,
+        cpu_seconds=used.cpu_seconds,
+        peak_mb=used.peak_mb,
+    )
+    write_json(record_path(config.out, stage, shard), asdict(record))
+    return output
+
+
+def read_record(out: Path, stage: str, shard: int) -> StageRecord | None:
+    """The record of the run that wrote the output as it lies there; None if no record speaks for it.
+
+    Raises
+    ------
+    MupdError
+        If the record is there and is none.
+    """
+    path = record_path(out, stage, shard)
+    try:
+        record = StageRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise MupdError(f"{path}: found {error}; expected the record of a stage") from error
+    output = out / record.output
+    return record if output.is_file() and sha256_file(output) == record.output_sha256 else None

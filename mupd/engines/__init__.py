@@ -1,0 +1,1 @@
+"""What makes draws: MuPD and the virtual stainer."""

@@ -1,0 +1,1 @@
+"""MuPD as an engine: conditions of a case in, draws out."""

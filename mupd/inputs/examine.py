@@ -1,0 +1,274 @@
+"""One input, read and checked: what runs in a worker process (:mod:`mupd.inputs.worker`), or in place."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mupd.base.files import sha256_path
+from mupd.base.ids import Modality
+from mupd.base.messages import reason_of
+from mupd.config import Config
+from mupd.contracts.inventory import Status
+from mupd.errors import MupdError, SyntheticInputError, UnusableError
+from mupd.sheet import SheetCase
+from mupd.sheet.sources import Source
+
+# Whatever a damaged file makes a reader raise ends as a reason of this one input. MemoryError is none of them:
+# after it the process itself is no longer to be trusted.
+READER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    csv.Error,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+NOT_IN_TABLE = "no file in the sample sheet and no row in the cohort table"
+
+Tick = Callable[[], None]
+"""Called whenever there is progress that must not count as a hang."""
+
+
+def no_tick() -> None:
+    """For callers that watch no clock."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be examined, as plain values.
+
+    Attributes
+    ----------
+    known
+        Content hashes for which the answer is known already: on one of them the input is only hashed.
+    only_hash
+        Nothing but the content hash is wanted.
+    picture_px
+        Only a picture of a slide is wanted, its longer side at most this; 0 for none.
+    """
+
+    modality: Modality
+    path: str
+    row: str = ""
+    named: bool = False
+    mpp: float | None = None
+    case_id: str = ""
+    organ: str = ""
+    known: tuple[str, ...] = ()
+    only_hash: bool = False
+    picture_px: int = 0
+
+    @property
+    def source(self) -> Source:
+        """The same as a source."""
+        return Source(Path(self.path), self.row, self.named)
+
+
+def request_of(case: SheetCase, modality: Modality, source: Source) -> Request:
+    """What to ask about one source of a case."""
+    # Only what the answer depends on: two cases with one slide then ask one question.
+    asked = Request(modality, str(source.path), source.row, source.named)
+    if modality == "he":
+        return replace(asked, mpp=case.he_mpp)
+    return replace(asked, case_id=case.row_id, organ=case.organ) if modality == "text" else asked
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found.
+
+    Attributes
+    ----------
+    sha256
+        Content hash ("" where it could not be had); of a table's row that of its values.
+    lasting
+        Whether the same bytes will give the same answer: not so of a limit that was hit or a disk that failed.
+    is_known
+        Nothing was read: `sha256` is one of the request's `known`.
+    """
+
+    status: Status
+    reason: str = ""
+    sha256: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    lasting: bool = False
+    is_known: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@lru_cache(maxsize=16)
+def _marks(path: Path, _modified_ns: int) -> tuple[str, ...]:
+    from mupd.synthetic.verify.recognise import synthetic_marks
+
+    return tuple(synthetic_marks(path))
+
+
+def refuse_synthetic(source: Source, config: Config) -> str:
+    """Raise if an input carries synthetic marks and its file name matches no glob of intake.allow_synthetic.
+
+    Returns
+    -------
+    str
+        Of a marked input that is let in, its marks and the glob in words; "" for an unmarked input.
+    """
+    marks = _marks(source.path, source.path.stat().st_mtime_ns)
+    if not marks:
+        return ""
+    what, shown = ("the cohort table" if source.is_table else "it"), "; ".join(marks[:3])
+    for glob in config.intake.allow_synthetic:
+        if fnmatchcase(source.path.name, glob):
+            return f"{what} is synthetic ({shown}): let in by intake.allow_synthetic {glob!r}"
+    raise SyntheticInputError(
+        f"{what} is synthetic ({shown}): never read as measured, unless intake.allow_synthetic names the file"
+    )
+
+
+def files_of(modality: Modality, path: Path) -> list[Path]:
+    """The files and folders whose bytes an input consists of."""
+    if modality == "he":
+        from mupd.slides.reader import source_files
+
+        return source_files(path)
+    if modality == "rna":
+        from mupd.rna.files import source_files as rna_files
+
+        return rna_files(path)
+    return [path]
+
+
+def content_hash(modality: Modality, path: Path, tick: Tick = no_tick) -> str:
+    """SHA-256 of all bytes of an input."""
+    digests = [sha256_path(file, tick) for file in files_of(modality, path)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+Read = tuple[dict[str, Any], str]
+"""Facts; and of a table's row the hash of its values, else ""."""
+
+
+def _read_he(request: Request, config: Config, _genes: tuple[str, ...]) -> Read:
+    from mupd.slides.checks import check_he
+
+    return check_he(Path(request.path), request.mpp, config.intake), ""
+
+
+def _read_rna(request: Request, config: Config, genes: tuple[str, ...]) -> Read:
+    from mupd.rna.checks import check_rna
+    from mupd.rna.cohort_tables import read_rna_row
+    from mupd.rna.files import read_rna
+    from mupd.rna.gene_ids import to_model_genes
+
+    path, values = Path(request.path), config.intake.rna_values
+    profile = read_rna_row(path, request.row, values) if request.row else read_rna(path, values, genes)
+    mapped, mapping = to_model_genes(profile, genes)
+    facts = check_rna(mapped, genes, config.intake) | {"gene_names": mapping.facts()}
+    if not request.row:
+        return facts, ""
+    names = "\n".join(profile.genes).encode()
+    return facts, hashlib.sha256(names + b"\0" + profile.matrix.astype("<f4").tobytes()).hexdigest()
+
+
+def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Read:
+    from mupd.model.text_chunks import token_counts
+    from mupd.reports.read import ReadText, check_text, read_report, read_text_row
+
+    path = Path(request.path)
+    read = ReadText(read_text_row(path, request.row)) if request.row else read_report(path)
+    digest = hashlib.sha256(read.text.encode("utf-8", "surrogatepass")).hexdigest()
+    facts = check_text(
+        read.text,
+        config.intake,
+        organ=request.organ,
+        case_id=request.case_id,
+        read=read.facts,
+        allow_synthetic=any(fnmatchcase(path.name, glob) for glob in config.intake.allow_synthetic),
+    )
+    return facts | token_counts(read.text), digest if request.row else ""
+
+
+def _pictured(request: Request) -> Outcome:
+    from base64 import b64encode
+
+    from mupd.slides.thumbnails import outlined_picture
+
+    jpeg = outlined_picture(Path(request.path), request.mpp, request.picture_px)
+    return Outcome("measured", facts={"jpeg": b64encode(jpeg).decode("ascii")})
+
+
+_READ: dict[Modality, Callable[[Request, Config, tuple[str, ...]], Read]] = {
+    "he": _read_he,
+    "rna": _read_rna,
+    "text": _read_text,
+}
+
+
+def _has_row(request: Request) -> bool:
+    if request.modality == "rna":
+        from mupd.rna.cohort_tables import has_rna_row
+
+        return has_rna_row(Path(request.path), request.row)
+    from mupd.reports.read import has_text_row
+
+    return has_text_row(Path(request.path), request.row)
+
+
+def examine_request(request: Request, config: Config, genes: tuple[str, ...], tick: Tick = no_tick) -> Outcome:
+    """Read and check one input; raises for nothing that is wrong with it but lack of memory.
+
+    Parameters
+    ----------
+    genes
+        The model's gene symbols.
+    tick
+        Called when a piece was hashed, and when a table was opened.
+    """
+    source = request.source
+    digest, is_hashed = "", False
+    try:
+        if request.picture_px:
+            return _pictured(request)
+        if source.is_table:
+            has_row = _has_row(request)
+            tick()
+            if not has_row:
+                if request.named:
+                    raise UnusableError(f"no row {request.row!r} in the table that the sample sheet names")
+                return Outcome("missing", NOT_IN_TABLE, lasting=True)
+        else:
+            digest = content_hash(request.modality, source.path, tick)
+            if request.only_hash or digest in request.known:
+                return Outcome("measured", sha256=digest, is_known=True)
+        is_hashed = True
+        let_in = refuse_synthetic(source, config)
+        facts, row_digest = _READ[request.modality](request, config, genes)
+    except UnusableError as error:
+        return Outcome("unusable", reason_of(error, source.path), digest, lasting=is_hashed)
+    except (MupdError, *READER_ERRORS) as error:
+        return Outcome("unusable", f"cannot be read ({type(error).__name__}: {reason_of(error, source.path)})", digest)
+    if let_in:
+        facts["synthetic_input"] = let_in
+    return Outcome("measured", let_in, row_digest or digest, facts, lasting=True)

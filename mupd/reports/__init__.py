@@ -1,0 +1,1 @@
+"""Clinical text: reading, de-identification, the synoptic record, checks."""

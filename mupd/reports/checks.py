@@ -1,0 +1,173 @@
+"""Whether a text is a report of this case: its language, its content, its organ and its case id.
+
+Each check refuses only what is evident: a usable report that is refused is lost, and a person has to look at it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from mupd.errors import UnusableError
+from mupd.reports.record.fields import extract_record
+from mupd.reports.record.rules import flatten, organ_scores
+
+_MASK = re.compile(r"\[[A-Z]+\]")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
+# The languages that reports come in: a detector that knows Latin, Occitan or Pidgin finds them in anatomy.
+_LANGUAGES = (
+    "en de fr es it nl pt pl sv da no fi cs hu ro tr ru uk el zh ja ko ar he hr bg sk sl vi id fa hi th".split()  # noqa: SIM905
+)
+_LANGUAGE_NAMES = {
+    "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "nl": "Dutch", "pt": "Portuguese",
+    "pl": "Polish", "sv": "Swedish", "da": "Danish", "no": "Norwegian", "fi": "Finnish", "cs": "Czech",
+    "hu": "Hungarian", "ro": "Romanian", "tr": "Turkish", "ru": "Russian", "uk": "Ukrainian", "el": "Greek",
+    "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "ar": "Arabic", "he": "Hebrew", "hr": "Croatian",
+}  # fmt: skip
+_LEAST_CERTAIN, _MOST_ENGLISH = 0.7, 0.05
+_LEAST_LETTERS = 30
+_MOST_LOOKED_AT = 2_000
+# Words that stand in English reports and hardly in others; more than this share of them is English, whatever else.
+_ENGLISH = re.compile(
+    r"\b(?:the|of|and|with|is|are|was|were|no|not|this|from|which|right|left|breast|lung|tumou?r|lymph|nodes?|margins?|"
+    r"specimen|received|shows?|grade|cells?|tissue|diagnosis|size|free|negative|positive|high|invasive|cancer)\b"
+)
+_ENGLISH_SHARE = 0.12
+
+_ORGAN_NAMES = (
+    ("breast", r"breast|mamma(?:ry)?|brca|her2"),
+    ("bladder", r"(?:urinary )?bladder|blca|urotheli\w*"),
+    ("colorectum", r"colo-?rect(?:um|al)|colon(?:ic)?|rect(?:um|al)|large bowel|coad(?:read)?|read|crc"),
+    ("stomach", r"stomach|gastric|stad"),
+    ("lung", r"lungs?|pulmonary|luad|lusc|nsclc"),
+    ("bone", r"bone(?! marrow)|osteosarcoma"),
+    ("brain", r"brain|gbm|lgg|cns|glioma|glioblastoma"),
+    ("other: uterus", r"uter(?:us|ine)|endometri(?:um|al)|corpus uteri|ucec|cervix"),
+    ("other: head and neck", r"head (?:and|&) neck|hnsc|larynx|oral cavity|tongue|oropharynx"),
+    ("other: kidney", r"kidney|renal|kirc|kirp|kich"),
+    ("other: pancreas", r"pancreas|pancreatic|paad"),
+    ("other: liver", r"liver|hepatic|lihc"),
+    ("other: prostate", r"prostate|prostatic|prad"),
+    ("other: thyroid", r"thyroid|thca"),
+    ("other: oesophagus", r"o?esophagus|o?esophageal|esca"),
+    ("other: skin", r"skin|skcm|cutaneous"),
+)  # fmt: skip
+# Of the text's own organ there must be this much more than of the sheet's, in the weights of the record rules.
+_LEAST_SCORE, _LEAST_TIMES = 6.0, 5.0
+
+_CASE_ID = re.compile(r"\bTCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|\bC3[LN]-\d{5}\b")
+
+# Words of forms and headings: a text that has no others is a template.
+_FORM_WORDS = frozenset(
+    """
+    a an the and or of in on at to for with by from as is are was were be been has have not no see this that it its if
+    any
+    all please patient name names surname first last date dates birth dob sex gender male female race ethnicity age
+    address phone fax mrn record medical number no id case accession hospital department report reports reported result
+    results page pages copy final preliminary surgical pathology pathologic pathological pathologist histopathology
+    histology histological cytology diagnosis diagnoses diagnostic clinical history impression information details gross
+    macroscopic macroscopy microscopic microscopy description comment comments note notes addendum synoptic summary
+    checklist template specimen specimens sample submitted received collected collection procedure operation type site
+    tumor tumour size grade stage staging tnm pt pn pm lymph nodes node margins margin invasion vascular perineural
+    lymphovascular method physician surgeon attending requesting referring signed signature electronically verified
+    approved reviewed dictated transcribed resident scanned scan attached attachment document file image images pdf
+    available unavailable pending follow follows completed complete entered enter insert here text free none na nil tbd
+    todo unknown specify specified stated applicable not yet dr md examination findings conclusion end other time status
+    new old above below under separate external outside refer original paper form void intentionally left blank lorem
+    ipsum dolor sit amet consectetur adipiscing elit test testing dummy example sample placeholder
+    """.split()  # noqa: SIM905
+)
+_LEAST_CONTENT_WORDS = 2
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    found.set_languages(list(_LANGUAGES))
+    return found
+
+
+def language_of(text: str) -> tuple[str, float]:
+    """Language (ISO 639-1) of a text and how certain it is; ("en", 1.0) where there is too little to tell."""
+    # Capitals alone look like no language to the detector.
+    words = _MASK.sub(" ", text[:_MOST_LOOKED_AT]).lower()
+    counted = _WORD.findall(words)
+    if sum(map(len, counted)) < _LEAST_LETTERS and words.isascii():
+        return "en", 1.0
+    if len(_ENGLISH.findall(words)) > _ENGLISH_SHARE * max(1, len(counted)):
+        return "en", 1.0
+    ranked = {code: float(share) for code, share in _identifier().rank(words)}
+    best = max(ranked, key=lambda code: ranked[code])
+    if best != "en" and (ranked[best] < _LEAST_CERTAIN or ranked["en"] > _MOST_ENGLISH):
+        return "en", ranked["en"]
+    return best, ranked[best]
+
+
+def check_language(text: str) -> None:
+    """Raise UnusableError for a text that is evidently of another language: the text encoder knows English."""
+    code, certainty = language_of(text)
+    if code != "en":
+        name = _LANGUAGE_NAMES.get(code, code)
+        raise UnusableError(f"written in {name} ({certainty:.0%} certain): expected English, the encoder's language")
+
+
+def check_content(text: str) -> None:
+    """Raise UnusableError for a template that was not filled in, or words that only point to another document."""
+    content: set[str] = set()
+    for word in _WORD.finditer(_MASK.sub(" ", text).lower()):
+        if word[0] not in _FORM_WORDS:
+            content.add(word[0])
+            if len(content) >= _LEAST_CONTENT_WORDS:
+                return
+    if not extract_record(text):
+        raise UnusableError("only headings or a pointer to another document, no findings: give the report itself")
+
+
+def organs_named(words: str) -> frozenset[str]:
+    """The organs that a sheet's words mean, in the terms of the record rules."""
+    flat = flatten(words).replace("_", " ").strip()
+    return frozenset(organ for organ, name in _ORGAN_NAMES if re.search(rf"(?<![a-z])(?:{name})(?![a-z])", flat))
+
+
+def organ_named(words: str) -> str | None:
+    """The organ that a sheet's word means, in the terms of the record rules; None where it means none of them."""
+    found = organs_named(words)
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def check_organ(text: str, organ: str) -> None:
+    """Raise UnusableError where a text is evidently about another organ than the sheet's.
+
+    The text must hardly mention the sheet's organ, and much of one other: a metastasis' report mentions both.
+    """
+    expected = organ_named(organ)
+    if expected is None:
+        return
+    flat = flatten(text)
+    scores = organ_scores(flat)
+    best = max(scores, key=lambda name: scores[name])
+    if best == expected or scores[best] < _LEAST_SCORE or scores[best] < _LEAST_TIMES * scores[expected]:
+        return
+    # The rules know few words of the organs outside their vocabulary: of these not even the name may stand there.
+    thin = expected.startswith("other") or expected == "bone"
+    if not thin or (
+        scores[best] >= 2 * _LEAST_SCORE and not re.search(rf"\b(?:{dict(_ORGAN_NAMES)[expected]})\b", flat)
+    ):
+        name = best.removeprefix("other: ")
+        raise UnusableError(
+            f"about the {name}, but the sheet's organ is {expected.removeprefix('other: ')}: another case's text?"
+        )
+
+
+def check_case_id(text: str, case_id: str) -> None:
+    """Raise UnusableError where a text names another case of the same cohort (TCGA, CPTAC) and not this one."""
+    own = _CASE_ID.match(case_id.upper())
+    if own is None:
+        return
+    named = {found.upper() for found in _CASE_ID.findall(text)}
+    if named and own[0] not in named:
+        raise UnusableError("names another case's id than this one's: another case's text?")

@@ -1,0 +1,1 @@
+"""Identifiers of persons, masked before anything else reads a report."""

@@ -1,0 +1,172 @@
+"""Clinical text of a case: a file in one of the forms that reports come in, or a row of the cohort's reports table.
+
+Identifiers of persons are masked as it is read (:mod:`mupd.reports.deidentify.mask`): nothing downstream sees one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mupd.config import IntakeLimits
+from mupd.errors import SyntheticInputError, UnusableError
+from mupd.reports.checks import check_case_id, check_content, check_language, check_organ
+from mupd.reports.deidentify.mask import mask_identifiers, masked_counts
+from mupd.reports.files.report_file import SUFFIXES, plain_text
+from mupd.reports.files.tables import texts_of
+from mupd.reports.record.fields import FIELDS, extract_record, render_record
+from mupd.reports.record.synoptic import extract_report
+
+__all__ = [
+    "FIELDS",
+    "SUFFIXES",
+    "ReadText",
+    "check_text",
+    "extract_record",
+    "has_text_row",
+    "masked_counts",
+    "read_report",
+    "read_text",
+    "read_text_row",
+    "render_record",
+]
+
+MOST_CHARACTERS = 2_000_000
+"""A long report has 20,000 characters; a hundred times that is something else."""
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
+_MOST_CONTROLS = 0.01
+
+
+@dataclass(frozen=True)
+class ReadText:
+    """A report with identifiers masked, and what its file told: `format`, `encoding`, `pages`, ..."""
+
+    text: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        raise UnusableError(f"{len(text)} characters, over {MOST_CHARACTERS}: expected one case's clinical text")
+    return text
+
+
+def read_report(path: Path) -> ReadText:
+    """A report file (:data:`SUFFIXES`) with identifiers masked, and facts for :func:`check_text`.
+
+    Raises
+    ------
+    UnusableError
+        For another form, a damaged or encrypted file, one that is too large, or an encoding that is not evident.
+    """
+    plain = plain_text(path)
+    return ReadText(mask_identifiers(_bounded(plain.text), plain.known), plain.facts)
+
+
+def read_text(path: Path) -> str:
+    """The text of :func:`read_report`."""
+    return read_report(path).text
+
+
+def has_text_row(table: Path, case_id: str) -> bool:
+    """Whether a reports table has a row (or several) of this case."""
+    return case_id in texts_of(table)
+
+
+def read_text_row(table: Path, case_id: str) -> str:
+    """The text of one case, identifiers masked, from a table with ``case_id`` and ``text``; other columns are ignored.
+
+    Tables are CSV, TSV, JSON (a list of objects, or id to text) and JSON lines, each also gzipped.
+
+    Raises
+    ------
+    UnusableError
+        If the table does not read, or has no row or several of this id.
+    """
+    texts = texts_of(table).get(case_id, [])
+    if len(texts) != 1:
+        found = f"{len(texts)} rows" if texts else "no row"
+        raise UnusableError(f"{found} of this case in the text table: expected exactly one")
+    return mask_identifiers(_bounded(texts[0]))
+
+
+def _synthetic(text: str, allowed: bool) -> dict[str, str]:
+    """What the marks of a synthetic text say, as a fact, where it is let in."""
+    # What stands in a PDF, in a Word document or far down in a table is seen here only.
+    from mupd.synthetic.text.marks import text_marks
+    from mupd.synthetic.verify.recognise import text_tells
+
+    marks = text_marks(text) or text_tells(text)
+    if marks and not allowed:
+        raise SyntheticInputError(
+            f"it is synthetic ({marks[0]}): never read as measured, unless intake.allow_synthetic names the file"
+        )
+    return {"synthetic_input": f"it is synthetic ({marks[0]}): let in by intake.allow_synthetic"} if marks else {}
+
+
+def check_text(
+    text: str,
+    limits: IntakeLimits,
+    *,
+    organ: str = "",
+    case_id: str = "",
+    read: Mapping[str, Any] | None = None,
+    allow_synthetic: bool = False,
+) -> dict[str, Any]:
+    """Whether a text can condition the model, and what is known of it.
+
+    Parameters
+    ----------
+    organ, case_id
+        What the sheet says; a text that evidently contradicts either is refused. Empty: not compared.
+    read
+        Facts of :func:`read_report`, handed on.
+    allow_synthetic
+        Whether a text that carries mupd's marks is let in (intake.allow_synthetic names its file).
+
+    Returns
+    -------
+    `words`, `characters` (int), `record` (what :func:`extract_record` finds stated in it), `report` (the synoptic
+    record of :func:`~mupd.reports.record.synoptic.extract_report`, each value with its place), `masked` ({kind: count}
+    of :func:`masked_counts`), `text_sha256` (of the masked text without regard to white space: equal for two cases that
+    carry the same report), the facts given in `read`, and `synthetic_input` (the marks of a synthetic text that is
+    let in).
+
+    Raises
+    ------
+    UnusableError
+        If it is empty, binary, without letters, too short or too long, not English, a template without findings, or
+        contradicts the sheet; its subclass SyntheticInputError if it is marked as synthetic.
+    """
+    if not text.strip():
+        raise UnusableError("the text is empty")
+    _bounded(text)
+    controls = len(_CONTROL.findall(text))
+    if controls > _MOST_CONTROLS * len(text):
+        raise UnusableError(f"{controls} control or replacement characters of {len(text)}: binary or wrongly decoded")
+    words = len(_WORD.findall(text))
+    if words == 0 and text.isascii():
+        raise UnusableError("the text holds no words")
+    synthetic = _synthetic(text, allow_synthetic)
+    check_language(text)
+    if words < limits.min_text_words:
+        raise UnusableError(f"{words} words, under intake.min_text_words = {limits.min_text_words}")
+    check_content(text)
+    check_organ(text, organ)
+    check_case_id(text, case_id)
+    return {
+        "words": words,
+        "characters": len(text),
+        "record": extract_record(text),
+        "report": extract_report(text).facts(),
+        "masked": masked_counts(text),
+        "text_sha256": hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest(),
+        **(read or {}),
+        **synthetic,
+    }

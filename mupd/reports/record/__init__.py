@@ -1,0 +1,1 @@
+"""The synoptic record of a pathology report."""

@@ -1,0 +1,118 @@
+"""The record: the few facts of a pathology report that are imputed, with the values they can have.
+
+A record is read from text by rules, and only from what is stated: absent fields are left out. Rules
+are in :mod:`mupd.reports.record.rules` and :mod:`mupd.reports.record.subtypes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from mupd.reports.record import rules, subtypes
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "organ": ("breast", "bladder", "colorectum", "stomach", "lung", "bone", "brain"),
+    "diagnosis": (
+        "invasive breast carcinoma",
+        "urothelial carcinoma",
+        "colorectal adenocarcinoma",
+        "gastric adenocarcinoma",
+        "lung adenocarcinoma",
+        "lung squamous cell carcinoma",
+        "osteosarcoma",
+        "glioma",
+        "benign tissue",
+    ),
+    "subtype": (
+        "not otherwise specified",
+        "ductal",
+        "lobular",
+        "mucinous",
+        "papillary",
+        "tubular",
+        "diffuse",
+        "signet ring cell",
+        "glioblastoma",
+        "lower-grade glioma",
+    ),
+    "grade": ("G1", "G2", "G3"),
+    "t_category": ("T0", "T1", "T2", "T3", "T4"),
+    "tissue": (
+        "tumour",
+        "normal parenchyma",
+        "connective tissue",
+        "adipose tissue",
+        "smooth muscle",
+        "immune infiltrate",
+        "mucus",
+        "necrosis",
+    ),
+}
+"""Field -> its values.
+
+`diagnosis` is the entity and `subtype` its histological variant; `grade` is histological (UICC G) and
+`t_category` the T of TNM without suffix. `tissue` is the one that most of the sample consists of: normal
+parenchyma is an organ's own tissue (mucosa, glands, alveoli), tumour is neoplastic tissue, invasive or in situ.
+"""
+
+_EQUAL = 1e-3
+"""Difference up to which probabilities count as equal."""
+_SENTENCES = {
+    "organ": "The organ is {}.",
+    "diagnosis": "The diagnosis is {}.",
+    "subtype": "The histological subtype is {}.",
+    "grade": "The histological grade is {}.",
+    "t_category": "The primary tumour category is {}.",
+    "tissue": "The predominant tissue is {}.",
+}
+_STATED = {
+    field: re.compile(
+        re.escape(sentence).replace(r"\{\}", f"({'|'.join(re.escape(value) for value in FIELDS[field])})")
+    )
+    for field, sentence in _SENTENCES.items()
+}
+
+
+def undetermined(probabilities: Mapping[str, float], abstain_below: float) -> bool:
+    """Whether a generated field states no value: the most probable one is under a limit, or all are equally so."""
+    return max(probabilities.values()) < abstain_below or nothing_told(probabilities)
+
+
+def nothing_told(probabilities: Mapping[str, float]) -> bool:
+    """Whether all values of a generated field are equally probable: nothing showed the model to tell it."""
+    return len(probabilities) > 1 and max(probabilities.values()) - min(probabilities.values()) < _EQUAL
+
+
+def extract_record(text: str) -> dict[str, str]:
+    """The fields that a text states, {field: value of :data:`FIELDS`}.
+
+    Sentences of :func:`render_record` are taken by their word and are no evidence of anything else; the rest
+    of the text is read by rules. Negated findings (no evidence of carcinoma) are no diagnosis; "high grade"
+    alone is no G (urothelial carcinoma is graded high or low); suffixes of T are dropped (pT3a is T3); Ta, Tis
+    and TX are left out.
+    """
+    record, rest = {}, text
+    for field, pattern in _STATED.items():
+        if match := pattern.search(rest):
+            record[field] = match[1]
+            rest = pattern.sub(" ", rest)
+    flat = rules.flatten(rest)
+    organ = record.get("organ") or rules.find_organ(flat)
+    inferred = {
+        "organ": organ,
+        "diagnosis": rules.find_diagnosis(flat, organ),
+        "subtype": subtypes.find_subtype(flat, organ),
+        "grade": rules.find_grade(flat),
+        "t_category": rules.find_t_category(flat),
+        "tissue": subtypes.find_tissue(flat),
+    }
+    for field, value in inferred.items():
+        if value is not None and value in FIELDS[field]:
+            record.setdefault(field, value)
+    return {field: record[field] for field in FIELDS if field in record}
+
+
+def render_record(record: Mapping[str, str]) -> str:
+    """Plain sentences that state a record; :func:`extract_record` reads the same record from them."""
+    return " ".join(_SENTENCES[field].format(record[field]) for field in FIELDS if field in record)

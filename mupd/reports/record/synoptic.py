@@ -1,0 +1,78 @@
+"""The synoptic record of a pathology report: what it states of the tumour, each value with the place that says so.
+
+>>> extract_report("Diagnosis: Adenocarcinoma of the colon, G2. pT3 pN0.").values()
+{'organ': 'colorectum', 'histologic_type': 'adenocarcinoma', 'grade': 'G2', 'pt': 'T3', 'pn': 'N0'}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mupd.reports.record.findings import REPORT_FIELDS, ReportField, Stated, lowered
+from mupd.reports.record.grade import histologic_grade
+from mupd.reports.record.rules import leading_organ
+from mupd.reports.record.sections import section_characters
+from mupd.reports.record.size import tumour_size
+from mupd.reports.record.statements import lymphovascular_invasion, margins
+from mupd.reports.record.tnm import n_category, t_category
+from mupd.reports.record.types import histologic_type
+
+MAX_CHARACTERS = 60_000
+"""Of a longer text the record is read from this much: reports have up to 20,000 characters."""
+
+
+@dataclass(frozen=True)
+class ReportRecord:
+    """What a report states: each field's value with its evidence, or why there is none.
+
+    `sections` counts the characters of each section (:mod:`mupd.reports.record.sections`).
+    """
+
+    fields: dict[ReportField, Stated]
+    sections: dict[str, int]
+
+    def values(self) -> dict[str, str]:
+        """The values that are stated; fields without one are left out."""
+        return {name: stated.value for name, stated in self.fields.items() if stated.value}
+
+    def facts(self) -> dict[str, Any]:
+        """`stated`, `abstained` and `sections`, without words of the text.
+
+        `stated` is {field: {value, section, start, end}}, `abstained` {field: why}, `sections` {name: characters}.
+        """
+        stated, abstained = {}, {}
+        for name, found in self.fields.items():
+            if found.value:
+                fact: dict[str, Any] = {"value": found.value}
+                if found.evidence:
+                    first = found.evidence[0]
+                    fact |= {"section": first.section, "start": first.start, "end": first.end}
+                stated[name] = fact
+            else:
+                abstained[name] = found.abstained
+        return {"stated": stated, "abstained": abstained, "sections": self.sections}
+
+
+def extract_report(text: str) -> ReportRecord:
+    """The synoptic record of a report.
+
+    Parameters
+    ----------
+    text
+        A report, masked or not; places in the record are places in this text.
+    """
+    text = text[:MAX_CHARACTERS]
+    low = lowered(text)
+    organ = leading_organ(low)
+    fields: dict[ReportField, Stated] = {
+        "organ": Stated(organ or "", "" if organ else "not stated"),
+        "histologic_type": histologic_type(text, low, organ),
+        "grade": histologic_grade(text, low),
+        "pt": t_category(text, low),
+        "pn": n_category(text, low),
+        "margins": margins(text, low),
+        "lvi": lymphovascular_invasion(text, low),
+        "size_mm": tumour_size(text, low),
+    }
+    return ReportRecord({name: fields[name] for name in REPORT_FIELDS}, section_characters(text))

@@ -1,0 +1,1 @@
+"""RNA profiles: reading, checking, and the scale of the model."""

@@ -1,0 +1,1 @@
+"""What surrounds the stages of a run: shards, job resources, locks, doctor, forecast, status."""

@@ -1,0 +1,154 @@
+"""A profile of Snakemake: is every key an option, is its executor installed, what will each rule's jobs ask for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mupd.base.package_files import PROFILES
+from mupd.config import Config
+from mupd.errors import Fault, InputFaults
+from mupd.run.doctor.cluster import Asked
+from mupd.run.doctor.finding import Finding
+from mupd.run.job_resources import INTAKE_THREADS, JobStage, gpus, mem_mb, runtime_min
+from mupd.run.shards import cases_by_shard
+from mupd.run.table_ids import TableIds
+from mupd.sheet import Sheet
+
+STAGES: tuple[JobStage, ...] = ("intake", "generate", "check", "export", "cohort")
+RULES = (*STAGES, "expect_inputs", "expect_draws", "expect_run", "settings_of_stage", "all", "train", "train_model")
+LOCAL_EXECUTORS = ("local", "dryrun", "touch")
+_PER_RULE = ("set-resources", "set-threads", "set-scatter", "set-resource-scopes")
+_THREADS = {"intake": INTAKE_THREADS, "generate": 2}
+
+
+def profile_file(name: str) -> Path:
+    """The file that ``snakemake --profile NAME`` reads: a folder, or one of ours by its name.
+
+    Raises
+    ------
+    InputFaults
+        If there is none.
+    """
+    folders = [Path(name), Path("workflow/profiles") / name, PROFILES / name]
+    for folder in folders:
+        for path in (folder / "config.yaml", folder / "config.v8+.yaml", folder / "config.v9+.yaml"):
+            if path.is_file():
+                return path
+    ours = ", ".join(sorted(path.parent.name for path in PROFILES.glob("*/config.yaml")))
+    raise InputFaults("profile", [Fault("--profile", repr(name), f"a folder with a config.yaml; ours are {ours}")])
+
+
+def read_profile(path: Path) -> dict[str, Any]:
+    """Values of a profile.
+
+    Raises
+    ------
+    InputFaults
+        If it is no YAML mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputFaults(f"profile {path}", [Fault(str(path), reason, "a YAML file")]) from error
+    if not isinstance(values, dict):
+        raise InputFaults(f"profile {path}", [Fault(str(path), type(values).__name__, "a mapping")])
+    return values
+
+
+def executor_of(values: dict[str, Any]) -> str:
+    """The executor that a profile names; ``local`` if none."""
+    return str(values.get("executor", "local"))
+
+
+def check_plugin(executor: str) -> Finding:
+    """Whether the executor's plugin is installed."""
+    if executor in LOCAL_EXECUTORS:
+        return Finding("profile", "executor", "PASS", f"{executor}: part of Snakemake")
+    module = f"snakemake_executor_plugin_{executor.replace('-', '_')}"
+    if find_spec(module):
+        return Finding("profile", "executor", "PASS", f"{executor}: {module} is installed")
+    package = module.replace("_", "-")
+    return Finding("profile", "executor", "FAIL", f"{executor}: {package} is not installed", f"pip install {package}")
+
+
+def _like(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]}?" if close else "take it out"
+
+
+def check_keys(values: dict[str, Any]) -> list[Finding]:
+    """Keys that are no option of Snakemake or of its plugins, and rules that the workflow has not."""
+    from snakemake.cli import get_argument_parser
+
+    actions = get_argument_parser()._actions
+    known = sorted({option.lstrip("-") for action in actions for option in action.option_strings})
+    found = [
+        Finding("profile", str(key), "FAIL", "no option of Snakemake or of an installed plugin", _like(str(key), known))
+        for key in values
+        if str(key) not in known
+    ]
+    for key in _PER_RULE:
+        rules = values.get(key) if isinstance(values.get(key), dict) else {}
+        found += [
+            Finding("profile", f"{key}: {rule}", "FAIL", "no rule of the workflow", _like(str(rule), RULES))
+            for rule in rules or {}
+            if str(rule) not in RULES
+        ]
+    return found or [Finding("profile", "keys", "PASS", f"{len(values)} options, all known")]
+
+
+def _pairs(value: Any) -> dict[str, Any]:
+    """Resources as a mapping: profiles give one, or a list of ``name=value``."""
+    if isinstance(value, dict):
+        return value
+    parts = value if isinstance(value, list) else []
+    return {name: found for name, mark, found in (str(part).partition("=") for part in parts) if mark}
+
+
+def _int(value: Any, default: int) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return default  # an expression of Snakemake: what it comes to is not known here
+
+
+def asked_by(values: dict[str, Any], sheet: Sheet, config: Config, tables: TableIds) -> list[Asked]:
+    """What the jobs of each rule ask for at their first attempt, the largest shard's.
+
+    Parameters
+    ----------
+    tables
+        Whose RNA or text is a row of a cohort table: without it run times are those of cases that lack them.
+    """
+    shards = list(cases_by_shard(sheet, config.shards).values())
+    defaults, per_rule = _pairs(values.get("default-resources")), values.get("set-resources") or {}
+    found = []
+    for stage in STAGES:
+        of_rule = defaults | _pairs(per_rule.get(stage) if isinstance(per_rule, dict) else None)
+        groups = [sheet.cases] if stage == "cohort" else shards
+        minutes = max(runtime_min(stage, cases, config, 1, tables) for cases in groups)
+        gpu = gpus(config) if stage == "generate" else 0
+        gres = re.search(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?", str(of_rule.get("gres", "")))
+        gpu = _int(gres[2], 1) if gres else _int(of_rule.get("gpu"), gpu)
+        model = of_rule.get("gpu_model") or (gres[1] if gres else None)
+        partition = of_rule.get("slurm_partition")
+        found.append(
+            Asked(
+                stage,
+                None if partition is None else str(partition).strip("'\""),
+                _int(of_rule.get("mem_mb"), mem_mb(stage, config, 1)),
+                _int(of_rule.get("runtime"), minutes),
+                gpu,
+                _int(of_rule.get("cpus_per_task"), _THREADS.get(stage, 1)),
+                None if model is None else str(model).strip("'\""),
+            )
+        )
+    return found

@@ -1,0 +1,117 @@
+"""All checks in their order, and the table of what they found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mupd.config import Config, load_config
+from mupd.errors import InputFaults, MupdError
+from mupd.run.doctor.cluster import Asked, check_slurm
+from mupd.run.doctor.finding import Finding, exit_code
+from mupd.run.doctor.model import check_model
+from mupd.run.doctor.places import check_places
+from mupd.run.doctor.profile import (
+    LOCAL_EXECUTORS,
+    asked_by,
+    check_keys,
+    check_plugin,
+    executor_of,
+    profile_file,
+    read_profile,
+)
+from mupd.run.doctor.software import check_software
+from mupd.run.forecast.plan import plan_of
+from mupd.run.table_ids import QUICK_BYTES, in_tables
+from mupd.sheet import Sheet, read_sheet
+
+_LOOK = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
+
+
+def _inputs(configfile: Path) -> tuple[Config | None, Sheet | None, list[Finding]]:
+    found = []
+    try:
+        config = load_config(configfile)
+    except InputFaults as error:
+        faults = [Finding("inputs", fault.where, "FAIL", fault.found, fault.expected) for fault in error.faults]
+        return None, None, faults
+    found.append(Finding("inputs", "configuration", "PASS", str(configfile)))
+    try:
+        sheet = read_sheet(config)
+    except InputFaults as error:
+        faults = [Finding("inputs", fault.where, "FAIL", fault.found, fault.expected) for fault in error.faults]
+        return config, None, [*found, *faults]
+    shards = f"{len(sheet.cases):,} cases in {config.shards:,} shards"
+    if len(sheet.cases) > 200 * config.shards:
+        fix = f"shards: {-(-len(sheet.cases) // 64)} (64 cases a shard): what a killed job loses is smaller then"
+        return config, sheet, [*found, Finding("inputs", "sample sheet", "WARN", shards, fix)]
+    return config, sheet, [*found, Finding("inputs", "sample sheet", "PASS", shards)]
+
+
+def examine(configfile: Path, profile: str | None = None) -> list[Finding]:
+    """Every check that applies.
+
+    Parameters
+    ----------
+    profile
+        Snakemake profile that the run will use: its plugin, its keys and, on SLURM, its partitions are checked too.
+    """
+    config, sheet, found = _inputs(configfile)
+    values: dict[str, Any] = {}
+    if profile is not None:
+        try:
+            values = read_profile(profile_file(profile))
+        except MupdError as error:
+            faults = error.faults if isinstance(error, InputFaults) else ()
+            found += [Finding("profile", fault.where, "FAIL", fault.found, fault.expected) for fault in faults]
+        else:
+            found += [check_plugin(executor_of(values)), *check_keys(values)]
+    executor = executor_of(values)
+    on_cluster = executor not in LOCAL_EXECUTORS
+    if config is None:
+        return [*found, Finding("inputs", "all else", "SKIP", "not looked at without a configuration that can be read")]
+    found += check_software(config, on_cluster)
+    tables = in_tables(config, QUICK_BYTES)  # rows of larger ones are taken for missing
+    needed = plan_of(sheet, config, tables).disk_bytes if sheet else None
+    found += check_places(config.outdir, config.model, needed, on_cluster)
+    found += check_model(config.model)
+    asked: list[Asked] = asked_by(values, sheet, config, tables) if sheet else []
+    return found + check_slurm(asked, executor == "slurm")
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """One line: how many of each state, and what that means."""
+    counts: Counter[str] = Counter(finding.state for finding in findings)
+    words = ", ".join(f"{counts[state]} {state}" for state in _LOOK if counts[state])
+    if counts["FAIL"]:
+        return f"{words}: a run cannot succeed before every FAIL is mended"
+    return f"{words}: ready" + (", mind the WARN lines" if counts["WARN"] else "")
+
+
+def render(findings: Sequence[Finding], console: Console | None = None) -> None:
+    """Print the findings as a table, on standard output unless another console is given."""
+    table = Table(title="mupd doctor", show_lines=False)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    table.add_column("found, and how to mend it", overflow="fold")
+    for finding in findings:
+        words = Text(finding.found)
+        if finding.fix:
+            words.append(f"\nfix: {finding.fix}", style=_LOOK[finding.state])
+        table.add_row(Text(finding.state, style=_LOOK[finding.state]), f"{finding.area}: {finding.name}", words)
+    console = console or Console()
+    console.print(table)
+    console.print(summary(findings), markup=False)
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Plain values: ``ok``, ``exit_code``, ``findings``."""
+    code = exit_code(findings)
+    return {"ok": not code, "exit_code": code, "findings": [asdict(finding) for finding in findings]}

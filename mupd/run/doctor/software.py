@@ -1,0 +1,124 @@
+"""Python, PyTorch with its GPU, codecs, readers of slides, plugins of Snakemake."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from mupd.run.doctor.finding import Finding
+
+if TYPE_CHECKING:
+    from mupd.config import Config
+
+LEAST_PYTHON = (3, 11)
+LEAST_SNAKEMAKE = (9, 18)
+_INSTALL = "pip install -r requirements.lock (docs/install.md)"
+_CODECS = {
+    "jpeg": "jpeg8_encode",
+    "jpeg2000": "jpeg2k_encode",
+    "htj2k": "htj2k_encode",
+    "jpegxl": "jpegxl_encode",
+}
+
+
+def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+    """Whether the interpreter is new enough."""
+    words = ".".join(map(str, found))
+    if found[:2] >= LEAST_PYTHON:
+        return Finding("python", "Python", "PASS", words)
+    return Finding("python", "Python", "FAIL", words, "make an environment with Python 3.11 or newer (docs/install.md)")
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def check_snakemake() -> Finding:
+    """Whether Snakemake is there and new enough."""
+    found = _version_of("snakemake")
+    if found is None:
+        return Finding("snakemake", "Snakemake", "FAIL", "not installed", _INSTALL)
+    if tuple(int(part) for part in found.split(".")[:2]) < LEAST_SNAKEMAKE:
+        return Finding("snakemake", "Snakemake", "FAIL", found, "pip install 'snakemake>=9.18'")
+    return Finding("snakemake", "Snakemake", "PASS", found)
+
+
+def check_torch(wanted: str, on_cluster: bool) -> list[Finding]:
+    """PyTorch, and the GPU that ``sampler.device`` asks for.
+
+    Parameters
+    ----------
+    on_cluster
+        Whether jobs run elsewhere: no GPU here is no fault then.
+    """
+    if find_spec("torch") is None:
+        return [Finding("torch", "PyTorch", "FAIL", "not installed", _INSTALL)]
+    import torch
+
+    built = torch.version.cuda
+    found = [Finding("torch", "PyTorch", "PASS", f"{torch.__version__}, {f'CUDA {built}' if built else 'CPU only'}")]
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        words = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
+        words += ", bf16" if torch.cuda.is_bf16_supported() else ", no bf16"
+        return [*found, Finding("torch", "GPU", "PASS", words)]
+    why = "no CUDA device" if built else "no CUDA device; this PyTorch is built without CUDA"
+    fix = "install a PyTorch for CUDA (docs/install.md) and a driver, or set sampler.device: cpu"
+    if wanted == "cpu":
+        return [*found, Finding("torch", "GPU", "SKIP", "not asked for (sampler.device: cpu)")]
+    if on_cluster:
+        words = f"{why} on this machine; GPU jobs look for theirs when they start"
+        if built:
+            return [*found, Finding("torch", "GPU", "SKIP", words)]
+        return [*found, Finding("torch", "GPU", "FAIL" if wanted == "cuda" else "WARN", words, fix)]
+    if wanted == "cuda":
+        return [*found, Finding("torch", "GPU", "FAIL", why, fix)]
+    return [*found, Finding("torch", "GPU", "WARN", f"{why}: slides take minutes each", fix)]
+
+
+def check_codecs(wanted: str) -> list[Finding]:
+    """Each codec codes and decodes a small picture; only the configured one is indispensable."""
+    if find_spec("imagecodecs") is None:
+        return [Finding("codecs", "imagecodecs", "FAIL", "not installed", _INSTALL)]
+    import imagecodecs
+    import numpy as np
+
+    picture = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    found = []
+    for name, function in _CODECS.items():
+        state = "FAIL" if name == wanted else "WARN"
+        try:
+            getattr(imagecodecs, function.replace("encode", "decode"))(getattr(imagecodecs, function)(picture))
+        except (RuntimeError, ImportError, AttributeError) as error:
+            words = f"{type(error).__name__}: {error}"
+            fix = f"pip install -U imagecodecs, or set slide.codec to another than {name}"
+            found.append(Finding("codecs", name, "FAIL" if state == "FAIL" else "WARN", words, fix))
+        else:
+            found.append(Finding("codecs", name, "PASS", f"imagecodecs {imagecodecs.__version__}"))
+    return found
+
+
+def check_openslide() -> Finding:
+    """Whether OpenSlide's library loads."""
+    try:
+        import openslide
+    except (ImportError, OSError) as error:
+        words = str(error).splitlines()[0]
+        return Finding("slides", "OpenSlide", "FAIL", words, "pip install openslide-bin openslide-python")
+    return Finding("slides", "OpenSlide", "PASS", f"{openslide.__library_version__}")
+
+
+def check_software(config: Config, on_cluster: bool) -> list[Finding]:
+    """All of this module's findings."""
+    return [
+        check_python(),
+        check_snakemake(),
+        *check_torch(config.sampler.device, on_cluster),
+        *check_codecs(config.slide.codec),
+        check_openslide(),
+    ]

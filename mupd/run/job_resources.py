@@ -1,0 +1,125 @@
+"""What a cluster job asks for: memory and run time, by its shard's cases and by how often it was tried.
+
+Imported by the Snakefile: no heavy imports here. A job that asked for too little is no loss: Snakemake tries it again
+with more (``attempt``), and generation goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from mupd.base.ids import Modality
+from mupd.config import Config, Slide
+from mupd.sheet import SheetCase
+
+JobStage = Literal["intake", "generate", "check", "export", "cohort", "expect"]
+
+LONGEST_MIN = 1440
+"""Most minutes asked for: a day, which most partitions allow. A longer generation goes on at its next attempt."""
+
+_WINDOW_STEP_S = 0.03
+"""Seconds of a window of 128 px and a step: 0.012 to 0.026 measured with mupd-mini on two CPU cores."""
+
+_STRIDE_PX = 96
+"""Pixels between windows, see :mod:`mupd.model.regions`."""
+
+_NATIVE_MPP = 0.78
+_MARGIN = 2.0
+INTAKE_THREADS = 2
+"""Inputs that an intake job reads at a time."""
+
+_READING_MB = 1024
+"""Of a reading process at the first attempt. A whole job with one took 0.45 GB for a PNG of 9 megapixels."""
+
+_BASE_MB = {"intake": 1000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000, "expect": 2000}
+_LATENT_BYTES = 8 * 4 * 8
+"""Bytes of a place of the latents: 8 channels, float32, eight copies at most (noise, change, windows, solver)."""
+
+
+def window_steps(config: Config) -> int:
+    """Windows times evaluations of the network that one generated slide takes."""
+    scale = config.slide.mpp / _NATIVE_MPP
+    columns, rows = (-(-round(side * scale) // _STRIDE_PX) for side in (config.slide.width_px, config.slide.height_px))
+    steps = config.sampler.steps
+    return max(columns, 1) * max(rows, 1) * (steps if config.sampler.solver == "euler" else 2 * steps - 1)
+
+
+def latents_mb(slide: Slide) -> float:
+    """Megabytes that a generated slide's latents take at most."""
+    scale = slide.mpp / _NATIVE_MPP / 8
+    return slide.width_px * slide.height_px * scale**2 * _LATENT_BYTES / 1e6
+
+
+def _stain_px(config: Config) -> float:
+    """Pixels that the stains of one slide have at most: how large a slide is, the sheet does not tell."""
+    return float(sum(stain.draws * stain.max_side_px**2 for stain in config.stains))
+
+
+def _stain_seconds(config: Config) -> float:
+    """Seconds of the stains of one slide at most, at the speed of generated slides."""
+    seconds_a_px = _WINDOW_STEP_S / _STRIDE_PX**2
+    steps = [(stain.steps or config.sampler.steps) * stain.draws * stain.max_side_px**2 for stain in config.stains]
+    return sum(steps) * seconds_a_px * (1 if config.sampler.solver == "euler" else 2)
+
+
+def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
+    """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts.
+
+    What intake's reading processes ask for grows up to ``intake.file_mb`` each and not beyond: there they are stopped.
+    """
+    wanted = _BASE_MB[stage]
+    if stage == "intake":
+        reading = min(_READING_MB * attempt, config.intake.file_mb)
+        return wanted * min(attempt, 2) + INTAKE_THREADS * reading
+    if stage == "generate":
+        stained = max((stain.max_side_px**2 / 64 * _LATENT_BYTES / 1e6 for stain in config.stains), default=0.0)
+        wanted += int(max(latents_mb(config.slide), stained))
+    return wanted * attempt
+
+
+def _lacking(modality: Modality, cases: Sequence[SheetCase], tables: Mapping[Modality, Collection[str]]) -> int:
+    """Cases that have neither a file of a modality nor a row of its table."""
+    rows = tables.get(modality, ())
+    return sum(getattr(case, modality) is None and case.row_id not in rows for case in cases)
+
+
+def runtime_min(
+    stage: JobStage,
+    cases: Sequence[SheetCase],
+    config: Config,
+    attempt: int,
+    tables: Mapping[Modality, Collection[str]] | None = None,
+) -> int:
+    """Minutes of run time, as many times as there were attempts, at most :data:`LONGEST_MIN`.
+
+    The sheet and, where given, the tables' ids decide: a slide that intake will find unusable is not foreseen, which
+    the margin and the next attempt make good. Generation is reckoned at the measured speed of two CPU cores, with a GPU
+    too.
+
+    Parameters
+    ----------
+    tables
+        Ids that the cohort tables have a row of (:meth:`mupd.run.table_rows.TableRows.case_ids`); without it their
+        cases count as cases that lack the modality.
+    """
+    slides = sum(case.he is None for case in cases) * config.draws.he
+    measured = len(cases) - sum(case.he is None for case in cases)
+    if stage == "generate":
+        found = tables or {}
+        others = _lacking("rna", cases, found) * config.draws.rna + _lacking("text", cases, found) * config.draws.text
+        seconds = slides * window_steps(config) * _WINDOW_STEP_S + 2.0 * others + 5.0 * len(cases)
+        seconds += measured * _stain_seconds(config)
+    elif stage == "intake":
+        seconds = 60.0 * len(cases)
+    elif stage == "expect":
+        seconds = 0.02 * len(cases)
+    else:
+        seconds = 10.0 * len(cases) + slides * config.slide.width_px * config.slide.height_px / 5e6
+        seconds += measured * _stain_px(config) / 5e6
+    return min((15 + int(_MARGIN * seconds / 60)) * attempt, LONGEST_MIN)
+
+
+def gpus(config: Config) -> int:
+    """GPUs of a job that generates: one, none where the configuration says ``cpu``."""
+    return 0 if config.sampler.device == "cpu" else 1

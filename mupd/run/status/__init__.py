@@ -1,0 +1,1 @@
+"""``mupd status``: what each case has and what a run would do."""

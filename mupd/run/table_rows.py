@@ -1,0 +1,149 @@
+"""Which rows of the cohort tables a shard depends on, by digest: a row added to a table reruns its own shard alone.
+
+The workflow asks at parse time. A table is read once after each change, by a process of its own
+(:mod:`mupd.run.table_digests`), and remembered in ``.snakemake`` by size, times and inode. A table whose rows cannot
+be told apart stays an input of every shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mupd.base.files import write_json
+from mupd.base.ids import Modality
+from mupd.base.package_files import PACKAGE_PARENT
+from mupd.config import Config
+from mupd.sheet import SheetCase
+
+INDEX_NAME = "mupd-table-rows.json"
+_FORMAT = 1
+_SECONDS = 300
+
+Key = tuple[Modality, str]
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Digests of the rows of tables.
+
+    Attributes
+    ----------
+    whole
+        What all rows of a table depend on, by modality and path.
+    rows
+        {id: digest} of each of these tables.
+    """
+
+    whole: Mapping[Key, str] = field(default_factory=dict)
+    rows: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
+
+    def knows(self, modality: Modality, path: str) -> bool:
+        """Whether the table's rows are told apart."""
+        return (modality, path) in self.rows
+
+    def case_ids(self, config: Config) -> dict[Modality, frozenset[str]]:
+        """Ids that the configured cohort tables have a row of, of tables whose rows are told apart."""
+        named: dict[Modality, str | None] = {"rna": config.tables.rna, "text": config.tables.text}
+        return {
+            modality: frozenset(self.rows[modality, path])
+            for modality, path in named.items()
+            if path is not None and self.knows(modality, path)
+        }
+
+    def digest(self, cases: Sequence[SheetCase], config: Config) -> str:
+        """Of the rows that some cases have in these tables, and of what these rows depend on."""
+        digest = hashlib.sha256()
+        for case in cases:
+            for modality, path, row in table_rows_of(case, config):
+                if self.knows(modality, path):
+                    key = (modality, path)
+                    digest.update(repr((modality, row, self.whole[key], self.rows[key].get(row, ""))).encode())
+        return digest.hexdigest()[:16]
+
+
+def table_rows_of(case: SheetCase, config: Config) -> list[tuple[Modality, str, str]]:
+    """(modality, table, row id) for the rows that a case is read from."""
+    found: list[tuple[Modality, str, str]] = []
+    modalities: tuple[Modality, ...] = ("rna", "text")
+    for modality in modalities:
+        own, row = getattr(case, modality), getattr(case, f"{modality}_row")
+        table = getattr(config.tables, modality)
+        if own is not None and row:
+            found.append((modality, str(own), row))
+        elif own is None and table is not None:
+            found.append((modality, table, case.row_id))
+    return found
+
+
+def _signature(path: str) -> list[int]:
+    stat = os.stat(path)
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        return dict(held["tables"]) if held["format"] == _FORMAT else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _examined(modality: Modality, path: str) -> dict[str, Any] | None:
+    """What the process of its own says; None where it says nothing, for whatever reason."""
+    search = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "mupd.run.table_digests", modality, path],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
+            timeout=_SECONDS,
+            check=False,
+        )
+        return json.loads(done.stdout) if done.returncode == 0 else None
+    except (subprocess.TimeoutExpired, ValueError):
+        return None
+
+
+def table_rows(cases: Iterable[SheetCase], config: Config, folder: Path, examine: bool) -> TableRows:
+    """Digests of the rows of all tables that some cases are read from.
+
+    Parameters
+    ----------
+    folder
+        Where the index stands: the workflow's ``.snakemake``.
+    examine
+        Read tables that the index does not know as they are now, and write it. A job of a cluster does not.
+    """
+    index_path = folder / INDEX_NAME
+    wanted = dict.fromkeys((modality, path) for case in cases for modality, path, _ in table_rows_of(case, config))
+    held = _read_index(index_path) if wanted else {}
+    kept: dict[str, Any] = {}
+    whole: dict[Key, str] = {}
+    rows: dict[Key, dict[str, str]] = {}
+    for modality, path in wanted:
+        name = f"{modality} {os.path.abspath(path)}"
+        try:
+            signature = _signature(path)
+        except OSError:
+            continue
+        entry = held.get(name)
+        if not entry or entry.get("signature") != signature:
+            if not examine:
+                continue
+            entry = {"signature": signature, "found": _examined(modality, path)}
+        kept[name] = entry
+        if entry["found"] is not None:
+            whole[modality, path] = str(entry["found"]["whole"])
+            rows[modality, path] = entry["found"]["rows"]
+    if examine and kept != {name: held.get(name) for name in kept}:
+        write_json(index_path, {"format": _FORMAT, "tables": kept})
+    return TableRows(whole, rows)

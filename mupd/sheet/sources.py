@@ -1,0 +1,122 @@
+"""Where each modality of a case comes from: its files, a row that its cell names, or its row of a cohort table."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mupd.base.ids import Modality
+from mupd.config import Config
+from mupd.errors import UnusableError
+from mupd.sheet import SheetCase
+
+MOST_BYTES: dict[Modality, int] = {"he": 1 << 40, "rna": 1 << 38, "text": 1 << 30}
+"""No input of a modality is larger; hashing one that claims to be would take hours."""
+
+MOST_FILES = 10_000
+"""Files of a folder that is one input: a MIRAX or DICOM slide has some hundred."""
+
+_SPARSE_LEAST_BYTES = 1 << 26
+_SPARSE_SHARE = 1000
+_BLOCK_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one modality of a case is read from.
+
+    Attributes
+    ----------
+    path
+        A file, a folder, or the table that the row stands in.
+    row
+        Id of the row; "" where the input is the whole file.
+    named
+        Whether the sheet itself names that row (``TABLE::ROW``): its absence is then a fault, not a hole.
+    """
+
+    path: Path
+    row: str = ""
+    named: bool = False
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the input is one row of a table."""
+        return bool(self.row)
+
+    @property
+    def name(self) -> str:
+        """As the inventory writes it: ``PATH``, or ``PATH::ROW``."""
+        return f"{self.path}::{self.row}" if self.row else str(self.path)
+
+
+def sources_of(case: SheetCase, modality: Modality, config: Config) -> tuple[Source, ...]:
+    """All inputs of one modality of a case: several only for slides, none where the sheet has no file and no table."""
+    own: Path | None = getattr(case, modality)
+    if own is not None:
+        if modality == "he":
+            return (Source(own), *(Source(path) for path in case.further_he))
+        row = case.rna_row if modality == "rna" else case.text_row
+        return (Source(own, row, named=True),) if row else (Source(own),)
+    table: str | None = None if modality == "he" else getattr(config.tables, modality)
+    return () if table is None else (Source(Path(table), case.row_id),)
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Every file below a folder; links to folders are not followed, so that none leads in a circle."""
+    found: list[str] = []
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        found += [os.path.join(parent, name) for name in sorted(names)]
+        if len(found) > MOST_FILES:
+            raise UnusableError(f"a folder of more than {MOST_FILES} files: expected one slide or one profile")
+    return found
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Digest of name, size, inode and times of every file of an input: the same as long as nobody wrote to any.
+
+    Attributes
+    ----------
+    newest_ns
+        The latest of these times, in nanoseconds.
+    """
+
+    digest: str
+    newest_ns: int
+
+
+def signature_of(paths: list[Path], modality: Modality) -> Signature:
+    """The signature of the files and folders that make up an input.
+
+    Raises
+    ------
+    UnusableError
+        For what is neither a file nor a folder (a pipe or device would never end), what is larger than any such
+        input, and files of holes.
+    OSError
+        If it is not there or may not be looked at.
+    """
+    digest, newest_ns = hashlib.sha256(), 0
+    for path in paths:
+        # os.path instead of Path: it answers for links that lead in a circle.
+        files = _files_in(path) if os.path.isdir(path) else [str(path)]
+        for file in files:
+            stat = os.stat(file)
+            if not os.path.isfile(file):
+                if file == str(path):
+                    raise UnusableError("neither a file nor a folder: expected one with data in it")
+                continue
+            if stat.st_size > MOST_BYTES[modality]:
+                raise UnusableError(f"{stat.st_size} bytes, more than any such input has ({MOST_BYTES[modality]})")
+            stored = getattr(stat, "st_blocks", stat.st_size) * _BLOCK_BYTES
+            if stat.st_size > _SPARSE_LEAST_BYTES and stored * _SPARSE_SHARE < stat.st_size:
+                raise UnusableError(f"{stored} bytes stored of {stat.st_size}: the rest are holes, as of a broken copy")
+            inside = os.path.relpath(file, path.parent)
+            numbers = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev)
+            digest.update(os.fsencode(inside) + repr(numbers).encode())
+            newest_ns = max(newest_ns, stat.st_mtime_ns, stat.st_ctime_ns)
+    return Signature(digest.hexdigest()[:32], newest_ns)

@@ -1,0 +1,74 @@
+"""Rows of a sample sheet as they stand in the file (.tsv, .csv); .xlsx and PEP have modules of their own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from mupd.errors import Fault
+from mupd.sheet.rows import MAX_BYTES, RawRow
+
+
+def _decode(path: Path) -> tuple[str, list[Fault]]:
+    data = path.read_bytes()
+    faults = []
+    if b"\0" in data:
+        faults = [
+            Fault(f"{path.name}:{number}", "a NUL byte", "text (UTF-8)")
+            for number, line in enumerate(data.split(b"\n"), start=1)
+            if b"\0" in line
+        ]
+        return "", faults
+    try:
+        return data.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        return "", [Fault(f"{path.name}:{line}", f"byte 0x{data[error.start]:02x}", "UTF-8 text")]
+
+
+def read_delimited(path: Path, delimiter: str) -> tuple[list[RawRow], list[Fault]]:
+    """Header and rows of a .tsv or .csv file, and what is wrong with it as a whole."""
+    text, faults = _decode(path)
+    if faults:
+        return [], faults
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, line = [], 1
+    try:
+        for cells in reader:
+            stripped = [cell.strip(" ") for cell in cells]
+            if any(stripped):
+                rows.append(RawRow(f"{path.name}:{line}", line, stripped))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        return [], [Fault(path.name, str(error), "a table with balanced quotes")]
+    return rows, []
+
+
+def read_rows(path: Path, roots: Sequence[str] = ()) -> tuple[list[RawRow], list[Fault]]:
+    """Header and rows of a sheet of any format, and what is wrong with the file as a whole.
+
+    `roots` are those of the configuration: the tables of a PEP have to lie there too.
+    """
+    kinds = "a sample sheet: .tsv, .csv, .xlsx, or .yaml of a PEP project"
+    suffix = path.suffix.lower()
+    if suffix not in (".tsv", ".csv", ".xlsx", ".yaml", ".yml"):
+        hint = "; save it as .xlsx or .csv" if suffix in (".xls", ".ods", ".xlsm", ".xlsb", ".numbers") else ""
+        if path.exists():
+            return [], [Fault(path.name, f"suffix {path.suffix!r}", kinds + hint)]
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            return [], [Fault(path.name, f"{size:,} bytes", f"at most {MAX_BYTES:,}")]
+        if suffix == ".xlsx":
+            from mupd.sheet.xlsx import read_workbook
+
+            return read_workbook(path)
+        if suffix in (".yaml", ".yml"):
+            from mupd.sheet.pep import read_pep
+
+            return read_pep(path, roots)
+        return read_delimited(path, "," if suffix == ".csv" else "\t")
+    except OSError as error:
+        return [], [Fault(str(path), error.strerror or type(error).__name__, kinds)]

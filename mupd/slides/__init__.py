@@ -1,0 +1,1 @@
+"""H&E slides: reading, tissue, checks."""

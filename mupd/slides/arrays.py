@@ -1,0 +1,124 @@
+"""Pieces of slides as arrays: cut to the slide, padded with white, reduced block by block."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mupd.slides.limits import MOST_FLAT_PIXELS
+
+WHITE = (255, 255, 255)
+
+_BAND_PX = 2048
+_SAMPLED_SIDE = 64
+_SAMPLED_PX = 128
+
+ReadLevel = Callable[[int, int, int, int], NDArray[np.uint8]]
+"""``read(x, y, width, height)`` of one level, in its own pixels and inside it -> (height, width, 3) uint8."""
+
+
+def on_white(image: Image.Image) -> NDArray[np.uint8]:
+    """(rows, columns, 3) uint8 of any picture; what is transparent becomes white."""
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, WHITE)
+        canvas.paste(rgba, mask=rgba.getchannel("A"))
+        return np.asarray(canvas)
+    # Converting RGB to RGB would copy it.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def padded(read: ReadLevel, x: int, y: int, w: int, h: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """(h, w, 3) from x, y: read inside the slide, white outside of it."""
+    left, top = max(x, 0), max(y, 0)
+    width, height = min(x + w, size_px[0]) - left, min(y + h, size_px[1]) - top
+    if (left, top, width, height) == (x, y, w, h):
+        return read(x, y, w, h)
+    canvas = np.full((h, w, 3), 255, np.uint8)
+    if width > 0 and height > 0:
+        canvas[top - y : top - y + height, left - x : left - x + width] = read(left, top, width, height)
+    return canvas
+
+
+def reduced_size(size_px: tuple[int, int], max_px: int) -> tuple[int, int]:
+    """Width and height of a picture reduced so that its longer side is at most `max_px`."""
+    scale = min(1.0, max_px / max(size_px))
+    return max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
+
+
+def best_level(sizes_px: tuple[tuple[int, int], ...], columns: int) -> int:
+    """The smallest level that is at least `columns` wide."""
+    wide = [index for index, (width, _) in enumerate(sizes_px) if width >= columns]
+    return min(wide, key=lambda index: sizes_px[index][0]) if wide else 0
+
+
+def reduced(read: ReadLevel, level_px: tuple[int, int], size_px: tuple[int, int], max_px: int) -> NDArray[np.uint8]:
+    """The whole of a level reduced to at most `max_px` a side, read in blocks: a level never stands in memory whole.
+
+    Of a level over :data:`MOST_FLAT_PIXELS` (a large slide without reduced levels) 64 x 64 places at most
+    are sampled, each by the mean of 128 px around it: seconds in place of the whole slide's decoding.
+
+    Parameters
+    ----------
+    level_px
+        Width and height of the level that `read` reads.
+    size_px
+        Those of level 0, whose proportions the result has.
+    """
+    width, height = level_px
+    if width * height > MOST_FLAT_PIXELS:
+        return _sampled(read, level_px, reduced_size(size_px, min(max_px, _SAMPLED_SIDE)))
+    columns, rows = reduced_size(size_px, max_px)
+    canvas = np.empty((rows, columns, 3), np.uint8)
+    step = max(1, int(_BAND_PX * columns / width))
+    for top in range(0, rows, step):
+        for left in range(0, columns, step):
+            bottom, right = min(top + step, rows), min(left + step, columns)
+            x, y = left * width // columns, top * height // rows
+            x_end, y_end = max(x + 1, right * width // columns), max(y + 1, bottom * height // rows)
+            block = Image.fromarray(read(x, y, x_end - x, y_end - y))
+            canvas[top:bottom, left:right] = np.asarray(
+                block.resize((right - left, bottom - top), Image.Resampling.BOX)
+            )
+    return canvas
+
+
+def _sampled(read: ReadLevel, level_px: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+    columns, rows = size
+    width, height = level_px
+    canvas = np.empty((rows, columns, 3), np.uint8)
+    side_x, side_y = (min(_SAMPLED_PX, level // count) for level, count in zip(level_px, size, strict=True))
+    for row in range(rows):
+        for column in range(columns):
+            x = (2 * column + 1) * width // (2 * columns) - side_x // 2
+            y = (2 * row + 1) * height // (2 * rows) - side_y // 2
+            canvas[row, column] = read(x, y, max(1, side_x), max(1, side_y)).mean((0, 1)).round()
+    return canvas
+
+
+class LevelReader(ABC):
+    """What every slide that is read level by level has in common, given how a level is read inside its bounds."""
+
+    size_px: tuple[int, int]
+    level_sizes_px: tuple[tuple[int, int], ...]
+
+    @abstractmethod
+    def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """(h, w, 3) of a level, in its own pixels; the box lies inside it."""
+
+    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """See :class:`mupd.slides.reader.SlideReader`."""
+        return padded(lambda *box: self._inside(level, *box), x, y, w, h, self.level_sizes_px[level])
+
+    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        """See :class:`mupd.slides.reader.SlideReader`."""
+        return self.read_level(0, x, y, w, h)
+
+    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
+        """See :class:`mupd.slides.reader.SlideReader`."""
+        level = best_level(self.level_sizes_px, min(max_px, self.size_px[0]))
+        return reduced(lambda *box: self._inside(level, *box), self.level_sizes_px[level], self.size_px, max_px)

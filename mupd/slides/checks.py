@@ -1,0 +1,191 @@
+"""H&E slides: where tissue is, how it is stained, whether a file is a usable H&E slide at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mupd.base.messages import reason_of
+from mupd.config import IntakeLimits
+from mupd.errors import UnusableError
+from mupd.sheet import MPP_RANGE
+from mupd.slides.quality import (
+    clipped_share,
+    focus_of,
+    pen_marks,
+    refuse_if_blurred,
+    refuse_if_clipped,
+    refuse_if_not_he,
+)
+from mupd.slides.reader import READ_ERRORS, THUMBNAIL_PX, SlideReader, open_slide, thumbnail_once
+from mupd.slides.stain_density import read_windows, stain_of, tissue_windows
+from mupd.slides.tiles import read_window, tissue_tiles
+from mupd.slides.tissue import mask_of_densities, od_above_background, stain_density, tissue_mask
+
+__all__ = [
+    "SlideReader",
+    "check_he",
+    "look_at_tissue",
+    "open_slide",
+    "read_window",
+    "stain_density",
+    "tissue_mask",
+    "tissue_tiles",
+]
+
+_PROBE_PX = 8
+_WINDOWS = 8
+_STAIN_STEP_PX = 2
+_MOST_SCREEN_DPI_UM = 20.0
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """A reduced slide and where it shows tissue.
+
+    Attributes
+    ----------
+    thumb
+        (rows, columns, 3) uint8.
+    densities
+        (3, rows, columns) optical densities above background, 0 where a pen has marked.
+    mask
+        (rows, columns) bool; marks of pens are left out.
+    pen
+        Share of the picture by colour of ink.
+    """
+
+    thumb: NDArray[np.uint8]
+    densities: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    pen: dict[str, float]
+
+
+def look_at_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float | None) -> Tissue:
+    """Find tissue and pen marks (these only where the scale is known) in a reduced slide.
+
+    Parameters
+    ----------
+    thumb
+        (rows, columns, 3) uint8.
+    size_px, mpp
+        Width and height of level 0, and its micrometres per pixel.
+    """
+    densities = od_above_background(thumb)
+    mask = mask_of_densities(densities)
+    pen: dict[str, float] = {}
+    if mpp is not None:
+        marks, pen = pen_marks(thumb, densities, mpp * size_px[0] / thumb.shape[1])
+        mask &= ~marks
+        densities[:, marks] = 0
+    return Tissue(thumb, densities, mask, pen)
+
+
+def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
+    """Read places of every level, the corners and tissue among them: damaged tiles fail here, not later."""
+    shares = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5)]
+    tissue = np.argwhere(mask)
+    for row, column in tissue[:: max(1, len(tissue) // 3)][:3]:
+        shares.append((float(column) / mask.shape[1], float(row) / mask.shape[0]))
+    for level, (width, height) in enumerate(reader.level_sizes_px):
+        side_x, side_y = min(_PROBE_PX, width), min(_PROBE_PX, height)
+        for share_x, share_y in shares:
+            reader.read_level(level, int((width - side_x) * share_x), int((height - side_y) * share_y), side_x, side_y)
+
+
+def _checked_mpp(reader: SlideReader) -> float:
+    low, high = MPP_RANGE
+    if reader.mpp is None:
+        raise UnusableError("no micrometres per pixel in the file: give it as he_mpp in the sample sheet")
+    if not low <= reader.mpp <= high:
+        where = "the sheet" if reader.mpp_source == "sheet" else "the file"
+        screen = reader.mpp_source == "file" and reader.mpp > _MOST_SCREEN_DPI_UM
+        raise UnusableError(
+            f"{reader.mpp:g} micrometres per pixel in {where}: expected {low} to {high:g}"
+            + (f" ({25400 / reader.mpp:.0f} dpi is a screen's or printer's resolution)" if screen else "")
+            + "; state the right he_mpp"
+        )
+    return reader.mpp
+
+
+def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, Any]:
+    """Whether a file is a usable H&E slide, and what is known of it.
+
+    Returns
+    -------
+    Plain values: `size_px` [width, height], `levels`, `mpp`, `mpp_source` (sheet, file), `file_mpp`, `format`,
+    `tissue_mm2`, `tissue_fraction` (0-1), `pen` (share of the picture by colour of ink), `focus` and
+    `blurred_fraction` of its windows of tissue (see :mod:`mupd.slides.quality`; None where the
+    picture is too small to tell), `clipped_fraction`, `haematoxylin_od` and `eosin_od` (means in tissue, decadic
+    optical density), `green_od_share`, `chroma_od`, `brown_fraction`, `pink_fraction`.
+
+    Raises
+    ------
+    UnusableError
+        If it does not open, is truncated, has no plausible scale, too little tissue, is out of focus,
+        saturated, or not plausibly H&E; the message says what to do.
+    """
+    with open_slide(path, mpp) as reader:
+        scale = _checked_mpp(reader)
+        try:
+            return _examine(path, reader, scale, limits)
+        except READ_ERRORS as error:
+            raise UnusableError(f"truncated or damaged: {reason_of(error, path)}") from error
+
+
+def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
+    tissue = look_at_tissue(thumbnail_once(path, reader, THUMBNAIL_PX), reader.size_px, scale)
+    _decode_probe(reader, tissue.mask)
+    if tissue.pen and not tissue.mask.any():
+        raise UnusableError(_too_little(tissue, 0.0, scale, limits))
+    colour = refuse_if_not_he(tissue.thumb, tissue.densities)
+    width, height = reader.size_px
+    fraction = float(tissue.mask.mean())
+    tissue_mm2 = fraction * width * height * scale**2 / 1e6
+    if not tissue.mask.any() or tissue_mm2 < limits.min_tissue_mm2:
+        raise UnusableError(_too_little(tissue, tissue_mm2, scale, limits))
+    origins = tissue_windows(tissue.mask, reader.size_px, _WINDOWS)
+    tiles = list(read_windows(reader.read, reader.size_px, origins))
+    clipped = refuse_if_clipped([clipped_share(tile) for tile in tiles])
+    sharpness = [focus for tile in tiles if (focus := focus_of(tile, scale)) is not None]
+    focus, blurred = refuse_if_blurred(sharpness) if sharpness else (None, None)
+    stain = stain_of(tiles, _STAIN_STEP_PX)
+    return {
+        "size_px": [width, height],
+        "levels": len(reader.level_sizes_px),
+        "mpp": scale,
+        "mpp_source": reader.mpp_source,
+        "file_mpp": reader.file_mpp,
+        "format": reader.format,
+        "tissue_mm2": round(tissue_mm2, 4),
+        "tissue_fraction": round(fraction, 4),
+        "pen": tissue.pen,
+        "focus": _rounded(focus),
+        "blurred_fraction": _rounded(blurred),
+        "clipped_fraction": round(clipped, 4),
+        "haematoxylin_od": _rounded(stain.haematoxylin_od),
+        "eosin_od": _rounded(stain.eosin_od),
+        "green_od_share": round(colour.green_od_share, 3),
+        "chroma_od": round(colour.chroma_od, 3),
+        "brown_fraction": round(colour.brown_share, 3),
+        "pink_fraction": round(colour.pink_share, 3),
+    }
+
+
+def _too_little(tissue: Tissue, tissue_mm2: float, scale: float, limits: IntakeLimits) -> str:
+    pen = ", ".join(f"{colour} {share:.1%}" for colour, share in tissue.pen.items())
+    beside = f" beside marks of a pen ({pen} of the picture)" if pen else ""
+    if not tissue.mask.any():
+        return f"no tissue found{beside}"
+    return (
+        f"{tissue_mm2:.4f} mm2 of tissue at {scale:g} um/px{beside}, "
+        f"under intake.min_tissue_mm2 = {limits.min_tissue_mm2:g}"
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

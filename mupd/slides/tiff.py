@@ -1,0 +1,208 @@
+"""TIFFs that OpenSlide does not read, or reads without their reduced levels (OME-TIFF), through tifffile.
+
+Tiles and strips are decoded on demand, one at a time: tifffile's own `asarray` would decode a level whole.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mupd.errors import UnusableError
+from mupd.slides.arrays import LevelReader
+from mupd.slides.limits import check_plain_size, check_slide_size, check_tile_size
+from mupd.slides.scale import one_scale
+
+_UNITS_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
+_RESOLUTION_UNITS_UM = {2: 25400.0, 3: 10000.0}
+_CACHE_BYTES = 64 << 20
+_JPEG = (6, 7)
+_LAYOUTS = ("YXS", "SYX", "CYX")
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _ome_pixels(description: str) -> list[Any]:
+    try:
+        root = ElementTree.fromstring(description)
+    except ElementTree.ParseError as error:
+        raise UnusableError(f"OME-XML that is not well formed ({error.msg})") from error
+    return [node for node in root.iter() if _local(node.tag) == "Pixels"]
+
+
+def _ome_mpp(description: str, size_px: tuple[int, int]) -> float | None:
+    """Micrometres per pixel of the image of this size (PhysicalSizeX and Y with their units, by default um)."""
+    for pixels in _ome_pixels(description):
+        if (pixels.get("SizeX"), pixels.get("SizeY")) != (str(size_px[0]), str(size_px[1])):
+            continue
+        sizes = []
+        for axis in "XY":
+            unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
+            stated = pixels.get(f"PhysicalSize{axis}")
+            # A "pixel" or "reference frame" as unit is no length: the scale is not stated then.
+            sizes.append(float(stated) * _UNITS_UM[unit] if stated and unit in _UNITS_UM else None)
+        return one_scale(*sizes)
+    return None
+
+
+def _resolution_mpp(page: Any) -> float | None:
+    """Micrometres per pixel of a page's resolution tags, where they have a unit of length."""
+    unit = _RESOLUTION_UNITS_UM.get(int(page.tags.valueof(296, default=2)))
+    sizes = []
+    for code in (282, 283):
+        pixels, per = page.tags.valueof(code, default=(0, 1))
+        sizes.append(unit * per / pixels if unit and pixels else None)
+    return one_scale(*sizes)
+
+
+def _aperio_mpp(description: str) -> float | None:
+    import tifffile
+
+    try:
+        stated = tifffile.tifffile.svs_description_metadata(description).get("MPP")
+    except ValueError:
+        return None
+    return float(stated) if isinstance(stated, int | float) else None
+
+
+def _sizes(series: Any) -> dict[str, int]:
+    """Length of each axis of a series or level by its letter (X, Y, S samples, C channels, Z, T)."""
+    return dict(zip(series.axes, series.shape, strict=True))
+
+
+def _refuse_if_not_rgb(series: Any, kind: str) -> None:
+    sizes = _sizes(series)
+    shape = "x".join(str(side) for side in series.shape)
+    if series.axes not in _LAYOUTS or sizes.get("S", 3) not in (3, 4) or sizes.get("C", 3) != 3:
+        if set(series.axes) - set("YXSC") or {"S", "C"} <= set(series.axes):
+            raise UnusableError(
+                f"{kind} of {shape} ({series.axes}): a stack; save the one picture that is meant as RGB"
+            )
+        channels = sizes.get("C", sizes.get("S", 1))
+        what = "one grey channel" if channels == 1 else f"{channels} channels, as fluorescence has them"
+        raise UnusableError(f"not H&E: {kind} of {what}; expected RGB (bright-field)")
+    if str(series.dtype) != "uint8":
+        raise UnusableError(f"pixels of kind {series.dtype}: expected 8-bit RGB, as bright-field scanners write")
+
+
+class TiffReader(LevelReader):
+    """A TIFF in tiles or strips, with the levels that tifffile finds (OME-TIFF's SubIFDs among them)."""
+
+    def __init__(self, path: Path, mpp: float | None) -> None:
+        import tifffile
+
+        self._file = tifffile.TiffFile(path)
+        try:
+            self._open(mpp)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self, mpp: float | None) -> None:
+        kinds = self._file.flags & {"ome", "svs", "qpi"}
+        self.format = f"{kinds.pop()}-tiff" if kinds else "tiff"
+        if not self._file.series:
+            raise UnusableError("a TIFF without a picture")
+        series = max(self._file.series, key=lambda one: _sizes(one).get("X", 0) * _sizes(one).get("Y", 0))
+        _refuse_if_not_rgb(series, self.format)
+        self._levels = [level for level in series.levels if level.axes == series.axes]
+        self.level_sizes_px = tuple((_sizes(level)["X"], _sizes(level)["Y"]) for level in self._levels)
+        self.size_px = self.level_sizes_px[0]
+        check_slide_size(*self.size_px)
+        for level in self._levels:
+            page = level.keyframe
+            if page.is_tiled:
+                check_tile_size(page.tilewidth, page.tilelength)
+            else:
+                # Some programs write a picture as one strip: it is decoded whole, as plain pictures are.
+                check_plain_size(page.imagewidth, min(page.rowsperstrip, page.imagelength), "TIFF in one strip")
+        self.file_mpp = self._stated(series.keyframe)
+        self.mpp = mpp if mpp is not None else self.file_mpp
+        self.mpp_source = "sheet" if mpp is not None else "file" if self.file_mpp else "none"
+        self._cache: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def _stated(self, page: Any) -> float | None:
+        if self._file.is_ome:
+            return _ome_mpp(self._file.ome_metadata or "", self.size_px)
+        if self._file.is_svs:
+            return _aperio_mpp(page.description)
+        return _resolution_mpp(page)
+
+    def _segment(self, level: int, plane: int, index: int) -> NDArray[np.uint8] | None:
+        """One decoded tile or strip (rows, columns, samples); None where the file has nothing (white)."""
+        key = (level, plane, index)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        series = self._levels[level]
+        page: Any = series.pages[plane if series.axes == "CYX" else 0]
+        keyframe = page.keyframe
+        if series.axes == "SYX":
+            index += plane * (len(page.dataoffsets) // _sizes(series)["S"])
+        if index >= len(page.dataoffsets):
+            raise UnusableError(f"truncated or damaged: level {level} lacks tile {index} of its grid")
+        length = page.databytecounts[index]
+        if length == 0:
+            return None
+        data = self._file.filehandle.read_segments([page.dataoffsets[index]], [length])
+        encoded: Any = next(iter(data))[0]
+        if encoded is None:
+            return None
+        most = (keyframe.tilewidth, keyframe.tilelength) if keyframe.is_tiled else self.level_sizes_px[level]
+        if keyframe.compression in _JPEG and keyframe.jpegtables is None:
+            # A JPEG of 65,535 px a side fits in a tile of 64: its own header is believed by the decoder.
+            with Image.open(io.BytesIO(encoded), formats=("JPEG",)) as header:
+                if header.size[0] > 2 * most[0] or header.size[1] > 2 * most[1]:
+                    raise UnusableError(f"a tile of {most[0]} x {most[1]} px holds a JPEG of {header.size}: damaged")
+        decoded = keyframe.decode(encoded, index, jpegtables=keyframe.jpegtables, jpegheader=keyframe.jpegheader)[0]
+        if decoded is None:
+            return None
+        tile = np.asarray(decoded[0])
+        self._cache[key] = tile
+        self._cached_bytes += tile.nbytes
+        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return tile
+
+    def _plane(self, level: int, plane: int, x: int, y: int, w: int, h: int, out: NDArray[np.uint8]) -> None:
+        """Paste the tiles of one plane under a region into `out`, (h, w, samples)."""
+        keyframe = self._levels[level].keyframe
+        width, height = self.level_sizes_px[level]
+        tile_w = keyframe.tilewidth if keyframe.is_tiled else width
+        tile_h = keyframe.tilelength if keyframe.is_tiled else min(keyframe.rowsperstrip, height)
+        across = math.ceil(width / tile_w)
+        for row in range(y // tile_h, math.ceil((y + h) / tile_h)):
+            for column in range(x // tile_w, math.ceil((x + w) / tile_w)):
+                tile = self._segment(level, plane, row * across + column)
+                if tile is None:
+                    continue
+                left, top = column * tile_w, row * tile_h
+                x0, y0 = max(x, left), max(y, top)
+                x1, y1 = min(x + w, left + tile_w, width), min(y + h, top + tile_h, height)
+                piece = tile[y0 - top : y1 - top, x0 - left : x1 - left, : out.shape[-1]]
+                out[y0 - y : y0 - y + piece.shape[0], x0 - x : x0 - x + piece.shape[1]] = piece
+
+    def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+        canvas = np.full((h, w, 3), 255, np.uint8)
+        if self._levels[level].axes == "YXS":
+            self._plane(level, 0, x, y, w, h, canvas)
+        else:
+            for plane in range(3):
+                self._plane(level, plane, x, y, w, h, canvas[..., plane : plane + 1])
+        return canvas
+
+    def close(self) -> None:
+        """See :class:`mupd.slides.reader.SlideReader`."""
+        self._file.close()
+        self._cache.clear()

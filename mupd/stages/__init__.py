@@ -1,0 +1,1 @@
+"""The stages of a run. They meet only in files; no stage imports another."""

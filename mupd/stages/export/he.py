@@ -1,0 +1,77 @@
+"""H&E draws to DICOM whole-slide images: one folder and one series a draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mupd.config import Config
+from mupd.contracts.artifacts import Accepted, Artifact, artifact_key, checked_folder, describe
+from mupd.errors import CaseError, UnusableError
+
+LAYOUT = 2
+"""Raised when the same draw and settings would give other files: slides of an earlier form are written anew."""
+
+
+def slide_folder(case_folder: Path, draw: int) -> Path:
+    """Folder of a draw's slide."""
+    return case_folder / "he" / f"synthetic-draw{draw}"
+
+
+def _there(folder: Path, key: str) -> bool:
+    """Whether the slide of this key stands there with every mark and the frames that were written."""
+    from mupd.synthetic.dicom.marks import provenance_of, read_header
+    from mupd.synthetic.dicom.readback import level_file
+    from mupd.synthetic.verify.verify import verify_path
+
+    base = folder / level_file(0)
+    if not base.is_file():
+        return False
+    try:
+        if provenance_of(read_header(base)).get("artifact_key") != key:
+            return False
+    except UnusableError:
+        return False
+    verification = verify_path(folder)
+    return verification.kind == "dicom-wsi" and not verification.marks_missing and verification.content == "intact"
+
+
+def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Artifact]:
+    """Write the slides of a case.
+
+    Raises
+    ------
+    CaseError
+        If a draw's pixels are not (height, width, 3) uint8, or a written file lacks a mark.
+    """
+    import numpy as np
+
+    from mupd.synthetic.dicom.wsi import write_wsi
+
+    artifacts = []
+    for draw in accepted.draws:
+        folder = slide_folder(case_folder, draw.meta.draw)
+        mpp = draw.meta.mpp or config.slide.mpp
+        slide = config.slide
+        # Only a lossy codec has a quality: another one changes nothing of the other codecs' files.
+        quality = slide.jpeg_quality if slide.codec == "jpeg" else None
+        written_as = {"codec": slide.codec, "jpeg_quality": quality, "watermark": slide.watermark, "layout": LAYOUT}
+        key = artifact_key([draw.meta], mpp=mpp, run_seed=config.seed, **written_as)
+        if not _there(folder, key):
+            pixels = np.load(checked_folder(config.out, draw) / "pixels.npy", mmap_mode="r", allow_pickle=False)
+            if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+                found = f"{pixels.shape} {pixels.dtype}"
+                raise CaseError(f"pixels.npy: found {found}; expected (height, width, 3) uint8")
+            write_wsi(
+                pixels,
+                folder,
+                draw.meta,
+                run_seed=config.seed,
+                mpp=mpp,
+                jpeg_quality=slide.jpeg_quality,
+                artifact_key=key,
+                codec=slide.codec,
+                watermark=slide.watermark,
+                study_created=accepted.study_created,
+            )
+        artifacts.append(describe(config.out, folder, "dicom-wsi", [draw.meta]))
+    return artifacts

@@ -1,0 +1,1 @@
+"""Marked DICOM objects: slides, structured reports, parametric maps."""

@@ -1,0 +1,1 @@
+"""Marks in pictures: PNG text, OME-XML, the watermark in the pixels."""

@@ -1,0 +1,1 @@
+"""Marks in records written as JSON and plain text."""

@@ -1,0 +1,1 @@
+"""Training data from a user's own cases."""

@@ -1,0 +1,181 @@
+"""``mupd train`` of a virtual stainer: pairs, the stain's autoencoder, the trunk, and what it is worth."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mupd.base.files import atomic_path, write_json
+from mupd.errors import Fault, InputFaults, MupdError
+from mupd.model.loading import load_autoencoder
+from mupd.model.presets import preset
+from mupd.model.stainer import MuPDStainer
+from mupd.model.transformer import MuPDTransformer
+from mupd.model.vae import MuPDVAE
+from mupd.model_folder.stainer import index_of
+from mupd.training import processes
+from mupd.training.loop import all_were_stopped, train
+from mupd.training.stain.batches import StainBatches, channel_weights, whole_pairs
+from mupd.training.stain.losses import stain_trunk_loss, stain_vae_loss
+from mupd.training.stain.pairs import PairRow, kept_pairs, prepare_pairs
+from mupd.training.stain.plan import StainPlan, load_stain_plan
+from mupd.training.warm_start import start_from
+
+PARTS = ("pairs", "vae", "trunk", "metrics")
+_ALONE = ("pairs", "metrics")
+_LEFT_OUT_SHOWN = 10
+PREVIEW_PAIRS = 4
+PREVIEW_STEPS = 20
+
+
+def _pairs(plan: StainPlan) -> None:
+    rows = prepare_pairs(plan)
+    used = [row for row in rows if row.used]
+    groups = {row.group for row in used}
+    held = {row.group for row in used if row.held_out}
+    count = sum(row.held_out for row in used)
+    print(f"pairs: {len(used) - count} to train on, {count} held out ({len(held)} of {len(groups)} groups)")
+    if plan.pairs.nuclei is None:
+        print("pairs: no nuclear channel is named: it was not checked that they register")
+    left = [row for row in rows if not row.used]
+    for row in left[:_LEFT_OUT_SHOWN]:
+        print(f"  left out: {plan.pairs.table.name}:{row.row}: {row.reason}")
+    if len(left) > _LEFT_OUT_SHOWN:
+        print(f"  left out: {len(left) - _LEFT_OUT_SHOWN} more, in {plan.work / 'pairs' / 'pairs.json'}")
+
+
+def _batches(plan: StainPlan, rows: list[PairRow], jitter: float) -> StainBatches:
+    return StainBatches(plan.work / "pairs", rows, plan.facts.window_px, jitter)
+
+
+def _split(plan: StainPlan) -> tuple[list[PairRow], list[PairRow]]:
+    """Training and held-out pairs."""
+    used = [row for row in kept_pairs(plan) if row.used]
+    return [row for row in used if not row.held_out], [row for row in used if row.held_out]
+
+
+def _vae(plan: StainPlan) -> None:
+    given = plan.parts["vae"]
+    settings = plan.settings("vae")
+    stains = _batches(plan, _split(plan)[0], 0.0)
+    torch.manual_seed(settings.seed)
+    widths = given["width"] // 2, given["width"]
+    model = MuPDVAE(given["latent_channels"], widths, widths, channels=len(plan.facts.channels))
+    weights = torch.from_numpy(channel_weights(stains))
+    loss = stain_vae_loss(model, stains, weights, given["batch_size"], settings.seed)
+    ema = train(model, loss, settings, plan.work / "vae")
+    model.load_state_dict(ema)
+    model.eval()
+    if processes.is_main():
+        model.save_pretrained(plan.out / "stain_vae")
+    processes.wait()
+
+
+def _trunk(plan: StainPlan) -> None:
+    given, settings = plan.parts["trunk"], plan.settings("trunk")
+    train_rows, held_rows = _split(plan)
+    if processes.is_main():
+        with atomic_path(plan.out / "he_vae") as temporary:
+            shutil.copytree(plan.he_vae, temporary)
+        write_json(plan.out / "model_index.json", index_of(plan.facts))
+    processes.wait()
+    device = str(processes.device())
+    he_vae = load_autoencoder(plan.out / "he_vae", device)
+    stain_vae = load_autoencoder(plan.out / "stain_vae", device)
+    torch.manual_seed(settings.seed)
+    model = MuPDTransformer(
+        {},
+        he_channels=stain_vae.latent_channels,
+        aligned_channels=he_vae.latent_channels,
+        **preset(given["preset"]),
+        # A stainer makes nothing but pictures: the stems of vectors are as small as they can be.
+        rna_dim=1,
+        rna_tokens=1,
+        text_dim=1,
+        text_tokens=1,
+    )
+    if plan.start is not None:
+        start_from(model, plan.start, plan.work / "trunk" / "start.json" if processes.is_main() else None)
+    loss = stain_trunk_loss(
+        model,
+        he_vae,
+        stain_vae,
+        _batches(plan, train_rows, given["colour_jitter"]),
+        mpp=plan.facts.mpp,
+        batch_size=given["batch_size"],
+        at_noise=given["at_noise"],
+        seed=settings.seed,
+    )
+
+    def show(step: int, ema: dict[str, Tensor]) -> None:
+        own = {name: value.clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(ema)
+        _save(plan, model)
+        preview(plan, held_rows[:: max(1, len(held_rows) // PREVIEW_PAIRS)][:PREVIEW_PAIRS], step)
+        model.load_state_dict(own)
+
+    ema = train(model, loss, settings, plan.work / "trunk", show)
+    model.load_state_dict(ema)
+    if processes.is_main():
+        _save(plan, model)
+    processes.wait()
+
+
+def _save(plan: StainPlan, model: MuPDTransformer) -> None:
+    model.save_pretrained(plan.out / "transformer")
+
+
+def preview(plan: StainPlan, rows: list[PairRow], step: int) -> None:
+    """Held-out pairs as preview.png: H&E, then each channel measured, drawn, and expected (one step)."""
+    from mupd.training.stain.figures import grid, save_picture
+
+    side = plan.facts.window_px
+    pairs = np.stack([pair[:side, :side] for pair in whole_pairs(plan.work / "pairs", rows)])
+    stainer = MuPDStainer.from_pretrained(plan.out, str(processes.device()))
+    he, real = pairs[..., :3], pairs[..., 3:]
+    drawn = stainer.stain_windows(he, seed=0, steps=PREVIEW_STEPS)
+    expected = stainer.stain_windows(he, seed=0, steps=1)
+    picture = grid(he, [real, drawn, expected], plan.facts.stain)
+    save_picture(picture, plan.work / "trunk" / "preview.png")
+    save_picture(picture, plan.work / "trunk" / f"preview-{step:06d}.jpg")
+
+
+def _metrics(plan: StainPlan) -> None:
+    from mupd.training.stain.card import write_card
+    from mupd.training.stain.measure import METRICS_FILE, measure_stainer
+
+    rows = kept_pairs(plan)
+    held = [row for row in rows if row.used and row.held_out]
+    stainer = MuPDStainer.from_pretrained(plan.out)
+    found = measure_stainer(stainer, whole_pairs(plan.work / "pairs", held), [row.group for row in held])
+    write_json(plan.out / METRICS_FILE, found)
+    write_card(plan, Counter("held" if row.held_out else "train" for row in rows if row.used), found)
+
+
+def run_stain_training(config: Path, part: str) -> None:
+    """Train one part of a stainer or, with ``all``, every part in order.
+
+    Raises
+    ------
+    InputFaults
+        If the configuration, the pairs or the name of the part is wrong.
+    MupdError
+        If a signal stopped a part; its checkpoint is saved.
+    """
+    if part != "all" and part not in PARTS:
+        raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
+    plan = load_stain_plan(config)
+    torch.set_num_threads(plan.threads)
+    steps = {"pairs": _pairs, "vae": _vae, "trunk": _trunk, "metrics": _metrics}
+    for name in PARTS if part == "all" else (part,):
+        if processes.is_main():
+            print(f"mupd train: {name}")
+        if processes.is_main() or name not in _ALONE:
+            steps[name](plan)
+        if all_were_stopped():
+            raise MupdError(f"stopped by a signal while training {name}; run the same command again to go on")
