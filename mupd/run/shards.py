@@ -6,19 +6,11 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from mupd.base.ids import Modality, shard_of
+from mupd.base.ids import Modality
 from mupd.config import Config
 from mupd.errors import Fault, InputFaults
 from mupd.run.table_rows import TableRows, table_rows_of
 from mupd.sheet import Sheet, SheetCase
-
-
-def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
-    """The cases of each shard that holds any, in the order of the sheet; shards ascending."""
-    found: dict[int, list[SheetCase]] = {}
-    for case in sheet.cases:
-        found.setdefault(shard_of(case.case_id, shards), []).append(case)
-    return dict(sorted(found.items()))
 
 
 def inputs_of(cases: Sequence[SheetCase], config: Config, known: TableRows | None = None) -> list[str]:

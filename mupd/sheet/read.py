@@ -93,6 +93,14 @@ def cases_of_shard(sheet: Sheet, index: int, shards: int) -> tuple[SheetCase, ..
     return tuple(case for case in sheet.cases if shard_of(case.case_id, shards) == index)
 
 
+def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
+    """The cases of each shard that holds any, in the order of the sheet; shards ascending."""
+    cases_of: dict[int, list[SheetCase]] = {}
+    for case in sheet.cases:
+        cases_of.setdefault(shard_of(case.case_id, shards), []).append(case)
+    return dict(sorted(cases_of.items()))
+
+
 def filled_shards(sheet: Sheet, shards: int) -> list[int]:
     """Indices of the shards that hold at least one case, ascending."""
     return sorted({shard_of(case.case_id, shards) for case in sheet.cases})

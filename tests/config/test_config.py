@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from mupd.base.ids import is_case_id, seed_of, shard_name, shard_of
 from mupd.config import load_config, load_schema, parse_config
 from mupd.errors import InputFaults
-from mupd.run.shards import cases_by_shard, inputs_of, model_files, refuse_braces, rows_digest
-from mupd.sheet import cases_of_shard, filled_shards, read_sheet
+from mupd.run.shards import inputs_of, model_files, refuse_braces, rows_digest
+from mupd.sheet import cases_by_shard, cases_of_shard, filled_shards, read_sheet
 from tests.fixtures.paths import REPOSITORY
 
 

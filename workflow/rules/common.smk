@@ -16,8 +16,8 @@ from mupd.base.files import write_json
 from mupd.base.ids import shard_name
 from mupd.run.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
 from mupd.run.locks import claim_output, record_run, release_stale_lock
+from mupd.sheet import cases_by_shard
 from mupd.run.shards import (
-    cases_by_shard,
     inputs_of,
     model_files,
     refuse_braces,

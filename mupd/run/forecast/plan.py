@@ -10,9 +10,8 @@ from pathlib import Path
 from mupd.base.ids import MODALITIES, Modality, Target, shard_name, stain_target
 from mupd.config import Config
 from mupd.run.job_resources import window_steps
-from mupd.run.shards import cases_by_shard
 from mupd.run.table_ids import TableIds
-from mupd.sheet import Sheet, SheetCase
+from mupd.sheet import Sheet, SheetCase, cases_by_shard
 
 _BYTES = {"rna": 8_000_000, "text": 1_000_000}
 """Bound of the bytes that a draw of RNA or of a record takes, in the store and as artifacts."""

@@ -14,9 +14,8 @@ from mupd.run.forecast.estimate import Forecast
 from mupd.run.forecast.plan import Plan
 from mupd.run.forecast.units import Stage
 from mupd.run.job_resources import mem_mb, runtime_min
-from mupd.run.shards import cases_by_shard
 from mupd.run.table_ids import TableIds
-from mupd.sheet import Sheet
+from mupd.sheet import Sheet, cases_by_shard
 
 
 def hours(seconds: float) -> str:

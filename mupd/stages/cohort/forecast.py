@@ -10,8 +10,7 @@ from mupd.base.ids import MODALITIES
 from mupd.config import Config
 from mupd.contracts.forecast import StageFigures, config_digest, read_forecast
 from mupd.contracts.stage_record import StageRecord, read_record
-from mupd.run.shards import cases_by_shard
-from mupd.sheet import read_sheet
+from mupd.sheet import cases_by_shard, read_sheet
 from mupd.stages.cohort.gather import CohortCase
 
 _STAGES = ("intake", "generate", "check", "export")
