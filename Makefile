@@ -10,7 +10,7 @@ help:
 	@echo "make demo         complete the example cohort and say where the report is"
 	@echo "make test         run the tests"
 	@echo "make real-cohort  withhold modalities of real cases, impute them, compare (needs ../shared/data)"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy and the layers of the packages (import-linter)"
 	@echo "make clean        remove results/ (never inputs or models)"
 
 $(VENV)/.installed: requirements.lock pyproject.toml
@@ -31,8 +31,11 @@ demo: setup
 	@echo "  manifest  $(CURDIR)/results/manifest.tsv"
 	@echo "  artifacts $(CURDIR)/results/artifacts/"
 
+# Two workers; tests of one file stay together, so that they share what they have set up. WORKERS=0 runs all in one process.
+WORKERS ?= 2
+
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 real-cohort: setup
 	$(BIN)/python -m benchmarks.real_cohort
@@ -40,6 +43,7 @@ real-cohort: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy mupd benchmarks
 
 clean:
