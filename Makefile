@@ -35,7 +35,7 @@ demo: setup
 WORKERS ?= 2
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 real-cohort: setup
 	$(BIN)/python -m benchmarks.real_cohort

@@ -25,6 +25,14 @@ settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("mupd")
 
 
+LONG = ("test_workflow.py", "test_privacy.py", "test_loop.py", "test_run.py", "test_measure.py")
+"""The files of tests that take longest: they begin first, so that several workers end at the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(autouse=True)
 def threads_of_torch() -> Iterator[None]:
     """A training sets them for its process: last bits of later draws would differ from those of other processes."""

@@ -1,4 +1,4 @@
-"""DICOM whole-slide images: which files of a folder are one slide, what their headers declare, wsidicom's reader."""
+"""DICOM whole-slide images: the files of one slide, checks of their headers, and their reader."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from openslide.lowlevel import OpenSlideError
 
 from mupd.errors import UnusableError
-from mupd.slides.arrays import LevelReader
 from mupd.slides.limits import check_slide_size, check_tile_size
+from mupd.slides.openslide_formats import OpenSlideReader
 from mupd.slides.scale import one_scale
+from mupd.slides.slide_reader import SlideReader
 
 _PREFIX_BYTES = 128
 _MOST_FILES = 10_000
@@ -38,7 +40,7 @@ _TAGS = [
 _WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 
-def looks_like_dicom(path: Path) -> bool:
+def _has_preamble(path: Path) -> bool:
     """Whether a file has the DICOM preamble (PS3.10 7.1)."""
     with path.open("rb") as stream:
         return stream.read(_PREFIX_BYTES + 4)[_PREFIX_BYTES:] == b"DICM"
@@ -46,7 +48,7 @@ def looks_like_dicom(path: Path) -> bool:
 
 @contextmanager
 def _as_value_errors(wsidicom: bool = False) -> Iterator[None]:
-    """Errors of pydicom and wsidicom, which have no base but Exception, as ValueError."""
+    """Raise errors of pydicom and wsidicom, which only share the base Exception, as ValueError."""
     from pydicom.errors import BytesLengthException, InvalidDicomError
 
     own: list[type[Exception]] = [BytesLengthException, InvalidDicomError]
@@ -66,11 +68,16 @@ def _header(path: Path) -> Any:
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
 
 
-def _dicom_files(folder: Path) -> list[Path]:
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a folder, which can only be a DICOM slide, or a DICOM file."""
+    return path.is_dir() or _has_preamble(path)
+
+
+def _files_with_preamble(folder: Path) -> list[Path]:
     files = [item for item in sorted(folder.iterdir()) if not item.name.startswith(".") and item.is_file()]
     if len(files) > _MOST_FILES:
         raise UnusableError(f"the folder holds {len(files)} files, over {_MOST_FILES}: one folder for each slide")
-    return [file for file in files if looks_like_dicom(file)]
+    return [file for file in files if _has_preamble(file)]
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,12 @@ class _Series:
 
 
 def _volume_series(folder: Path) -> list[_Series]:
-    """Series of a folder with images of Image Type VOLUME (the pyramid), their other images left out."""
-    found: dict[str, list[tuple[Path, Any]]] = {}
-    for file in _dicom_files(folder):
+    """The series in a folder with images of Image Type VOLUME (the pyramid), without their other images."""
+    by_uid: dict[str, list[tuple[Path, Any]]] = {}
+    for file in _files_with_preamble(folder):
         header = _header(file)
         if "VOLUME" in (header.get("ImageType") or []):
-            found.setdefault(str(header.get("SeriesInstanceUID")), []).append((file, header))
+            by_uid.setdefault(str(header.get("SeriesInstanceUID")), []).append((file, header))
     return [
         _Series(
             uid,
@@ -97,7 +104,7 @@ def _volume_series(folder: Path) -> list[_Series]:
             tuple(file for file, _ in members),
             max((_matrix_size(header) for _, header in members), key=lambda size: size[0] * size[1]),
         )
-        for uid, members in found.items()
+        for uid, members in by_uid.items()
     ]
 
 
@@ -106,7 +113,7 @@ def _matrix_size(header: Any) -> tuple[int, int]:
 
 
 def _words(series: _Series) -> str:
-    # Names of files may name patients: the end of the UID tells series apart without them.
+    # File names may name patients. The end of the UID distinguishes series without them.
     name = f"series {series.number}" if series.number else "a series"
     width, height = series.size_px
     return f"{name} (UID ends in {series.uid[-8:]}; {len(series.files)} files, {width} x {height} px)"
@@ -114,12 +121,12 @@ def _words(series: _Series) -> str:
 
 @_as_value_errors()
 def slide_files(path: Path) -> tuple[Path, ...]:
-    """The files of the pyramid that a folder or a file of it stands for.
+    """The files of the pyramid in a folder, or of the pyramid that a file belongs to.
 
     Raises
     ------
     UnusableError
-        If a folder holds no whole-slide image, or several: the message says which there are.
+        If a folder holds no whole-slide image or several. The message lists them.
     """
     if not path.is_dir():
         uid = str(_header(path).get("SeriesInstanceUID"))
@@ -132,18 +139,18 @@ def slide_files(path: Path) -> tuple[Path, ...]:
         raise UnusableError(
             f"the folder holds {len(series)} DICOM series of whole-slide images: "
             f"{'; '.join(_words(one) for one in series[:4])}{'; ...' if len(series) > 4 else ''}; "
-            "give one file of the series that is meant as he"
+            "give one file of the series you mean as he"
         )
     below = sum(1 for item in path.iterdir() if item.is_dir())
     raise UnusableError(
         "the folder holds no DICOM whole-slide image (Image Type VOLUME)"
-        + (f"; there are {below} folders in it: name the one of the slide" if below else "")
+        + (f"; there are {below} folders in it: give the folder of the slide" if below else "")
     )
 
 
 @_as_value_errors()
-def check_dicom(files: tuple[Path, ...]) -> None:
-    """Raise UnusableError for headers over the limits, one channel, or pixel data that ends early."""
+def _check_headers(files: tuple[Path, ...]) -> None:
+    """Raise UnusableError for headers over the limits, a single channel, or pixel data that ends early."""
     for file in files:
         header = _header(file)
         sop_class = str(header.get("SOPClassUID") or "")
@@ -168,17 +175,17 @@ def _check_whole(file: Path, header: Any, native_bytes: int) -> None:
     syntax = header.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
         if not syntax.is_deflated and size < native_bytes:
-            raise UnusableError(f"truncated: {size} bytes, {native_bytes} of pixels are declared; copy the file anew")
+            raise UnusableError(f"truncated: {size} bytes, but {native_bytes} of pixels declared; copy the file again")
         return
     with file.open("rb") as stream:
         stream.seek(max(0, size - _TAIL_BYTES))
         # Encapsulated pixel data ends with this item (PS3.5 A.4); little follows it.
         if _SEQUENCE_DELIMITER not in stream.read():
-            raise UnusableError("truncated: the pixel data has no end; copy the file anew from its source")
+            raise UnusableError("truncated: the pixel data has no end; copy the file again from its source")
 
 
-class WsidicomReader(LevelReader):
-    """A DICOM slide that OpenSlide does not read: JPEG-LS, HTJ2K, JPEG XL, sparse tiling of several planes."""
+class WsidicomReader(SlideReader):
+    """A DICOM slide that OpenSlide does not read: JPEG-LS, HTJ2K, JPEG XL, sparse tiling with several planes."""
 
     format = "dicom"
 
@@ -190,11 +197,8 @@ class WsidicomReader(LevelReader):
         levels = list(self._slide.levels)
         self._numbers = [level.level for level in levels]
         self.level_sizes_px = tuple((level.size.width, level.size.height) for level in levels)
-        self.size_px = self.level_sizes_px[0]
         scale = levels[0].mpp
-        self.file_mpp = one_scale(scale.width, scale.height) if scale is not None else None
-        self.mpp = mpp if mpp is not None else self.file_mpp
-        self.mpp_source = "sheet" if mpp is not None else "file" if self.file_mpp else "none"
+        self._set_scale(mpp, one_scale(scale.width, scale.height) if scale is not None else None)
 
     def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         with _as_value_errors(wsidicom=True):
@@ -202,5 +206,27 @@ class WsidicomReader(LevelReader):
         return np.asarray(region.convert("RGB"))
 
     def close(self) -> None:
-        """See :class:`mupd.slides.reader.SlideReader`."""
+        """See :class:`SlideReader`."""
         self._slide.close()
+
+
+def open_dicom(path: Path, mpp: float | None) -> SlideReader:
+    """Open the DICOM slide in a folder, or the one that a file belongs to; with wsidicom if OpenSlide cannot.
+
+    Raises
+    ------
+    UnusableError
+        If there is no slide or several, or if a header is over the limits.
+    """
+    files = slide_files(path)
+    _check_headers(files)
+    try:
+        return OpenSlideReader(files[0], mpp)
+    except OpenSlideError:
+        # OpenSlide does not know every codec and tiling.
+        return WsidicomReader(files, mpp)
+
+
+def dicom_files(path: Path) -> tuple[Path, ...]:
+    """The files of the pyramid that a file belongs to; a folder itself."""
+    return (path,) if path.is_dir() else slide_files(path)

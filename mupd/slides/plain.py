@@ -1,4 +1,4 @@
-"""Plain pictures (PNG, JPEG, BMP) through Pillow: no regions, no levels, no physical scale of their own."""
+"""Plain pictures (PNG, JPEG, BMP), read by Pillow. They have no regions, levels or physical scale."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mupd.errors import UnusableError
-from mupd.slides.arrays import on_white, padded, reduced_size
+from mupd.slides.blocks import on_white, reduced_size
 from mupd.slides.limits import MOST_PLAIN_PIXELS, check_jpeg_bytes, check_plain_size
+from mupd.slides.slide_reader import SlideReader
 
-# Pillow's own guard stops at 179 MP, less than a spatial transcriptomics picture; a truncated file must raise.
+# Pillow's own limit is 179 megapixels, less than a spatial transcriptomics picture.
 Image.MAX_IMAGE_PIXELS = MOST_PLAIN_PIXELS
+# A truncated file must raise.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 PLAIN_FORMATS = ("PNG", "JPEG", "BMP")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 
 
-class PictureReader:
-    """A plain picture; its physical scale is only ever what the caller gives."""
-
-    file_mpp: float | None = None
+class PictureReader(SlideReader):
+    """A plain picture. Only the caller can state its physical scale."""
 
     def __init__(self, path: Path, mpp: float | None) -> None:
         self._path = path
         self._pixels: NDArray[np.uint8] | None = None
         with self._opened() as image:
-            self.size_px = image.size
+            self.level_sizes_px = (image.size,)
             self.format = str(image.format).lower()
             mode = image.mode
-        self.level_sizes_px: tuple[tuple[int, int], ...] = (self.size_px,)
-        # The resolution tags of plain pictures tell of screens and printers (72 dpi), not of microscopes.
-        self.mpp, self.mpp_source = mpp, "sheet" if mpp is not None else "none"
+        # The resolution tags of plain pictures describe screens and printers (72 dpi), not microscopes.
+        self._set_scale(mpp, None)
         check_plain_size(*self.size_px, self.format)
         if self.format == "jpeg":
             check_jpeg_bytes(*self.size_px, path.stat().st_size)
@@ -51,8 +50,8 @@ class PictureReader:
             ) from error
         except UnidentifiedImageError as error:
             size = self._path.stat().st_size
-            found = "the file is empty" if size == 0 else "its first bytes are of no slide or picture format"
-            raise UnusableError(f"does not open as a slide: {found}") from error
+            what = "the file is empty" if size == 0 else "its first bytes are of no slide or picture format"
+            raise UnusableError(f"does not open as a slide: {what}") from error
 
     def _decoded(self) -> NDArray[np.uint8]:
         if self._pixels is None:
@@ -60,29 +59,19 @@ class PictureReader:
                 self._pixels = on_white(image)
         return self._pixels
 
-    def _inside(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
+    def _inside(self, _level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         return self._decoded()[y : y + h, x : x + w].copy()
 
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.slides.reader.SlideReader`."""
-        return padded(self._inside, x, y, w, h, self.size_px)
-
-    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.slides.reader.SlideReader`."""
-        if level != 0:
-            raise ValueError(f"level: found {level}; expected 0, a plain picture has no other")
-        return self.read(x, y, w, h)
-
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.slides.reader.SlideReader`."""
+        """See :class:`SlideReader`."""
         size = reduced_size(self.size_px, max_px)
         if self._pixels is None and self.format == "jpeg":
-            # JPEG decodes at 1/2, 1/4 or 1/8 directly: a tenth of the time and memory.
+            # JPEG decodes at 1/2, 1/4 or 1/8 directly, in a tenth of the time and memory.
             with self._opened() as image:
                 image.draft("RGB", (2 * size[0], 2 * size[1]))
                 return np.asarray(Image.fromarray(on_white(image)).resize(size, Image.Resampling.BOX))
         return np.asarray(Image.fromarray(self._decoded()).resize(size, Image.Resampling.BOX))
 
     def close(self) -> None:
-        """See :class:`mupd.slides.reader.SlideReader`."""
+        """See :class:`SlideReader`."""
         self._pixels = None

@@ -1,4 +1,4 @@
-"""Micrometres per pixel as files state them: read, never guessed."""
+"""Micrometres per pixel as files state them. They are never guessed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _MOST_ANISOTROPY = 1.05
 
 
 def one_scale(x_um: float | None, y_um: float | None) -> float | None:
-    """The mean of what a file states for both axes; the one where it states one; None where it states none.
+    """The mean of what a file states for its two axes, or the one value it states, or None.
 
-    Zero, negative and infinite values, as programs write them for "not known", count as not stated.
+    Zero, negative and infinite values count as not stated: some programs write them for "unknown".
 
     Raises
     ------
     UnusableError
-        If pixels are not square (5 % are let pass).
+        If pixels are not square (a difference of 5% is tolerated).
     """
     stated = [value for value in (x_um, y_um) if value is not None and math.isfinite(value) and value > 0]
     if not stated:

@@ -1,6 +1,6 @@
-"""TIFFs that OpenSlide does not read, or reads without their reduced levels (OME-TIFF), through tifffile.
+"""TIFFs, with OpenSlide where it reads them fully; else (OME-TIFF, strips) with tifffile.
 
-Tiles and strips are decoded on demand, one at a time: tifffile's own `asarray` would decode a level whole.
+Tiles and strips are decoded on demand, one at a time. tifffile's own `asarray` would decode a whole level.
 """
 
 from __future__ import annotations
@@ -14,52 +14,86 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
+from openslide.lowlevel import OpenSlideError
 from PIL import Image
 
 from mupd.errors import UnusableError
-from mupd.slides.arrays import LevelReader
 from mupd.slides.limits import check_plain_size, check_slide_size, check_tile_size
+from mupd.slides.openslide_formats import OpenSlideReader, openslide_vendor
 from mupd.slides.scale import one_scale
+from mupd.slides.slide_reader import SlideReader
+from mupd.slides.tiff_directories import whole_directories
 
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _UNITS_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 _RESOLUTION_UNITS_UM = {2: 25400.0, 3: 10000.0}
 _CACHE_BYTES = 64 << 20
 _JPEG = (6, 7)
 _LAYOUTS = ("YXS", "SYX", "CYX")
+_RESOLUTION_UNIT, _X_RESOLUTION, _Y_RESOLUTION = 296, 282, 283
 
 
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
+def is_tiff(path: Path) -> bool:
+    """Whether the first bytes are those of a TIFF or BigTIFF."""
+    with path.open("rb") as stream:
+        return stream.read(4) in _MAGIC
 
 
-def _ome_pixels(description: str) -> list[Any]:
+def _is_ome(path: Path) -> bool:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return bool(file.is_ome)
+
+
+def open_tiff(path: Path, mpp: float | None) -> SlideReader:
+    """Open a TIFF.
+
+    Raises
+    ------
+    UnusableError
+        If its directories are damaged or over the limits.
+    """
+    vendor = openslide_vendor(path)
+    if vendor == "hamamatsu":
+        return OpenSlideReader(path, mpp)
+    directories = whole_directories(path)
+    # OpenSlide's generic reader does not see reduced levels in SubIFDs, nor the scale in OME-XML.
+    hidden = any(directory.subordinate for directory in directories) or _is_ome(path)
+    if vendor is None or (vendor == "generic-tiff" and hidden):
+        return TiffReader(path, mpp)
+    try:
+        return OpenSlideReader(path, mpp)
+    except OpenSlideError:
+        if not any(directory.tiled for directory in directories):
+            raise
+        return TiffReader(path, mpp)
+
+
+def _ome_mpp(description: str, size_px: tuple[int, int]) -> float | None:
+    """Micrometres per pixel of the image of this size, from PhysicalSizeX and Y and their units (default: um)."""
     try:
         root = ElementTree.fromstring(description)
     except ElementTree.ParseError as error:
         raise UnusableError(f"OME-XML that is not well formed ({error.msg})") from error
-    return [node for node in root.iter() if _local(node.tag) == "Pixels"]
-
-
-def _ome_mpp(description: str, size_px: tuple[int, int]) -> float | None:
-    """Micrometres per pixel of the image of this size (PhysicalSizeX and Y with their units, by default um)."""
-    for pixels in _ome_pixels(description):
+    for pixels in root.iterfind(".//{*}Pixels"):
         if (pixels.get("SizeX"), pixels.get("SizeY")) != (str(size_px[0]), str(size_px[1])):
             continue
         sizes = []
         for axis in "XY":
             unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
             stated = pixels.get(f"PhysicalSize{axis}")
-            # A "pixel" or "reference frame" as unit is no length: the scale is not stated then.
+            # The units "pixel" and "reference frame" are no lengths: the scale is not stated then.
             sizes.append(float(stated) * _UNITS_UM[unit] if stated and unit in _UNITS_UM else None)
         return one_scale(*sizes)
     return None
 
 
 def _resolution_mpp(page: Any) -> float | None:
-    """Micrometres per pixel of a page's resolution tags, where they have a unit of length."""
-    unit = _RESOLUTION_UNITS_UM.get(int(page.tags.valueof(296, default=2)))
+    """Micrometres per pixel from a page's resolution tags; None unless their unit is a length."""
+    unit = _RESOLUTION_UNITS_UM.get(int(page.tags.valueof(_RESOLUTION_UNIT, default=2)))
     sizes = []
-    for code in (282, 283):
+    for code in (_X_RESOLUTION, _Y_RESOLUTION):
         pixels, per = page.tags.valueof(code, default=(0, 1))
         sizes.append(unit * per / pixels if unit and pixels else None)
     return one_scale(*sizes)
@@ -76,7 +110,7 @@ def _aperio_mpp(description: str) -> float | None:
 
 
 def _sizes(series: Any) -> dict[str, int]:
-    """Length of each axis of a series or level by its letter (X, Y, S samples, C channels, Z, T)."""
+    """Length of each axis of a series or level by its letter: X, Y, S (samples), C (channels), Z, T."""
     return dict(zip(series.axes, series.shape, strict=True))
 
 
@@ -85,9 +119,7 @@ def _refuse_if_not_rgb(series: Any, kind: str) -> None:
     shape = "x".join(str(side) for side in series.shape)
     if series.axes not in _LAYOUTS or sizes.get("S", 3) not in (3, 4) or sizes.get("C", 3) != 3:
         if set(series.axes) - set("YXSC") or {"S", "C"} <= set(series.axes):
-            raise UnusableError(
-                f"{kind} of {shape} ({series.axes}): a stack; save the one picture that is meant as RGB"
-            )
+            raise UnusableError(f"{kind} of {shape} ({series.axes}): a stack; save one picture of it as RGB")
         channels = sizes.get("C", sizes.get("S", 1))
         what = "one grey channel" if channels == 1 else f"{channels} channels, as fluorescence has them"
         raise UnusableError(f"not H&E: {kind} of {what}; expected RGB (bright-field)")
@@ -95,8 +127,8 @@ def _refuse_if_not_rgb(series: Any, kind: str) -> None:
         raise UnusableError(f"pixels of kind {series.dtype}: expected 8-bit RGB, as bright-field scanners write")
 
 
-class TiffReader(LevelReader):
-    """A TIFF in tiles or strips, with the levels that tifffile finds (OME-TIFF's SubIFDs among them)."""
+class TiffReader(SlideReader):
+    """A TIFF in tiles or strips, with the levels that tifffile finds (including OME-TIFF's SubIFDs)."""
 
     def __init__(self, path: Path, mpp: float | None) -> None:
         import tifffile
@@ -117,22 +149,19 @@ class TiffReader(LevelReader):
         _refuse_if_not_rgb(series, self.format)
         self._levels = [level for level in series.levels if level.axes == series.axes]
         self.level_sizes_px = tuple((_sizes(level)["X"], _sizes(level)["Y"]) for level in self._levels)
-        self.size_px = self.level_sizes_px[0]
         check_slide_size(*self.size_px)
         for level in self._levels:
             page = level.keyframe
             if page.is_tiled:
                 check_tile_size(page.tilewidth, page.tilelength)
             else:
-                # Some programs write a picture as one strip: it is decoded whole, as plain pictures are.
+                # Some programs write a picture as one strip, which is decoded whole, like a plain picture.
                 check_plain_size(page.imagewidth, min(page.rowsperstrip, page.imagelength), "TIFF in one strip")
-        self.file_mpp = self._stated(series.keyframe)
-        self.mpp = mpp if mpp is not None else self.file_mpp
-        self.mpp_source = "sheet" if mpp is not None else "file" if self.file_mpp else "none"
+        self._set_scale(mpp, self._mpp_in_file(series.keyframe))
         self._cache: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
         self._cached_bytes = 0
 
-    def _stated(self, page: Any) -> float | None:
+    def _mpp_in_file(self, page: Any) -> float | None:
         if self._file.is_ome:
             return _ome_mpp(self._file.ome_metadata or "", self.size_px)
         if self._file.is_svs:
@@ -140,7 +169,7 @@ class TiffReader(LevelReader):
         return _resolution_mpp(page)
 
     def _segment(self, level: int, plane: int, index: int) -> NDArray[np.uint8] | None:
-        """One decoded tile or strip (rows, columns, samples); None where the file has nothing (white)."""
+        """One decoded tile or strip (rows, columns, samples); None where the file stores nothing (white)."""
         key = (level, plane, index)
         if key in self._cache:
             self._cache.move_to_end(key)
@@ -161,7 +190,7 @@ class TiffReader(LevelReader):
             return None
         most = (keyframe.tilewidth, keyframe.tilelength) if keyframe.is_tiled else self.level_sizes_px[level]
         if keyframe.compression in _JPEG and keyframe.jpegtables is None:
-            # A JPEG of 65,535 px a side fits in a tile of 64: its own header is believed by the decoder.
+            # The decoder trusts the header of the JPEG, which may declare 65,535 px per side in a tile of 64.
             with Image.open(io.BytesIO(encoded), formats=("JPEG",)) as header:
                 if header.size[0] > 2 * most[0] or header.size[1] > 2 * most[1]:
                     raise UnusableError(f"a tile of {most[0]} x {most[1]} px holds a JPEG of {header.size}: damaged")
@@ -203,6 +232,6 @@ class TiffReader(LevelReader):
         return canvas
 
     def close(self) -> None:
-        """See :class:`mupd.slides.reader.SlideReader`."""
+        """See :class:`SlideReader`."""
         self._file.close()
         self._cache.clear()

@@ -18,7 +18,8 @@ from mupd.config import load_config
 from mupd.errors import UnusableError
 from mupd.slides.checks import check_he
 from mupd.slides.limits import MOST_FLAT_PIXELS
-from mupd.slides.reader import OpenSlideReader, open_slide, source_files
+from mupd.slides.openslide_formats import OpenSlideReader
+from mupd.slides.reader import open_slide, source_files
 from tests.fixtures.basic import he_pixels
 from tests.fixtures.he_files import dicom_level, leica_scn, ome_tiff, ventana_bif
 from tests.fixtures.paths import REPOSITORY
@@ -148,8 +149,8 @@ def test_a_vast_slide_costs_bounded_memory_and_seconds(tmp_path: Path) -> None:
 
 def test_a_vast_slide_without_levels_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = vast_tiff(tmp_path / "flat.tif", 20_000, levels=1)
-    monkeypatch.setattr("mupd.slides.arrays.MOST_FLAT_PIXELS", MOST_FLAT_PIXELS // 10)
-    monkeypatch.setattr("mupd.slides.arrays._SAMPLED_SIDE", 16)
+    monkeypatch.setattr("mupd.slides.blocks.MOST_FLAT_PIXELS", MOST_FLAT_PIXELS // 10)
+    monkeypatch.setattr("mupd.slides.blocks._SAMPLED_SIDE", 16)
     with open_slide(path) as slide:
         thumb = slide.thumbnail(1024)
     assert thumb.shape == (16, 16, 3)

@@ -21,7 +21,7 @@ from PIL import Image
 from mupd.config import load_config
 from mupd.errors import UnusableError
 from mupd.slides.checks import check_he
-from mupd.slides.limits import tiff_directories
+from mupd.slides.tiff_directories import tiff_directories
 from tests.fixtures.basic import he_pixels
 from tests.fixtures.he_files import dicom_level, jpeg
 from tests.fixtures.paths import REPOSITORY

@@ -1,8 +1,7 @@
-"""Pieces of slides as arrays: cut to the slide, padded with white, reduced block by block."""
+"""Parts of slides as arrays: padded with white outside the slide, or reduced block by block."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
@@ -18,22 +17,22 @@ _SAMPLED_SIDE = 64
 _SAMPLED_PX = 128
 
 ReadLevel = Callable[[int, int, int, int], NDArray[np.uint8]]
-"""``read(x, y, width, height)`` of one level, in its own pixels and inside it -> (height, width, 3) uint8."""
+"""``read(x, y, width, height)`` -> (height, width, 3) uint8: a box inside one level, in that level's pixels."""
 
 
 def on_white(image: Image.Image) -> NDArray[np.uint8]:
-    """(rows, columns, 3) uint8 of any picture; what is transparent becomes white."""
+    """Any picture as (rows, columns, 3) uint8; transparent pixels become white."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         canvas = Image.new("RGB", image.size, WHITE)
         canvas.paste(rgba, mask=rgba.getchannel("A"))
         return np.asarray(canvas)
-    # Converting RGB to RGB would copy it.
+    # `convert` copies, even from RGB to RGB.
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def padded(read: ReadLevel, x: int, y: int, w: int, h: int, size_px: tuple[int, int]) -> NDArray[np.uint8]:
-    """(h, w, 3) from x, y: read inside the slide, white outside of it."""
+    """(h, w, 3) from x, y: read where the box is inside the slide, white outside."""
     left, top = max(x, 0), max(y, 0)
     width, height = min(x + w, size_px[0]) - left, min(y + h, size_px[1]) - top
     if (left, top, width, height) == (x, y, w, h):
@@ -57,17 +56,17 @@ def best_level(sizes_px: tuple[tuple[int, int], ...], columns: int) -> int:
 
 
 def reduced(read: ReadLevel, level_px: tuple[int, int], size_px: tuple[int, int], max_px: int) -> NDArray[np.uint8]:
-    """The whole of a level reduced to at most `max_px` a side, read in blocks: a level never stands in memory whole.
+    """Reduce a whole level to at most `max_px` per side. Reads blocks, so the level is never in memory whole.
 
-    Of a level over :data:`MOST_FLAT_PIXELS` (a large slide without reduced levels) 64 x 64 places at most
-    are sampled, each by the mean of 128 px around it: seconds in place of the whole slide's decoding.
+    A level over :data:`MOST_FLAT_PIXELS` (a large slide without reduced levels) is sampled instead, at up to
+    64 x 64 places with the mean of 128 px around each. This takes seconds; decoding the whole slide would not.
 
     Parameters
     ----------
     level_px
         Width and height of the level that `read` reads.
     size_px
-        Those of level 0, whose proportions the result has.
+        Width and height of level 0. The result has its proportions.
     """
     width, height = level_px
     if width * height > MOST_FLAT_PIXELS:
@@ -98,27 +97,3 @@ def _sampled(read: ReadLevel, level_px: tuple[int, int], size: tuple[int, int]) 
             y = (2 * row + 1) * height // (2 * rows) - side_y // 2
             canvas[row, column] = read(x, y, max(1, side_x), max(1, side_y)).mean((0, 1)).round()
     return canvas
-
-
-class LevelReader(ABC):
-    """What every slide that is read level by level has in common, given how a level is read inside its bounds."""
-
-    size_px: tuple[int, int]
-    level_sizes_px: tuple[tuple[int, int], ...]
-
-    @abstractmethod
-    def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """(h, w, 3) of a level, in its own pixels; the box lies inside it."""
-
-    def read_level(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.slides.reader.SlideReader`."""
-        return padded(lambda *box: self._inside(level, *box), x, y, w, h, self.level_sizes_px[level])
-
-    def read(self, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.slides.reader.SlideReader`."""
-        return self.read_level(0, x, y, w, h)
-
-    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """See :class:`mupd.slides.reader.SlideReader`."""
-        level = best_level(self.level_sizes_px, min(max_px, self.size_px[0]))
-        return reduced(lambda *box: self._inside(level, *box), self.level_sizes_px[level], self.size_px, max_px)
