@@ -1,27 +1,40 @@
-"""What every RNA reader ends in: a profile with one name a gene on a known scale, cells without a place added up."""
+"""The last step of every RNA reader: from the values in a file to a profile on a known scale."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.rna.input_names import (
-    are_barcodes,
-    are_spots,
-    are_transcripts,
-    genes_of_transcripts,
-    simple_names,
-)
+from mupd.rna.input_names import are_barcodes, are_spots, are_transcripts, genes_of_transcripts, simple_names
 from mupd.rna.profiles import Kind, RnaProfile, Values, collapse_genes, scale_of
-from mupd.rna.size_limits import MOST_VALUES, refuse_if_large
-from mupd.rna.stored_values import GivenValues, Values2D, dense_float32
+from mupd.rna.size_limits import refuse_if_large
+from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
 
 _ROWS_FOR_SCALE = 128
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How an RNA input is read.
+
+    Attributes
+    ----------
+    scale
+        ``auto``, ``log`` or one of :data:`mupd.rna.profiles.Values`.
+    model_genes
+        Gene symbols of the model, which help to tell which axis of a table holds genes; None if unknown.
+    keep_stored
+        Whether the profile also holds the values as the file stores them.
+    """
+
+    scale: str = "auto"
+    model_genes: frozenset[str] | None = None
+    keep_stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,19 +44,21 @@ class RawRna:
     Attributes
     ----------
     names
-        The file's names of the columns, (genes,).
+        Names of the columns in the file, (genes,).
     symbols
-        What each stands for, as far as the file says: its symbol, or the name again.
+        The gene symbol of each column if the file states it, else its name again.
     matrix
-        (observations, genes), dense or CSR, in the type the file stores.
+        (observations, genes), dense or CSR, in the type that the file stores.
     observations
         Names of the rows.
-    xy_px
-        (observations, 2): places on the slide in pixels of its level 0, where the file has them.
-    values
-        The scale, where the format fixes it; else "".
     evidence
-        How it was read, in words.
+        How the file was read, in words.
+    xy_px
+        (observations, 2) positions in pixels of the slide's level 0, where the file has them.
+    values
+        The scale, where the format fixes it.
+    details
+        See :class:`mupd.rna.profiles.RnaProfile`.
     """
 
     names: Sequence[str]
@@ -55,9 +70,21 @@ class RawRna:
     values: Values | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
+    def of_columns(self, columns: Sequence[int]) -> RawRna:
+        """The same with some of the columns."""
+        names, symbols = ([axis[column] for column in columns] for axis in (self.names, self.symbols))
+        return replace(self, names=names, symbols=symbols, matrix=self.matrix[:, columns])
 
-def _stored(matrix: Values2D) -> NDArray[Any]:
+
+def stored_numbers(matrix: Values2D) -> NDArray[Any]:
+    """All values of a dense matrix, or the stored ones of a sparse matrix."""
     return matrix if isinstance(matrix, np.ndarray) else matrix.data
+
+
+def column_sums(matrix: Values2D) -> NDArray[Any]:
+    """(1, columns) sums: int64 of integers, float64 of floats."""
+    kind = np.float64 if matrix.dtype.kind == "f" else np.int64
+    return np.asarray(matrix.sum(axis=0, dtype=kind)).reshape(1, -1)
 
 
 def _scale(raw: RawRna, declared: str) -> tuple[Values, str]:
@@ -70,35 +97,29 @@ def _scale(raw: RawRna, declared: str) -> tuple[Values, str]:
 
 
 def _row_with_fraction(matrix: Values2D) -> int | None:
-    """A row with a value that is not whole: a sample of rows may miss the few that tell estimates from counts."""
-    stored = _stored(matrix)
+    """A row with a fraction. A sample of rows may miss the few fractions that distinguish estimates from counts."""
+    stored = stored_numbers(matrix)
     if stored.dtype.kind != "f":
         return None
-    parted = stored != np.rint(stored)
-    if not parted.any():
+    fractions = stored != np.rint(stored)
+    if not fractions.any():
         return None
-    first = int(np.argmax(parted))
+    first = int(np.argmax(fractions))
     if isinstance(matrix, np.ndarray):
         return first // matrix.shape[1]
     return int(np.searchsorted(matrix.indptr, first, side="right")) - 1
 
 
-def _one_row(matrix: Values2D, mean: bool) -> Values2D:
-    kind = np.float64 if mean or matrix.dtype.kind == "f" else np.int64
-    total = np.asarray(matrix.sum(axis=0, dtype=kind)).reshape(1, -1)
-    return total / matrix.shape[0] if mean else total
-
-
 def _linear(matrix: Values2D, scale: Values) -> Values2D:
-    """Logarithms of cells as they were before, so that their mean is that of expression."""
+    """Values on a linear scale, so that the mean over cells is that of expression."""
     if scale not in ("log1p", "log2tpm1"):
         return matrix
     undo = np.expm1 if scale == "log1p" else lambda values: np.exp2(values) - 1
     if isinstance(matrix, np.ndarray):
         return undo(matrix.astype(np.float64))
-    changed = matrix.astype(np.float64)
-    changed.data = undo(changed.data)
-    return changed
+    linear = matrix.astype(np.float64)
+    linear.data = undo(linear.data)
+    return linear
 
 
 def _genes_of_transcripts(raw: RawRna) -> RawRna:
@@ -106,32 +127,26 @@ def _genes_of_transcripts(raw: RawRna) -> RawRna:
 
     ids, symbols = genes_of_transcripts(raw.names)
     first: dict[str, int] = {}
-    target = np.array([first.setdefault(own, len(first)) for own in ids])
+    target = np.array([first.setdefault(gene_id, len(first)) for gene_id in ids])
+    # float64, because estimated reads of transcripts are fractions.
     select = csr_matrix((np.ones(len(ids)), (np.arange(len(ids)), target)), shape=(len(ids), len(first)))
-    of_gene = dict(zip(ids, symbols, strict=True))
-    added = f"{len(ids)} transcripts added up to {len(first)} genes, by their names"
-    # Added as float64: estimated reads of transcripts are fractions.
-    matrix = np.asarray(raw.matrix @ select) if isinstance(raw.matrix, np.ndarray) else raw.matrix @ select
-    evidence = f"{raw.evidence}; {added}"
-    names = list(first)
-    return RawRna(
-        names,
-        [of_gene[own] for own in names],
-        matrix,
-        raw.observations,
-        evidence,
-        raw.xy_px,
-        raw.values,
-        raw.details,
+    matrix = raw.matrix @ select
+    symbol_of = dict(zip(ids, symbols, strict=True))
+    return replace(
+        raw,
+        names=list(first),
+        symbols=[symbol_of[gene_id] for gene_id in first],
+        matrix=np.asarray(matrix) if isinstance(raw.matrix, np.ndarray) else matrix,
+        evidence=f"{raw.evidence}; {len(ids)} transcripts added up to {len(first)} genes, by their names",
     )
 
 
-def assemble(raw: RawRna, declared: str, keep_given: bool) -> RnaProfile:
+def assemble(raw: RawRna, options: ReadOptions) -> RnaProfile:
     """The profile of one case.
 
-    Rows with places on the slide, and those named ``XxY``, are spots. Rows named by barcodes without a place are
-    cells (or spots that cannot be placed): they are added up to one bulk profile, since no part of the model is fit
-    for a single cell. Other rows are samples of the case.
+    Rows with positions on the slide and rows named ``XxY`` are spots. Rows named by barcodes, without positions, are
+    cells or spots that cannot be placed. They are added up to one bulk profile, because no part of the model is made
+    for single cells. Other rows are samples of the case.
 
     Raises
     ------
@@ -148,29 +163,25 @@ def assemble(raw: RawRna, declared: str, keep_given: bool) -> RnaProfile:
     if not rows or not width:
         refuse_if_large(rows, width)
     symbols, simplified = simple_names(raw.symbols)
-    scale, why = _scale(raw, declared)
+    scale, why = _scale(raw, options.scale)
     matrix, details, evidence = raw.matrix, dict(raw.details), [raw.evidence]
     kind: Kind = "spot" if raw.xy_px is not None or are_spots(raw.observations) else "bulk"
     if kind == "bulk" and are_barcodes(raw.observations):
         mean = scale != "counts"
-        linear = _linear(matrix, scale)
         evidence.append(
             f"{rows} barcodes without positions {'averaged' if mean else 'added up'} to one profile (pseudobulk)"
         )
         details["barcodes"] = rows
-        if mean and np.any(_stored(matrix) < 0):
-            raise UnusableError(f"{rows} cells with values below 0: their sum cannot be told; give counts")
-        matrix = _one_row(linear, mean)
+        if mean and np.any(stored_numbers(matrix) < 0):
+            raise UnusableError(f"{rows} cells with values below 0, whose sum is unknown; give counts")
         if mean:
+            matrix = np.asarray(_linear(matrix, scale).sum(axis=0, dtype=np.float64)).reshape(1, -1) / rows
             scale = "tpm"
             why += "; their mean is on a linear scale"
+        else:
+            matrix = column_sums(matrix)
     refuse_if_large(*matrix.shape)
-    given = GivenValues(tuple(raw.names), tuple(symbols), matrix) if keep_given else None
+    stored = StoredValues(tuple(raw.names), tuple(symbols), matrix) if options.keep_stored else None
     names, dense, collapsed = collapse_genes(symbols, dense_float32(matrix), scale)
     words = "; ".join(filter(None, (*evidence, simplified, why, collapsed)))
-    return RnaProfile(names, dense, kind, scale, words, raw.xy_px, given, details)
-
-
-def fits_in_memory(rows: int, width: int, observations: Sequence[str]) -> bool:
-    """Whether a dense matrix may be read whole: as spots or samples, or as cells to be added up."""
-    return rows * width <= MOST_VALUES * (2 if are_barcodes(observations) else 1)
+    return RnaProfile(names, dense, kind, scale, words, raw.xy_px, stored, details)

@@ -1,4 +1,4 @@
-"""AnnData and MuData as they are stored in HDF5, read without trusting what they declare."""
+"""AnnData and MuData, read from HDF5 without trusting what the file declares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.rna.assemble import RawRna, assemble
+from mupd.rna.assemble import RawRna, ReadOptions, assemble, stored_numbers
 from mupd.rna.gene_names import rows_are_genes, share_of
 from mupd.rna.gene_table import ENSEMBL
 from mupd.rna.input_names import SYMBOL_COLUMNS, best_names, refuse_other_species
@@ -27,12 +27,25 @@ from mupd.rna.size_limits import (
 )
 from mupd.rna.stored_values import Values2D
 
+ANNDATA_SUFFIXES = (".h5ad", ".h5mu")
 _RNA_MODALITIES = ("rna", "gex", "gene expression", "transcriptome", "expression", "mrna")
 
 
 @dataclass(frozen=True)
 class DiskMatrix:
-    """A matrix of numbers that is still on disk: (rows, columns), dense, CSR or CSC."""
+    """A matrix of numbers on disk.
+
+    Attributes
+    ----------
+    node
+        The HDF5 array, or the group of a sparse matrix's arrays.
+    shape
+        (rows, columns).
+    layout
+        ``array``, ``csr_matrix`` or ``csc_matrix``.
+    name
+        Where it is in the file.
+    """
 
     node: Any
     shape: tuple[int, int]
@@ -41,13 +54,13 @@ class DiskMatrix:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes that its values take in memory as they are stored."""
+        """Bytes of its values in memory, in the stored type."""
         if self.layout == "array":
             return int(self.shape[0] * self.shape[1] * self.node.dtype.itemsize)
         return int(self.node["data"].shape[0] * (self.node["data"].dtype.itemsize + 4))
 
     def rows(self, start: int, stop: int) -> Values2D:
-        """Rows from `start` to before `stop` as they are stored, sparse ones as CSR."""
+        """Rows from `start` up to `stop` (excluded) in the stored type; of a sparse matrix as CSR."""
         if self.layout == "array":
             return np.asarray(self.node[start:stop])
         from scipy.sparse import csc_matrix, csr_matrix
@@ -72,7 +85,7 @@ class DiskMatrix:
 
 
 def _part(group: Any, *names: str) -> Any:
-    """What lies under names in groups, or None: AnnData also writes empty arrays where a group would be."""
+    """The node at a path of names, or None. AnnData may write an empty array in place of a group."""
     import h5py
 
     for name in names:
@@ -83,36 +96,36 @@ def _part(group: Any, *names: str) -> Any:
 
 
 def table_group(file: Any) -> tuple[Any, str]:
-    """The AnnData group of an open file: the root, or the modality of a MuData file that holds RNA.
+    """The AnnData group of an open file, and its name: the root, or the RNA modality of a MuData file.
 
     Raises
     ------
     UnusableError
-        If there is none, or none or several of a MuData's modalities are RNA.
+        If there is no AnnData group, or not exactly one RNA modality.
     """
     import h5py
 
     if isinstance(file.get("mod"), h5py.Group):
         names = list(file["mod"].keys())
-        # The spelling of the list goes before its order in the file.
-        found = [name for wanted in _RNA_MODALITIES for name in names if name.lower() == wanted]
-        if not found and len(names) == 1:
-            found = names
-        if not found:
+        # In the order of _RNA_MODALITIES, not of the file.
+        rna = [name for wanted in _RNA_MODALITIES for name in names if name.lower() == wanted]
+        if not rna and len(names) == 1:
+            rna = names
+        if not rna:
             shown = ", ".join(names[:8])
-            raise UnusableError(f"a MuData file without a modality named rna ({shown}): rename the one it is")
-        if len({name.lower() for name in found}) > 1 and found[0].lower() != "rna":
-            raise UnusableError(f"a MuData file with several RNA modalities ({', '.join(found[:8])}): name one rna")
-        return file["mod"][found[0]], f"modality {found[0]} of the .h5mu file"
+            raise UnusableError(f"a MuData file without a modality named rna ({shown}): rename the one with RNA")
+        if len({name.lower() for name in rna}) > 1 and rna[0].lower() != "rna":
+            raise UnusableError(f"a MuData file with several RNA modalities ({', '.join(rna[:8])}): name one rna")
+        return file["mod"][rna[0]], f"modality {rna[0]} of the .h5mu file"
     if not isinstance(file.get("obs"), h5py.Group) or not isinstance(file.get("var"), h5py.Group):
         old = isinstance(file.get("obs"), h5py.Dataset)
-        hint = ", or one of before AnnData 0.7: write it again with a newer one" if old else ""
+        hint = ", or one written before AnnData 0.7: write it again with a newer version" if old else ""
         raise UnusableError(f"an HDF5 file that is no AnnData (.h5ad): obs or var is not there{hint}")
     return file, "the .h5ad file"
 
 
 def index_names(group: Any, where: str) -> list[str]:
-    """Index of an ``obs`` or ``var`` group."""
+    """The index of an ``obs`` or ``var`` group."""
     key = group.attrs.get("_index", "_index")
     key = key.decode() if isinstance(key, bytes) else str(key)
     if key not in group:
@@ -121,7 +134,7 @@ def index_names(group: Any, where: str) -> list[str]:
 
 
 def gene_symbols(group: Any, names: list[str]) -> tuple[list[str], str]:
-    """Gene symbols of an AnnData group: its var_names, or a column of `var` where these hold Ensembl ids."""
+    """The gene symbols of an AnnData group: var_names, or a column of `var` if var_names are Ensembl ids."""
     ensembl = share_of(ENSEMBL, names)
     if ensembl <= 0.05:
         return names, "genes are var_names"
@@ -158,7 +171,7 @@ def _matrix_at(group: Any, name: str) -> DiskMatrix:
 
 
 def table_matrix(group: Any) -> DiskMatrix:
-    """The expression matrix of an AnnData group: raw counts where a layer of that name has them, else X."""
+    """The expression matrix of an AnnData group: the layer ``counts`` if there is one, else X."""
     if _part(group, "layers", "counts") is not None:
         return _matrix_at(group, "layers/counts")
     if "X" not in group:
@@ -166,25 +179,20 @@ def table_matrix(group: Any) -> DiskMatrix:
     return _matrix_at(group, "X")
 
 
-def _below_zero(matrix: DiskMatrix) -> bool:
-    part = matrix.rows(0, min(64, matrix.shape[0]))
-    stored = part if isinstance(part, np.ndarray) else part.data
-    return bool(stored.size and np.nanmin(stored) < 0)
-
-
-def _with_raw(group: Any, matrix: DiskMatrix) -> DiskMatrix | None:
-    """``raw/X`` where X is scaled: z-scores cannot be turned back."""
-    if matrix.name != "X" or _part(group, "raw", "X") is None or not _below_zero(matrix):
+def _unscaled(group: Any, matrix: DiskMatrix) -> DiskMatrix | None:
+    """``raw/X`` if X has values below 0: z-scores cannot be turned back into expression."""
+    if matrix.name != "X" or _part(group, "raw", "X") is None:
         return None
-    return _matrix_at(group, "raw/X")
+    stored = stored_numbers(matrix.rows(0, min(64, matrix.shape[0])))
+    return _matrix_at(group, "raw/X") if stored.size and np.nanmin(stored) < 0 else None
 
 
 def _positions(file: Any, group: Any, rows: int) -> NDArray[np.float64] | None:
-    # Of MuData, the modality's own go before those of the whole.
-    found = [node for item in (group, file) if (node := _part(item, "obsm", "spatial")) is not None]
-    if not found:
+    # In MuData, those of the modality take precedence over those of the whole file.
+    nodes = [node for item in (group, file) if (node := _part(item, "obsm", "spatial")) is not None]
+    if not nodes:
         return None
-    array = h5_numbers(found[0], "obsm['spatial']")
+    array = h5_numbers(nodes[0], "obsm['spatial']")
     if len(array.shape) != 2 or array.shape[0] != rows or array.shape[1] < 2:
         raise UnusableError(f"obsm['spatial'] has the shape {array.shape}: expected ({rows}, 2), x and y in pixels")
     xy = array[:, :2].astype(np.float64)
@@ -194,23 +202,20 @@ def _positions(file: Any, group: Any, rows: int) -> NDArray[np.float64] | None:
 
 
 def _in_tissue(group: Any, rows: int) -> NDArray[np.bool_] | None:
-    if "in_tissue" not in group["obs"]:
-        return None
-    values = h5_strings_or_numbers(group["obs"]["in_tissue"])
-    return values if len(values) == rows and values.any() else None
-
-
-def h5_strings_or_numbers(node: Any) -> NDArray[np.bool_]:
-    """A flag column as booleans, whether it is stored as numbers, booleans or words."""
+    """The column ``in_tissue``, stored as numbers, booleans or words; None where it is missing or all false."""
     import h5py
 
+    if (node := _part(group, "obs", "in_tissue")) is None:
+        return None
     if isinstance(node, h5py.Dataset) and node.dtype.kind in "iufb":
-        return np.asarray(h5_numbers(node, "in_tissue")[()] > 0)
-    return np.array([word.lower() in ("1", "true", "1.0") for word in h5_strings(node, "in_tissue")], bool)
+        flags = np.asarray(h5_numbers(node, "in_tissue")[()] > 0)
+    else:
+        flags = np.array([word.lower() in ("1", "true", "1.0") for word in h5_strings(node, "in_tissue")], bool)
+    return flags if len(flags) == rows and flags.any() else None
 
 
 def refuse_swapped(names: list[str], observations: list[str], known: Collection[str] | None) -> None:
-    """Refuse AnnData whose rows are genes."""
+    """Raise UnusableError if the rows of an AnnData are genes."""
     if len(names) < 2 or len(observations) < 20:
         return
     swapped, why = rows_are_genes(observations, names, known)
@@ -218,22 +223,22 @@ def refuse_swapped(names: list[str], observations: list[str], known: Collection[
         raise UnusableError(f"swapped axes: obs_names are genes ({why}), var_names are not: transpose it")
 
 
-def read_anndata(path: Path, values: str, known: Collection[str] | None, keep_given: bool) -> RnaProfile:
-    """The profile in an ``.h5ad`` or ``.h5mu`` file; see :func:`mupd.rna.read_rna`."""
+def read_anndata(path: Path, options: ReadOptions) -> RnaProfile:
+    """The profile in an ``.h5ad`` or ``.h5mu`` file; see :func:`mupd.rna.files.read_rna`."""
     with open_h5(path) as file:
         group, where = table_group(file)
         matrix, names = table_matrix(group), index_names(group["var"], "var")
         observations = index_names(group["obs"], "obs")
         note, var = "", group
-        if raw := _with_raw(group, matrix):
-            matrix, names, note = raw, index_names(group["raw"]["var"], "raw/var"), "X is below 0 in places (scaled)"
-            var = group["raw"]
+        if raw := _unscaled(group, matrix):
+            matrix, var, note = raw, group["raw"], "X is below 0 in places (scaled)"
+            names = index_names(var["var"], "raw/var")
         rows, width = matrix.shape
         if (rows, width) != (len(observations), len(names)):
             raise UnusableError(
                 f"{matrix.name} is {rows} x {width}, with {len(observations)} obs_names and {len(names)} var_names"
             )
-        refuse_swapped(names, observations, known)
+        refuse_swapped(names, observations, options.model_genes)
         if matrix.layout == "array" and rows * width > MOST_VALUES:
             refuse_if_large(rows, width)
         symbols, names_from = gene_symbols(var, names)
@@ -248,4 +253,4 @@ def read_anndata(path: Path, values: str, known: Collection[str] | None, keep_gi
         details["out_of_tissue"] = int((~inside).sum())
         words.append(f"{details['out_of_tissue']} spots out of tissue left out (obs['in_tissue'])")
     evidence = "; ".join(filter(None, words))
-    return assemble(RawRna(names, symbols, stored, observations, evidence, xy, None, details), values, keep_given)
+    return assemble(RawRna(names, symbols, stored, observations, evidence, xy, None, details), options)

@@ -1,4 +1,4 @@
-"""RNA profiles in memory: on which scale their values are, and the one scale that all models here use."""
+"""RNA profiles in memory: the scale of their values, and the scale that all models use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.rna.stored_values import GivenValues
+from mupd.rna.stored_values import StoredValues
 
 Kind = Literal["bulk", "spot"]
 Values = Literal["counts", "tpm", "log2tpm", "log2tpm1", "log1p"]
@@ -34,19 +34,21 @@ class RnaProfile:
     Attributes
     ----------
     genes
-        Names of the columns, each once: gene symbols, or whatever the file has.
+        Unique names of the columns: gene symbols, or other names that the file has.
     matrix
-        (observations, genes) float32 on the scale `values`. A bulk profile has one row for each
-        sample of the case, a spatial one a row for each spot.
+        (observations, genes) float32 on the scale `values`. A bulk profile has a row per sample of the case, a
+        spatial one a row per spot.
+    values
+        The scale.
     evidence
-        How layout and scale were told, in words.
+        How layout and scale were determined, in words.
     xy_px
-        (observations, 2) float64: x and y of each spot's centre in pixels of the slide's level 0,
-        or None where the file holds no positions.
-    given
-        The values as they stand in the file, where they were asked for.
+        (observations, 2) float64: x and y of each spot's centre in pixels of the slide's level 0, or None if the
+        file holds no positions.
+    stored
+        The values as the file stores them, if they were asked for.
     details
-        What else a reader knows, plain values for the inventory: ``format``, ``library_size`` (of the counts beside
+        Other plain values from the reader, for the inventory: ``format``, ``library_size`` (of the counts beside
         TPM), ``barcodes``, ``spot_pitch_px``, ``mpp_of_spots``, ``out_of_tissue``.
     """
 
@@ -56,7 +58,7 @@ class RnaProfile:
     values: Values
     evidence: str
     xy_px: NDArray[np.float64] | None = None
-    given: GivenValues | None = None
+    stored: StoredValues | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -65,10 +67,10 @@ def _near_million(sums: NDArray[np.float64]) -> bool:
 
 
 def detect_values(matrix: NDArray[np.float32]) -> tuple[Values, str]:
-    """Tell the scale of a matrix (observations, genes) from its numbers, with the evidence in words.
+    """Determine the scale of a matrix (observations, genes) from its numbers, with the evidence in words.
 
-    ``log2tpm1`` is log2(TPM + 1), told from ln(1 + x) by its sum where the table holds the whole
-    transcriptome. On a part of the genes the two logarithms look the same, and ln is assumed.
+    log2(TPM + 1) is distinguished from ln(1 + x) by its sum, if the table holds the whole transcriptome. With part of
+    the genes the two logarithms look the same, and ln is assumed.
     """
     step = max(1, len(matrix) // _MOST_ROWS_LOOKED_AT)
     part = matrix[::step].astype(np.float64)
@@ -95,7 +97,7 @@ def detect_values(matrix: NDArray[np.float32]) -> tuple[Values, str]:
 
 
 def scale_of(matrix: NDArray[np.float32], declared: str) -> tuple[Values, str]:
-    """The scale of a matrix and the evidence: declared, or told from the numbers where `declared` is ``auto``.
+    """The scale of a matrix and the evidence: declared, or determined from the numbers if `declared` is ``auto``.
 
     Parameters
     ----------
@@ -118,12 +120,12 @@ def to_linear(profile: RnaProfile) -> NDArray[np.float32]:
     if profile.values in ("counts", "tpm"):
         return np.maximum(profile.matrix, 0, dtype=np.float32)
     linear = np.empty(profile.matrix.shape, np.float32)
-    # In pieces: as float64 a whole section of spots would take gigabytes.
+    # In pieces: a whole section of spots as float64 would take gigabytes.
     for rows in _pieces(linear):
         matrix = profile.matrix[rows].astype(np.float64)
         if profile.values == "log2tpm":
             matrix = np.exp2(matrix) - XENA_OFFSET
-            # Xena rounds to 4 digits: what is left of a zero is not expression.
+            # Xena rounds to 4 digits, so that a zero does not come out as exactly 0.
             matrix[matrix < XENA_OFFSET / 100] = 0
         elif profile.values == "log2tpm1":
             matrix = np.exp2(matrix) - 1
@@ -134,7 +136,7 @@ def to_linear(profile: RnaProfile) -> NDArray[np.float32]:
 
 
 def _pieces(matrix: NDArray[np.float32]) -> list[slice]:
-    """Slices of rows of some 16 million values each."""
+    """Slices of rows, each with about 16 million values."""
     step = max(1, _PIECE_VALUES // max(1, matrix.shape[1]))
     return [slice(start, start + step) for start in range(0, len(matrix), step)]
 
@@ -142,8 +144,8 @@ def _pieces(matrix: NDArray[np.float32]) -> list[slice]:
 def to_log_cp10k(profile: RnaProfile) -> NDArray[np.float32]:
     """ln(1 + 10,000 x / sum of x over the profile's own genes), (observations, genes) float32.
 
-    The sum runs over the genes that the profile has: profiles that are compared must be brought to
-    the same genes first. A row without any expression stays zero.
+    The sum is over the profile's genes. Bring profiles to the same genes before comparing them. A row without any
+    expression stays zero.
     """
     values = to_linear(profile)
     for rows in _pieces(values):
@@ -156,7 +158,7 @@ def to_log_cp10k(profile: RnaProfile) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=8)
 def _first_columns(names: tuple[str, ...]) -> tuple[dict[str, int], NDArray[np.intp]]:
-    """Each name's number in the order of first appearance, and that of every column; once for thousands of rows."""
+    """The number of each unique name, and of each column. Cached, because all rows of a table have the same names."""
     first: dict[str, int] = {}
     return first, np.array([first.setdefault(name, len(first)) for name in names], np.intp)
 
@@ -164,7 +166,7 @@ def _first_columns(names: tuple[str, ...]) -> tuple[dict[str, int], NDArray[np.i
 def collapse_genes(
     names: list[str], matrix: NDArray[np.float32], values: Values
 ) -> tuple[list[str], NDArray[np.float32], str]:
-    """Make gene names unique: linear values of one name are added, of logarithms the higher row is kept."""
+    """Make gene names unique: add linear values of one name; of logarithms, keep the column with the higher mean."""
     first, target = _first_columns(tuple(names))
     if len(first) == len(names):
         return names, matrix, ""

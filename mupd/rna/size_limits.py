@@ -43,7 +43,7 @@ class _Capped(io.RawIOBase):
     """A stream that refuses to give out more than a limit, or more than a ratio of what it was packed in."""
 
     def __init__(self, stream: IO[bytes], packed_bytes: int, most_bytes: int) -> None:
-        self._stream, self._packed, self._most, self._given = stream, packed_bytes, most_bytes, 0
+        self._stream, self._packed, self._most, self._read_bytes = stream, packed_bytes, most_bytes, 0
 
     def readable(self) -> bool:
         return True
@@ -51,12 +51,13 @@ class _Capped(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         part = self._stream.read(len(buffer))
         buffer[: len(part)] = part
-        self._given += len(part)
-        if self._given > self._most:
+        self._read_bytes += len(part)
+        if self._read_bytes > self._most:
             raise UnusableError(f"unpacks to over {self._most >> 20:,} MiB of text: expected less")
-        if self._given > max(_RATIO_COUNTS_FROM, _MOST_RATIO * self._packed):
+        if self._read_bytes > max(_RATIO_COUNTS_FROM, _MOST_RATIO * self._packed):
             raise UnusableError(
-                f"{self._packed:,} bytes unpack to over {self._given >> 20:,} MiB: expected at most {_MOST_RATIO}-fold"
+                f"{self._packed:,} bytes unpack to over {self._read_bytes >> 20:,} MiB: "
+                f"expected at most {_MOST_RATIO}-fold"
             )
         return len(part)
 

@@ -1,4 +1,4 @@
-"""Matrices as 10x Genomics writes them: HDF5 (v2, v3, probe sets) and folders of MatrixMarket and TSV."""
+"""Matrices of 10x Genomics: HDF5 (v2, v3, probe sets) and folders with MatrixMarket and TSV files."""
 
 from __future__ import annotations
 
@@ -31,18 +31,16 @@ _EXPRESSION = "Gene Expression"
 
 @dataclass(frozen=True)
 class TenxMatrix:
-    """Gene expression of a 10x matrix.
+    """Gene expression in a 10x matrix.
 
     Attributes
     ----------
     counts
         (barcodes, genes) CSR.
     ids, symbols, barcodes
-        Names of its axes; several columns may be of one gene (probes).
+        Names of its axes. Several columns may belong to one gene (probes).
     evidence
         What was read and what was left out, in words.
-    whole_numbers
-        Whether all values are.
     """
 
     counts: csr_matrix
@@ -54,7 +52,7 @@ class TenxMatrix:
 
     @property
     def whole_numbers(self) -> bool:
-        """Whether the values are counts, and not corrected ones."""
+        """Whether the values are counts. Corrected ones have fractions."""
         data = self.counts.data
         return data.dtype.kind in "iu" or bool(np.array_equal(data, np.rint(data)))
 
@@ -62,7 +60,7 @@ class TenxMatrix:
 def _kept_features(
     ids: list[str], symbols: list[str], types: list[str] | None, genomes: list[str] | None
 ) -> tuple[NDArray[np.intp], list[str]]:
-    """Columns that are expression of human genes, and what was left out in words."""
+    """The columns with expression of human genes, and what was left out, in words."""
     kept, words = np.ones(len(ids), bool), []
     if types is not None:
         kept = np.array([kind in (_EXPRESSION, "") for kind in types], bool)
@@ -89,12 +87,12 @@ def _kept_features(
 
 
 def _compressed(group: Any, features: int, barcodes: int) -> csr_matrix:
-    """CSC of features x barcodes, as it is stored, is CSR of barcodes x features."""
+    """(barcodes, features) CSR, which is the stored (features, barcodes) CSC."""
     from scipy.sparse import csr_matrix
 
     data, indices, indptr = (h5_numbers(group[name], f"matrix/{name}") for name in ("data", "indices", "indptr"))
     if indptr.shape != (barcodes + 1,) or data.shape != indices.shape or len(data.shape) != 1:
-        raise UnusableError(f"pointers, indices and values that do not fit {features} features x {barcodes} barcodes")
+        raise UnusableError(f"pointers, indices and values do not fit {features} features x {barcodes} barcodes")
     if data.shape[0] > MOST_STORED:
         raise UnusableError(f"{data.shape[0]:,} stored values: expected at most {MOST_STORED:,}")
     parts = checked_compressed(data[()], indices[()], indptr[()], features, "the 10x matrix")
@@ -138,26 +136,29 @@ def _read_v3(group: Any) -> TenxMatrix:
             words.append(f"{int(inside.sum())} of {len(barcodes)} barcodes pass the filter")
             barcodes = [name for name, kept in zip(barcodes, inside, strict=True) if kept]
             counts = counts[np.flatnonzero(inside)]
-    return _chosen(counts, ids, symbols, barcodes, columns, (*words, *left_out), version)
+    return _chosen(counts, _Axes(ids, symbols, barcodes), columns, (*words, *left_out), version)
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Names of a matrix's axes, before columns are left out."""
+
+    ids: list[str]
+    symbols: list[str]
+    barcodes: list[str]
 
 
 def _chosen(
-    counts: csr_matrix,
-    ids: list[str],
-    symbols: list[str],
-    barcodes: list[str],
-    columns: NDArray[np.intp],
-    words: tuple[str, ...],
-    version: str,
+    counts: csr_matrix, axes: _Axes, columns: NDArray[np.intp], words: tuple[str, ...], version: str
 ) -> TenxMatrix:
+    ids, symbols = axes.ids, axes.symbols
     if len(columns) < len(ids):
-        counts, ids = counts[:, columns], [ids[index] for index in columns]
-        symbols = [symbols[index] for index in columns]
-    return TenxMatrix(counts, ids, best_names(ids, symbols), barcodes, words, version)
+        counts, ids, symbols = counts[:, columns], [ids[at] for at in columns], [symbols[at] for at in columns]
+    return TenxMatrix(counts, ids, best_names(ids, symbols), axes.barcodes, words, version)
 
 
 def _read_v2(file: Any, names: list[str]) -> TenxMatrix:
-    """A group a genome, as Cell Ranger before 3 wrote them."""
+    """A file of Cell Ranger before 3, with one group per genome."""
     human = [name for name in names if genome_species(name) == "human"]
     if len(names) > 1 and len(human) != 1:
         raise UnusableError(f"several genomes ({', '.join(names[:4])}), not one known as human: keep the human one")
@@ -174,16 +175,16 @@ def _read_v2(file: Any, names: list[str]) -> TenxMatrix:
         words.append(f"genomes {', '.join(other for other in names if other != name)} left out")
     columns, left_out = _kept_features(ids, symbols, None, None)
     counts = _compressed(group, len(ids), len(barcodes))
-    return _chosen(counts, ids, symbols, barcodes, columns, (*words, *left_out), "10x HDF5 v2")
+    return _chosen(counts, _Axes(ids, symbols, barcodes), columns, (*words, *left_out), "10x HDF5 v2")
 
 
 def read_h5_matrix(path: Path) -> TenxMatrix:
-    """The gene expression matrix of a 10x ``.h5`` file.
+    """The gene expression matrix in a 10x ``.h5`` file.
 
     Raises
     ------
     UnusableError
-        If it is another HDF5 file, contradicts itself, or holds no human gene expression.
+        If the HDF5 file is no 10x matrix, contradicts itself or holds no human gene expression.
     """
     import h5py
 
@@ -200,17 +201,16 @@ def read_h5_matrix(path: Path) -> TenxMatrix:
             return _read_v2(file, genomes)
         if "molecule_info" in path.name or "barcode_idx" in file:
             raise UnusableError("10x molecule_info.h5, not a matrix: give filtered_feature_bc_matrix.h5")
-    raise UnusableError("an HDF5 file that is no 10x matrix: expected matrix/features (v3) or a group a genome (v2)")
+    raise UnusableError("an HDF5 file that is no 10x matrix: expected matrix/features (v3) or a group per genome (v2)")
 
 
 def _names_table(path: Path, columns: int) -> list[list[str]]:
-    """Columns of a small TSV without header, as lists."""
-    found: list[list[str]] = [[] for _ in range(columns)]
+    """The columns of a small TSV without header."""
     with open_text(path, MOST_CASE_BYTES) as stream:
         if columns == 1:
             # Raw matrices have millions of barcodes.
-            found[0] = [name.partition("\t")[0].strip('"') for name in stream.read().splitlines() if name]
-            return found
+            return [[name.partition("\t")[0].strip('"') for name in stream.read().splitlines() if name]]
+        names: list[list[str]] = [[] for _ in range(columns)]
         for number, line in enumerate(stream):
             if number >= MOST_NAMES:
                 raise UnusableError(f"over {MOST_NAMES:,} names in a list of a 10x folder")
@@ -218,8 +218,8 @@ def _names_table(path: Path, columns: int) -> list[list[str]]:
             if cells == [""]:
                 continue
             for column in range(columns):
-                found[column].append(cells[column].strip('"') if column < len(cells) else "")
-    return found
+                names[column].append(cells[column].strip('"') if column < len(cells) else "")
+    return names
 
 
 @dataclass(frozen=True)
@@ -230,42 +230,43 @@ class MatrixFolder:
     barcodes: Path
     features: Path
 
+    def all(self) -> list[Path]:
+        """The three paths."""
+        return [self.matrix, self.barcodes, self.features]
+
 
 def matrix_folder(folder: Path, prefix: str = "") -> MatrixFolder | None:
-    """The three files, also under a common prefix as GEO has them; None if there is no matrix.
+    """The three files, which may have a common prefix, as GEO's do; None if there is no matrix.
 
     Parameters
     ----------
     prefix
-        Of a folder with several samples, the one's that is meant.
+        The prefix of the sample to read, if the folder has several.
 
     Raises
     ------
     UnusableError
-        If one of them lacks, or there are several.
+        If one of the files is missing or there are several.
     """
     files = [file for file in sorted(folder.iterdir()) if file.name.startswith(prefix) and file.is_file()]
-
-    def named(*endings: str) -> list[Path]:
+    paths: list[Path] = []
+    for endings in (("matrix.mtx",), ("barcodes.tsv",), ("features.tsv", "genes.tsv")):
         both = tuple(f"{ending}{packed}" for ending in endings for packed in ("", ".gz"))
-        return [file for file in files if file.name.lower().endswith(both)]
-
-    matrices = named("matrix.mtx")
-    if not matrices:
-        return None
-    found = matrices, named("barcodes.tsv"), named("features.tsv", "genes.tsv")
-    for what, files_of in zip(("matrix.mtx", "barcodes.tsv", "features.tsv or genes.tsv"), found, strict=True):
-        if len(files_of) != 1:
-            how = f"{len(files_of)} files" if files_of else "no file"
-            raise UnusableError(f"a 10x folder with {how} {what} (.gz): expected one")
-    return MatrixFolder(*(files_of[0] for files_of in found))
+        matches = [file for file in files if file.name.lower().endswith(both)]
+        if not matches and not paths:
+            return None
+        if len(matches) != 1:
+            how = f"{len(matches)} files" if matches else "no file"
+            raise UnusableError(f"a 10x folder with {how} {' or '.join(endings)} (.gz): expected one")
+        paths += matches
+    return MatrixFolder(*paths)
 
 
 def read_folder_matrix(files: MatrixFolder) -> TenxMatrix:
-    """The gene expression matrix of a folder; see :func:`read_h5_matrix`."""
+    """The gene expression matrix in a folder; see :func:`read_h5_matrix`."""
     (barcodes,) = _names_table(files.barcodes, 1)
     ids, symbols, types = _names_table(files.features, 3)
     symbols = [symbol or own for own, symbol in zip(ids, symbols, strict=True)]
     columns, left_out = _kept_features(ids, symbols, types, None)
     counts = market_entries(files.matrix, len(ids), len(barcodes))
-    return _chosen(counts, ids, symbols, barcodes, columns, tuple(left_out), "10x matrix folder")
+    return _chosen(counts, _Axes(ids, symbols, barcodes), columns, tuple(left_out), "10x matrix folder")

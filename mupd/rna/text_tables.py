@@ -1,4 +1,4 @@
-"""Text tables of one case: genes in rows or in columns, and the tables of quantifiers."""
+"""Text tables of one case: genes in rows or columns, or the output of a quantifier."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.rna.assemble import RawRna, assemble
+from mupd.rna.assemble import RawRna, ReadOptions, assemble
 from mupd.rna.gene_names import gene_score
 from mupd.rna.input_names import (
     BOOKKEEPING,
@@ -36,18 +36,7 @@ _MEASURE = re.compile(r"(?i)tpm|fpkm|rpkm|count|length|strand|_fpk|expression|va
 _MOST_COLUMNS = 1_000_000
 
 
-def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file's name ends in one of `suffixes`, in any case."""
-    return path.name.lower().endswith(suffixes)
-
-
-def separator_of(path: Path) -> str:
-    """The delimiter that a file's suffix stands for."""
-    return "," if ".csv" in [suffix.lower() for suffix in path.suffixes] else "\t"
-
-
-def is_number(text: str) -> bool:
-    """Whether a cell reads as a number."""
+def _is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
@@ -57,45 +46,45 @@ def is_number(text: str) -> bool:
 
 @dataclass(frozen=True)
 class TextLayout:
-    """Cells of a table's header (made-up ones where it has none), and what pandas has to be told of it."""
+    """The cells of a table's header (made up if it has none), and the options with which pandas reads the table."""
 
     cells: list[str]
     options: dict[str, Any]
 
     def read(self, stream: Any, **more: Any) -> Any:
-        """:func:`pandas.read_csv` of the table: its first column as strings, so that names such as 0012 stay words.
+        """:func:`pandas.read_csv` of the table. The first column is read as strings, to keep names such as 0012.
 
         Raises
         ------
         UnusableError
-            If rows have more cells than the header: pandas would cut them, and shift what stands in them.
+            If rows have more cells than the header. pandas would shift or drop cells.
         """
         import pandas as pd
 
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             try:
-                # A row with one cell more must not make the first column an index.
+                # Else pandas makes the first column an index if a row has one more cell.
                 return pd.read_csv(stream, **({"converters": {0: str}, "index_col": False} | self.options | more))
             except pd.errors.ParserWarning as error:
                 raise UnusableError("rows with more cells than the header: expected as many") from error
 
 
 def layout_of_text(path: Path, most_bytes: int) -> TextLayout:
-    """How a text table is laid out, from its first lines.
+    """The layout of a text table, from its first lines.
 
-    Lines before the header that begin with # are comments. There is no header if the first line already holds a name
-    and numbers (HTSeq, STAR), and one without a name for the first column if it is a cell shorter than the rows (R).
+    Lines before the header that begin with # are comments. There is no header if the first line holds a name and
+    numbers (HTSeq, STAR). A header with one cell less than the rows lacks the name of the first column (R).
 
     Raises
     ------
     UnusableError
-        If the table has one column only, or absurdly many.
+        If the table has only one column, or over a million.
     """
-    separator = separator_of(path)
+    separator = "," if ".csv" in [suffix.lower() for suffix in path.suffixes] else "\t"
     with open_text(path, most_bytes) as stream:
         comments = 0
-        # A comment is a whole line; a column that is named #gene is not.
+        # A line with a separator is no comment: a column may be named #gene.
         while (line := first_line(stream)).startswith("#") and separator not in line:
             comments += 1
         cells, second = (next(csv.reader([text], delimiter=separator), []) for text in (line, first_line(stream)))
@@ -106,7 +95,7 @@ def layout_of_text(path: Path, most_bytes: int) -> TextLayout:
     if len(cells) > _MOST_COLUMNS:
         raise UnusableError(f"a table of {len(cells):,} columns: expected at most {_MOST_COLUMNS:,}")
     options: dict[str, Any] = {"sep": separator, "skiprows": comments, "header": 0}
-    if len(cells) in (2, 4) and all(is_number(cell) for cell in cells[1:]):
+    if len(cells) in (2, 4) and all(_is_number(cell) for cell in cells[1:]):
         options["header"] = None
     elif len(second) == len(cells) + 1 and second[-1] != "":
         cells = ["", *cells]
@@ -118,45 +107,40 @@ def read_frame(path: Path) -> pd.DataFrame:
     """A text table of one case, its first column as strings."""
     layout = layout_of_text(path, MOST_CASE_BYTES)
     with open_text(path) as stream:
-        # The default is quicker and may miss the nearest number by a bit.
+        # pandas' default precision is faster, but may miss the nearest float64.
         return layout.read(stream, low_memory=False, float_precision="round_trip")
 
 
 def as_read(body: pd.DataFrame) -> NDArray[Any]:
-    """Columns of numbers as one matrix: integers if all of it is, else float64."""
+    """Columns of numbers as one matrix: integers if all of them are, else float64."""
     matrix = body.to_numpy()
     return matrix if matrix.dtype.kind in "iuf" else body.to_numpy(np.float64)
 
 
 def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[list[str], list[str], pd.DataFrame, str]:
-    """Row names as given, as symbols (of a column of symbols where there is one), and the numeric columns."""
-    given = list(frame.iloc[:, 0].astype(str))
+    """Row names, their symbols (from a column of symbols if there is one), the numeric columns, and words."""
+    row_names = list(frame.iloc[:, 0].astype(str))
     body = frame.iloc[:, 1:]
     words = [column for column in body.columns if body[column].dtype.kind not in "iufb"]
     for column in words:
         if known and str(column) in known and len(body):
-            row = next((row for row, cell in enumerate(body[column], start=1) if not is_number(str(cell))), 0)
+            row = next((row for row, cell in enumerate(body[column], start=1) if not _is_number(str(cell))), 0)
             what = f"a word in row {row}" if row else "a whole number of more than 64 bits"
             raise UnusableError(f"column {column!r} holds {what}: expected a number")
     if len(words) == len(body.columns):
         raise UnusableError("no column of numbers")
-    names = given
+    names = row_names
     symbols = [column for column in words if str(column).lower() in SYMBOL_COLUMNS]
     if symbols:
-        names = best_names(given, list(body[symbols[0]].fillna("").astype(str)))
-        names = ["" if BOOKKEEPING.match(own) else name for own, name in zip(given, names, strict=True)]
+        names = best_names(row_names, list(body[symbols[0]].fillna("").astype(str)))
+        names = ["" if BOOKKEEPING.match(own) else name for own, name in zip(row_names, names, strict=True)]
     evidence = f"{len(words)} columns without numbers left out" if words else ""
-    return given, names, body.drop(columns=words), evidence
+    return row_names, names, body.drop(columns=words), evidence
 
 
 def _without_bookkeeping(raw: RawRna) -> RawRna:
     kept = [index for index, name in enumerate(raw.symbols) if name and not BOOKKEEPING.match(name)]
-    if len(kept) == len(raw.symbols):
-        return raw
-    names, symbols = ([part[index] for index in kept] for part in (raw.names, raw.symbols))
-    return RawRna(
-        names, symbols, raw.matrix[:, kept], raw.observations, raw.evidence, raw.xy_px, raw.values, raw.details
-    )
+    return raw if len(kept) == len(raw.symbols) else raw.of_columns(kept)
 
 
 def _column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
@@ -166,7 +150,7 @@ def _column(frame: pd.DataFrame, name: str) -> NDArray[Any]:
 
 
 def _read_quant(frame: pd.DataFrame, values: str) -> RawRna | None:
-    """The one sample in a quantifier's table; None for any other table."""
+    """The sample in a quantifier's table; None for any other table."""
     layout = layout_of([str(column) for column in frame.columns])
     if layout is None:
         return None
@@ -175,7 +159,7 @@ def _read_quant(frame: pd.DataFrame, values: str) -> RawRna | None:
     if layout.program.startswith("RSEM isoforms"):
         names = [str(name) for name in frame["gene_id"]]
         evidence += "; isoforms added up by gene_id"
-    # Before anything that a row of no gene, or one more sample, would change.
+    # First of all: rows that are no genes would change the sums.
     genes = [index for index, name in enumerate(names) if name and not BOOKKEEPING.match(name)]
     stored = _column(frame, chosen)[genes]
     names = [names[index] for index in genes]
@@ -204,7 +188,7 @@ def _read_table(frame: pd.DataFrame, known: Collection[str] | None) -> RawRna:
         genes_in_rows, layout = True, "transcripts in rows"
     elif row_score == column_score:
         genes_in_rows = len(rows) >= len(columns)
-        layout = f"neither axis is more like genes; the longer one ({'rows' if genes_in_rows else 'columns'}) is taken"
+        layout = f"neither axis is more like genes; the longer one ({'rows' if genes_in_rows else 'columns'}) is used"
     else:
         genes_in_rows = row_score > column_score
         layout = f"genes in rows: {row_evidence}" if genes_in_rows else f"genes in columns: {column_evidence}"
@@ -217,14 +201,20 @@ def _read_table(frame: pd.DataFrame, known: Collection[str] | None) -> RawRna:
         if len(columns) > 1 and len(measures) > len(columns) / 2:
             raise UnusableError(f"several value columns ({len(measures)}): keep the one to be used")
     evidence = "; ".join(filter(None, (program, layout, left_out)))
-    given = row_names if genes_in_rows else columns
-    raw = RawRna(given, names, stored, observations, evidence, details={"format": program.split(",")[0] or "table"})
+    raw = RawRna(
+        row_names if genes_in_rows else columns,
+        names,
+        stored,
+        observations,
+        evidence,
+        details={"format": program.split(",")[0] or "table"},
+    )
     return _without_bookkeeping(raw) if genes_in_rows else raw
 
 
-def read_text_profile(path: Path, values: str, known: Collection[str] | None, keep_given: bool) -> RnaProfile:
-    """The profile in a text table; see :func:`mupd.rna.read_rna`."""
+def read_text_profile(path: Path, options: ReadOptions) -> RnaProfile:
+    """The profile in a text table; see :func:`mupd.rna.files.read_rna`."""
     frame = read_frame(path)
-    raw = _read_quant(frame, values) or _read_table(frame, known)
+    raw = _read_quant(frame, options.scale) or _read_table(frame, options.model_genes)
     refuse_other_species(raw.symbols, raw.names)
-    return assemble(raw, values, keep_given)
+    return assemble(raw, options)

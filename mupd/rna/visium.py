@@ -1,23 +1,24 @@
-"""10x outputs as folders: which matrix is taken, and where on the slide its spots lie."""
+"""10x inputs: which matrix of a folder is read, and where its spots are on the slide."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.rna.assemble import RawRna, assemble
+from mupd.rna.assemble import RawRna, ReadOptions, assemble, column_sums
+from mupd.rna.input_names import genome_species
 from mupd.rna.positions import Places, position_files, read_places
 from mupd.rna.profiles import RnaProfile, Values
 from mupd.rna.tenx import MatrixFolder, TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
 
 SPOT_UM = 65.0
-"""What ``spot_diameter_fullres`` of Space Ranger stands for: a theoretical spot of 65 um, not the 55 um printed."""
+"""The length of Space Ranger's ``spot_diameter_fullres``: a theoretical spot of 65 um, not the printed one of 55 um."""
 BIN_UM = 100.0
-"""Bins of Visium HD are added up to squares of about this: the pitch of the spots that models here know."""
+"""Side of the squares to which bins of Visium HD are added up: the pitch of the spots that models are trained on."""
 
 MARKET_SUFFIXES = ("matrix.mtx", "matrix.mtx.gz")
 _IN_ORDER = (
@@ -37,34 +38,33 @@ _BINS = ("square_016um", "square_008um", "square_002um")
 
 
 def matrix_in(folder: Path) -> Path:
-    """The matrix that is read of a folder: a matrix folder itself, or a ``.h5`` or matrix folder in it.
+    """The matrix to read from a folder: the folder itself, or a ``.h5`` or a matrix folder in it or in its ``outs/``.
 
-    Filtered matrices go before raw ones, HDF5 before folders, bins of 16 um before smaller ones; ``outs/`` is looked
-    into.
+    Filtered matrices take precedence over raw ones, HDF5 over folders, bins of 16 um over smaller ones.
 
     Raises
     ------
     UnusableError
-        If there is none, or several that are named alike.
+        If there is none, or several with similar names.
     """
     if matrix_folder(folder) is not None:
         return folder
     for name in _IN_ORDER:
-        found = folder / name
-        if found.is_file() and found.suffix == ".h5":
-            return found
-        if found.is_dir():
-            genomes = [sub for sub in sorted(found.iterdir()) if sub.is_dir()]
-            if matrix_folder(found) is not None:
-                return found
-            if genomes:
+        path = folder / name
+        if path.is_file() and path.suffix == ".h5":
+            return path
+        if path.is_dir():
+            if matrix_folder(path) is not None:
+                return path
+            if genomes := [sub for sub in sorted(path.iterdir()) if sub.is_dir()]:
                 return _human_of(genomes)
-        alike = sorted(folder.glob(f"*[_.-]{name}")) if name.endswith(".h5") else []
-        if len(alike) > 1:
-            raise UnusableError(f"{len(alike)} files whose name ends in {name}: expected one; give the file itself")
-        if alike:
-            return alike[0]
-    for inner in (folder / "outs", *(folder / "binned_outputs" / bins for bins in _BINS), *(folder / b for b in _BINS)):
+        prefixed = sorted(folder.glob(f"*[_.-]{name}")) if name.endswith(".h5") else []
+        if len(prefixed) > 1:
+            raise UnusableError(f"{len(prefixed)} files whose name ends in {name}: expected one; give the file itself")
+        if prefixed:
+            return prefixed[0]
+    inside = ("outs", *(f"binned_outputs/{bins}" for bins in _BINS), *_BINS)
+    for inner in (folder / name for name in inside):
         if inner.is_dir() and not inner.is_symlink():
             return matrix_in(inner)
     raise UnusableError(
@@ -74,8 +74,6 @@ def matrix_in(folder: Path) -> Path:
 
 
 def _human_of(genomes: list[Path]) -> Path:
-    from mupd.rna.input_names import genome_species
-
     human = [folder for folder in genomes if genome_species(folder.name) == "human"]
     chosen = human if len(human) == 1 else genomes
     if len(chosen) != 1:
@@ -83,33 +81,38 @@ def _human_of(genomes: list[Path]) -> Path:
     return chosen[0]
 
 
-def files_of_market(path: Path) -> MatrixFolder:
-    """The three files that belong to a ``matrix.mtx``, by what stands before that in its name."""
+def _market_files(path: Path) -> MatrixFolder:
+    """A ``matrix.mtx`` and its two lists of names, which have the same prefix."""
     files = matrix_folder(path.parent, path.name[: path.name.lower().rindex("matrix.mtx")])
     if files is None:
         raise UnusableError("no matrix.mtx at the path")
     return files
 
 
+def _folder_files(path: Path) -> MatrixFolder:
+    files = matrix_folder(path)
+    if files is None:
+        raise UnusableError("a folder without a 10x matrix")
+    return files
+
+
 def tenx_files(matrix: Path) -> list[Path]:
-    """All files that are read of a matrix: its own and those of the positions beside it, sorted."""
+    """All files that are read for a matrix, sorted: its own and those of the positions beside it."""
     own = [matrix]
-    if matrix.name.lower().endswith(MARKET_SUFFIXES):
-        market = files_of_market(matrix)
-        own, matrix = [market.matrix, market.barcodes, market.features], matrix.parent
-    elif matrix.is_dir():
-        files = matrix_folder(matrix)
-        own = [files.matrix, files.barcodes, files.features] if files else [matrix]
+    if matrix.is_dir():
+        own = _folder_files(matrix).all()
+    elif matrix.name.lower().endswith(MARKET_SUFFIXES):
+        own, matrix = _market_files(matrix).all(), matrix.parent
     return sorted([*own, *position_files(matrix)])
 
 
-def _at(matrix: TenxMatrix, places: Places) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the matrix that lie in tissue, and their rows of the positions."""
+def _rows_in_tissue(matrix: TenxMatrix, places: Places) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows of the matrix that are in tissue, and the rows of the positions that belong to them."""
     where = {barcode: index for index, barcode in enumerate(places.barcodes)}
     rows = [(row, where[name]) for row, name in enumerate(matrix.barcodes) if name in where]
     if len(rows) < 0.5 * len(matrix.barcodes):
         raise UnusableError(
-            f"{places.source} knows {len(rows)} of {len(matrix.barcodes)} barcodes of the matrix: it is of another one"
+            f"{places.source} has {len(rows)} of {len(matrix.barcodes)} barcodes of the matrix: it is of another one"
         )
     both = np.array(rows, np.intp).reshape(-1, 2)
     both = both[places.in_tissue[both[:, 1]]]
@@ -118,36 +121,30 @@ def _at(matrix: TenxMatrix, places: Places) -> tuple[NDArray[np.intp], NDArray[n
     return both[:, 0], both[:, 1]
 
 
-def _squares(array: NDArray[np.int64], side: int) -> NDArray[np.intp]:
-    """The number of the square of `side` x `side` bins that each bin lies in."""
-    coarse = array // side
-    return np.unique(coarse, axis=0, return_inverse=True)[1].reshape(-1).astype(np.intp)
-
-
 def _binned(raw: RawRna, array: NDArray[np.int64], bin_um: float) -> RawRna:
-    """Bins added up to squares of about 100 um."""
+    """Bins added up to squares of about 100 um; `array` is the row and column of each bin, (bins, 2)."""
     from scipy.sparse import csr_matrix
 
     side = max(1, round(BIN_UM / bin_um))
     if side == 1:
         return raw
-    square = _squares(array, side)
-    number = int(square.max()) + 1
-    of_square = csr_matrix(
-        (np.ones(len(square), np.int64), (square, np.arange(len(square)))), shape=(number, len(square))
+    square = np.unique(array // side, axis=0, return_inverse=True)[1].reshape(-1)
+    squares, bins = int(square.max()) + 1, len(square)
+    to_square = csr_matrix((np.ones(bins, np.int64), (square, np.arange(bins))), shape=(squares, bins))
+    return replace(
+        raw,
+        matrix=csr_matrix(to_square @ raw.matrix),
+        observations=[f"square_{index}" for index in range(squares)],
+        evidence=f"{raw.evidence}; {bins} bins of {bin_um:g} um added up to {squares} squares of {side * bin_um:g} um",
+        xy_px=np.asarray(to_square @ raw.xy_px) / np.bincount(square)[:, None],
+        details=raw.details | {"bin_um": bin_um},
     )
-    xy = np.asarray(of_square @ raw.xy_px) / np.bincount(square)[:, None]
-    evidence = (
-        f"{raw.evidence}; {len(square)} bins of {bin_um:g} um added up to {number} squares of {side * bin_um:g} um"
-    )
-    names = [f"square_{index}" for index in range(number)]
-    matrix = csr_matrix(of_square @ raw.matrix)
-    return RawRna(raw.names, raw.symbols, matrix, names, evidence, xy, raw.values, raw.details | {"bin_um": bin_um})
 
 
 def _placed(matrix: TenxMatrix, places: Places, raw: RawRna) -> RawRna:
-    rows, at = _at(matrix, places)
-    xy, left_out = places.xy_px[at], len(matrix.barcodes) - len(rows)
+    """The spots in tissue, with their positions."""
+    rows, at = _rows_in_tissue(matrix, places)
+    left_out = len(matrix.barcodes) - len(rows)
     details = raw.details | {"out_of_tissue": left_out}
     words = [f"{len(rows)} spots in tissue, in full-resolution pixels ({places.source})"]
     if left_out:
@@ -159,55 +156,55 @@ def _placed(matrix: TenxMatrix, places: Places, raw: RawRna) -> RawRna:
         details["mpp_of_spots"] = round(SPOT_UM / places.scale["spot_diameter_fullres"], 4)
     if "mpp_of_spots" in details:
         words.append(f"the picture's scale by scalefactors_json.json is {details['mpp_of_spots']:g} um/px")
-    evidence = "; ".join((raw.evidence, *words))
-    names = [matrix.barcodes[row] for row in rows]
-    placed = RawRna(raw.names, raw.symbols, matrix.counts[rows], names, evidence, xy, raw.values, details)
+    placed = replace(
+        raw,
+        matrix=matrix.counts[rows],
+        observations=[matrix.barcodes[row] for row in rows],
+        evidence="; ".join((raw.evidence, *words)),
+        xy_px=places.xy_px[at],
+        details=details,
+    )
     return _binned(placed, places.array[at], bin_um) if bin_um else placed
 
 
-def profile_of_tenx(matrix: TenxMatrix, places: Places | None, values: str, keep_given: bool) -> RnaProfile:
-    """A 10x matrix as a profile: its spots in tissue, or all barcodes added up where there are no positions."""
-    scale: Values | None = "counts" if matrix.whole_numbers else None
-    evidence = "; ".join((matrix.format, *matrix.evidence))
-    details: dict[str, Any] = {"format": matrix.format}
-    raw = RawRna(matrix.ids, matrix.symbols, matrix.counts, matrix.barcodes, evidence, None, scale, details)
-    if places is not None:
-        raw = _placed(matrix, places, raw)
-    elif not matrix.barcodes:
-        raise UnusableError("a 10x matrix without barcodes")
-    else:
-        raw = _added_up(raw)
-    return assemble(raw, values, keep_given)
-
-
 def _added_up(raw: RawRna) -> RawRna:
-    """All barcodes as one profile, whatever they are called."""
+    """All barcodes as one profile, whatever their names."""
     from scipy.sparse import csr_matrix
 
     barcodes = len(raw.observations)
-    kind = np.float64 if raw.matrix.dtype.kind == "f" else np.int64
-    total = csr_matrix(np.asarray(raw.matrix.sum(axis=0, dtype=kind)).reshape(1, -1))
-    evidence = f"{raw.evidence}; {barcodes} barcodes without positions added up to one profile (pseudobulk)"
-    details = raw.details | {"barcodes": barcodes}
-    return RawRna(raw.names, raw.symbols, total, ["sum"], evidence, None, raw.values, details)
+    return replace(
+        raw,
+        matrix=csr_matrix(column_sums(raw.matrix)),
+        observations=["sum"],
+        evidence=f"{raw.evidence}; {barcodes} barcodes without positions added up to one profile (pseudobulk)",
+        details=raw.details | {"barcodes": barcodes},
+    )
 
 
-def read_tenx_h5(path: Path, values: str, keep_given: bool) -> RnaProfile:
-    """The profile in a 10x ``.h5`` file, with the positions of ``spatial/`` beside it."""
-    return profile_of_tenx(read_h5_matrix(path), read_places(path), values, keep_given)
+def _profile(matrix: TenxMatrix, places: Places | None, options: ReadOptions) -> RnaProfile:
+    """The spots in tissue, or all barcodes added up where there are no positions."""
+    evidence = "; ".join((matrix.format, *matrix.evidence))
+    scale: Values | None = "counts" if matrix.whole_numbers else None
+    details = {"format": matrix.format}
+    raw = RawRna(matrix.ids, matrix.symbols, matrix.counts, matrix.barcodes, evidence, None, scale, details)
+    if places is None and not matrix.barcodes:
+        raise UnusableError("a 10x matrix without barcodes")
+    return assemble(_placed(matrix, places, raw) if places is not None else _added_up(raw), options)
 
 
-def read_market(path: Path, values: str, keep_given: bool) -> RnaProfile:
-    """The profile of a ``matrix.mtx`` and the two lists of names beside it."""
-    return profile_of_tenx(read_folder_matrix(files_of_market(path)), read_places(path.parent), values, keep_given)
+def read_tenx_h5(path: Path, options: ReadOptions) -> RnaProfile:
+    """The profile in a 10x ``.h5`` file, with the positions in ``spatial/`` beside it."""
+    return _profile(read_h5_matrix(path), read_places(path), options)
 
 
-def read_tenx_folder(path: Path, values: str, keep_given: bool) -> RnaProfile:
+def read_market(path: Path, options: ReadOptions) -> RnaProfile:
+    """The profile in a ``matrix.mtx`` and the two lists of names beside it."""
+    return _profile(read_folder_matrix(_market_files(path)), read_places(path.parent), options)
+
+
+def read_tenx_folder(path: Path, options: ReadOptions) -> RnaProfile:
     """The profile in a 10x matrix folder or an output folder of Cell Ranger or Space Ranger."""
     matrix = matrix_in(path)
     if not matrix.is_dir():
-        return read_tenx_h5(matrix, values, keep_given)
-    files = matrix_folder(matrix)
-    if files is None:
-        raise UnusableError("a folder without a 10x matrix")
-    return profile_of_tenx(read_folder_matrix(files), read_places(matrix), values, keep_given)
+        return read_tenx_h5(matrix, options)
+    return _profile(read_folder_matrix(_folder_files(matrix)), read_places(matrix), options)

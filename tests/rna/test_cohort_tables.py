@@ -78,16 +78,16 @@ def test_tables_of_quantifiers(
 ) -> None:
     path = make(tmp_path / name)
     for values in ("auto", "tpm", "log"):
-        read = read_rna(path, values, GENES, keep_given=True)
+        read = read_rna(path, values, GENES, keep_stored=True)
         mapped, mapping = to_model_genes(read, GENES)
         assert (read.kind, read.values, mapped.genes) == ("bulk", "tpm", list(GENES))
         assert np.allclose(mapped.matrix[0], TPM, rtol=1e-6)
         assert mapping.same + mapping.by_id == len(GENES)
         assert f"{program}, column {column}" in read.evidence
         assert "adding up to 1,000,000" in read.evidence
-        assert read.given is not None
-        assert read.given.matrix.dtype == np.float64
-        assert np.array_equal(np.asarray(read.given.matrix)[0], TPM)
+        assert read.stored is not None
+        assert read.stored.matrix.dtype == np.float64
+        assert np.array_equal(np.asarray(read.stored.matrix)[0], TPM)
     half = 0.5 * len(GENES) if program.startswith("RSEM") else 0
     facts = check_rna(mapped, GENES, LIMITS)
     assert facts["library_size"] == COUNTS.sum() + half
@@ -192,11 +192,11 @@ def test_a_cohort_table_of_genes_in_rows(tmp_path: Path, name: str) -> None:
     assert has_rna_row(path, cases[7])
     assert not has_rna_row(path, "gene_name")
     for keep in (False, True):
-        read = read_rna_row(path, cases[7], keep_given=keep)
+        read = read_rna_row(path, cases[7], keep_stored=keep)
         assert (read.genes, read.matrix.tolist()) == (list(GENES), [counts[7].tolist()])
         assert "genes in rows, cases in columns" in read.evidence
-    assert read.given is not None
-    assert read.given.matrix.dtype == np.int64
+    assert read.stored is not None
+    assert read.stored.matrix.dtype == np.int64
     assert original_ids(path, GENES) == {gene: f"{own}.3" for gene, own in zip(GENES, IDS, strict=True)}
 
 
@@ -212,10 +212,10 @@ def test_large_tables_are_read_row_by_row(
     data = ad.AnnData(kind(counts), obs=pd.DataFrame(index=cases), var=pd.DataFrame(index=list(GENES)))
     data.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
     for row in (0, 31, 49):
-        read = read_rna_row(tmp_path / "a.h5ad", cases[row], keep_given=True)
+        read = read_rna_row(tmp_path / "a.h5ad", cases[row], keep_stored=True)
         assert read.matrix.tolist() == [counts[row].tolist()]
-        assert read.given is not None
-        assert read.given.matrix.dtype == np.float32
+        assert read.stored is not None
+        assert read.stored.matrix.dtype == np.float32
 
 
 def test_a_cohort_table_is_no_case(tmp_path: Path) -> None:

@@ -37,16 +37,16 @@ def test_barcodes_without_positions_are_one_profile(tmp_path: Path, kind: str) -
         write_tenx_h5(path / "outs" / "raw_feature_bc_matrix.h5", counts * 2)
     else:
         path = write_tenx_h5(tmp_path / "in.h5", counts, version=int(kind[1]))
-    read = read_rna(path, genes=GENES, keep_given=True)
+    read = read_rna(path, genes=GENES, keep_stored=True)
     assert (read.kind, read.values, read.genes) == ("bulk", "counts", list(GENES))
     assert np.array_equal(read.matrix, counts.sum(0, keepdims=True))
     assert "30 barcodes without positions added up" in read.evidence
-    assert read.given is not None
-    given = read.given.matrix
+    assert read.stored is not None
+    given = read.stored.matrix
     assert not isinstance(given, np.ndarray)
     assert given.dtype == np.int64
     assert np.array_equal(given.toarray(), counts.sum(0, keepdims=True))
-    assert read.given.names == IDS
+    assert read.stored.names == IDS
     facts = check_rna(read, GENES, LIMITS)
     assert facts["barcodes"] == 30
     assert facts["library_size"] == counts.sum()
@@ -67,7 +67,7 @@ def test_visium_spots_in_tissue(tmp_path: Path, name: str, shape: str) -> None:
     # In another order than the matrix, one spot out of tissue.
     order = [3, 1, 0, 2, 5, 4]
     write_spatial(outs / "spatial", [barcodes[n] for n in order], [1, 0, 1, 1, 1, 1], name)
-    read = read_rna(path, keep_given=True)
+    read = read_rna(path, keep_stored=True)
     kept = [0, 2, 3, 4, 5]
     assert (read.kind, read.values) == ("spot", "counts")
     assert np.array_equal(read.matrix, counts[kept])
@@ -77,8 +77,8 @@ def test_visium_spots_in_tissue(tmp_path: Path, name: str, shape: str) -> None:
     assert f"5 spots in tissue, in full-resolution pixels (spatial/{name})" in read.evidence
     assert read.details["mpp_of_spots"] == 0.5
     assert read.details["out_of_tissue"] == 1
-    assert read.given is not None
-    assert read.given.matrix.shape == (5, len(GENES))
+    assert read.stored is not None
+    assert read.stored.matrix.shape == (5, len(GENES))
     named = {file.name for file in source_files(path)}
     assert {name, "scalefactors_json.json"} < named
     assert not any("raw" in file for file in named)

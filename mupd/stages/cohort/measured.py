@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.rna.stored_values import GivenValues, Values2D
+from mupd.rna.stored_values import StoredValues, Values2D
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def unique_names(symbols: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _common_type(given: Sequence[GivenValues], complete: bool) -> np.dtype[Any]:
+def _common_type(given: Sequence[StoredValues], complete: bool) -> np.dtype[Any]:
     kinds = [item.matrix.dtype.newbyteorder("=") for item in given]
     found = np.result_type(*kinds) if kinds else np.dtype(np.float32)
     # An integer cannot say that a gene is not there.
@@ -72,7 +72,7 @@ def _is_exact(values: NDArray[Any], kind: np.dtype[Any]) -> bool:
         return values.astype(kind).astype(values.dtype).tobytes() == values.tobytes()
 
 
-def measured_matrix(given: Sequence[GivenValues]) -> MeasuredMatrix:
+def measured_matrix(given: Sequence[StoredValues]) -> MeasuredMatrix:
     """Stack inputs of one row each; see :class:`MeasuredMatrix`."""
     # Thousands of rows of one table have one layout.
     layouts = {(item.names, item.symbols): unique_names(item.symbols) for item in given}
@@ -120,7 +120,7 @@ def _matrix(
     return csr_matrix(parts, shape=(len(data), width))
 
 
-def summed(given: GivenValues, mean: bool) -> GivenValues:
+def summed(given: StoredValues, mean: bool) -> StoredValues:
     """One row of an input of several: their sum (of integers as int64, else as float64), or their mean (float64)."""
     matrix = given.matrix
     kind = np.float64 if mean or matrix.dtype.kind == "f" else np.int64
@@ -128,7 +128,7 @@ def summed(given: GivenValues, mean: bool) -> GivenValues:
     if mean:
         total = total / matrix.shape[0]
     if isinstance(matrix, np.ndarray):
-        return GivenValues(given.names, given.symbols, total)
+        return StoredValues(given.names, given.symbols, total)
     from scipy.sparse import csr_matrix
 
-    return GivenValues(given.names, given.symbols, csr_matrix(total))
+    return StoredValues(given.names, given.symbols, csr_matrix(total))

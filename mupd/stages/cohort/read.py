@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mupd.config import Config
 from mupd.errors import MupdError
-from mupd.rna.stored_values import GivenValues
+from mupd.rna.stored_values import StoredValues
 from mupd.stages.cohort.gather import CheckedDraw, CohortCase
 from mupd.stages.cohort.measured import summed
 from mupd.stages.cohort.values import (
@@ -80,10 +80,10 @@ def _mapped(symbols: tuple[str, ...], genes: tuple[str, ...]) -> tuple[str, ...]
     return tuple(map_names(symbols, genes)[0])
 
 
-def _under_model_names(given: GivenValues | None, genes: tuple[str, ...]) -> GivenValues:
+def _under_model_names(given: StoredValues | None, genes: tuple[str, ...]) -> StoredValues:
     if given is None:
         raise ValueError("profile: found no values as given; expected them to be kept")
-    return GivenValues(_one_of(given.names), _mapped(given.symbols, genes), given.matrix)
+    return StoredValues(_one_of(given.names), _mapped(given.symbols, genes), given.matrix)
 
 
 def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaValues:
@@ -94,10 +94,10 @@ def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaVal
     source = case.parts["rna"].entry.source
     if "::" in source:
         table, row = source.rsplit("::", 1)
-        profile = read_rna_row(Path(table), row, config.intake.rna_values, keep_given=True)
+        profile = read_rna_row(Path(table), row, config.intake.rna_values, keep_stored=True)
     else:
-        profile = read_rna(Path(source), config.intake.rna_values, model.genes, keep_given=True)
-    given, rows = _under_model_names(profile.given, model.genes), len(profile.matrix)
+        profile = read_rna(Path(source), config.intake.rna_values, model.genes, keep_stored=True)
+    given, rows = _under_model_names(profile.stored, model.genes), len(profile.matrix)
     profile = to_model_genes(profile, model.genes)[0]
     log_rows = _log_on(model, profile)
     if rows == 1:

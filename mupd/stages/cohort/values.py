@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import ModelError
-from mupd.rna.stored_values import GivenValues
+from mupd.rna.stored_values import StoredValues
 
 THUMBNAIL_PX = 512
 
@@ -65,7 +65,7 @@ class RnaValues:
     low: Vector | None = None
     high: Vector | None = None
     observations: int = 1
-    given: GivenValues | None = None
+    given: StoredValues | None = None
     unit: str = ""
     spots: int = 0
 

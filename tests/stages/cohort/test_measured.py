@@ -21,7 +21,7 @@ from mupd.base.ids import MODALITIES
 from mupd.contracts.inventory import CaseInventory, Entry
 from mupd.errors import UnusableError
 from mupd.rna.cohort_tables import original_ids
-from mupd.rna.stored_values import GivenValues
+from mupd.rna.stored_values import StoredValues
 from mupd.stages.cohort.gather import CohortCase, Part
 from mupd.stages.cohort.measured import measured_matrix, summed, unique_names
 from mupd.stages.cohort.mudata import build, write_cohort
@@ -48,12 +48,12 @@ def numbers(kind: str, size: int) -> st.SearchStrategy[np.ndarray]:
 
 
 @st.composite
-def inputs(draw: st.DrawFn, kinds: tuple[str, ...] = (*FLOATS, *INTEGERS), twice: bool = True) -> GivenValues:
+def inputs(draw: st.DrawFn, kinds: tuple[str, ...] = (*FLOATS, *INTEGERS), twice: bool = True) -> StoredValues:
     names = draw(st.lists(st.sampled_from(POOL), min_size=1, max_size=8, unique=not twice))
     row = draw(numbers(draw(st.sampled_from(kinds)), len(names)))
     matrix = sparse.csr_matrix(row) if draw(st.booleans()) else row
     ids = tuple(ENSEMBL[name] for name in names) if draw(st.booleans()) else tuple(names)
-    return GivenValues(ids, tuple(names), matrix)
+    return StoredValues(ids, tuple(names), matrix)
 
 
 def dense(matrix: Any) -> np.ndarray:
@@ -62,7 +62,7 @@ def dense(matrix: Any) -> np.ndarray:
 
 @given(st.lists(inputs(), min_size=1, max_size=4))
 @settings(max_examples=200)
-def test_every_number_comes_back_and_nothing_else_is_there(given_values: list[GivenValues]) -> None:
+def test_every_number_comes_back_and_nothing_else_is_there(given_values: list[StoredValues]) -> None:
     found = measured_matrix(given_values)
     whole = dense(found.matrix)
     assert len(set(found.names)) == len(found.names) == whole.shape[1] == len(found.ids)
@@ -87,7 +87,7 @@ def test_inputs_of_one_layout_keep_type_order_and_sparsity(
     size = data.draw(st.integers(1, len(POOL)))
     stack = [data.draw(numbers(kind, size)) for _ in range(rows)]
     symbols = tuple(data.draw(st.permutations(POOL)))[:size]
-    found = measured_matrix([GivenValues(symbols, symbols, sparse.csr_matrix(x) if thin else x) for x in stack])
+    found = measured_matrix([StoredValues(symbols, symbols, sparse.csr_matrix(x) if thin else x) for x in stack])
     assert found.names == found.ids == symbols
     assert found.matrix.dtype == np.dtype(kind)
     assert sparse.issparse(found.matrix) == thin
@@ -98,15 +98,15 @@ def test_inputs_of_one_layout_keep_type_order_and_sparsity(
 
 
 def test_integers_beyond_what_a_float_holds_are_said_to_be_rounded() -> None:
-    large = GivenValues(("A",), ("A",), np.array([[2**53 + 1]]))
-    small = GivenValues(("B",), ("B",), np.array([[1.5]]))
+    large = StoredValues(("A",), ("A",), np.array([[2**53 + 1]]))
+    small = StoredValues(("B",), ("B",), np.array([[1.5]]))
     assert measured_matrix([large]).exact == (True,)
     assert measured_matrix([large, small]).exact == (False, True)
 
 
 def test_stored_zeros_of_a_sparse_input_stay_stored() -> None:
     row = sparse.csr_matrix((np.array([0, 3]), np.array([2, 0]), np.array([0, 2])), shape=(1, 3))
-    found = measured_matrix([GivenValues(("A", "B", "C"), ("A", "B", "C"), row)])
+    found = measured_matrix([StoredValues(("A", "B", "C"), ("A", "B", "C"), row)])
     assert found.matrix.nnz == 2
     assert list(found.matrix.indices) == [0, 2]
 
@@ -130,13 +130,13 @@ def test_names_are_unique_and_the_first_of_each_keeps_its_own(symbols: list[str]
 @given(arrays(np.int64, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=st.integers(0, 2**40)), st.booleans())
 def test_sums_of_counts_are_exact(matrix: np.ndarray, thin: bool) -> None:
     names = tuple(string.ascii_uppercase[: matrix.shape[1]])
-    total = summed(GivenValues(names, names, sparse.csr_matrix(matrix) if thin else matrix), mean=False)
+    total = summed(StoredValues(names, names, sparse.csr_matrix(matrix) if thin else matrix), mean=False)
     assert sparse.issparse(total.matrix) == thin
     assert dense(total.matrix).dtype == np.int64
     assert dense(total.matrix).tolist() == [[sum(int(x) for x in column) for column in matrix.T]]
 
 
-def write_input(folder: Path, case_id: str, item: GivenValues, how: str) -> str:
+def write_input(folder: Path, case_id: str, item: StoredValues, how: str) -> str:
     """Write an input; returns its source as the inventory states it."""
     path = folder / f"{case_id}.{'h5ad' if 'h5ad' in how else 'tsv'}"
     if how == "tsv":
@@ -188,7 +188,7 @@ def test_the_cohort_file_gives_every_input_back(tmp_path: Path, data: st.DataObj
         # A text stores no type of its own; it holds symbols only, and pandas renames a repeated column.
         text = how.endswith("tsv")
         kind = data.draw(inputs(("int64", "float64") if text else (*FLOATS, *INTEGERS), twice=not text))
-        item = GivenValues(kind.symbols, kind.symbols, dense(kind.matrix)) if text else kind
+        item = StoredValues(kind.symbols, kind.symbols, dense(kind.matrix)) if text else kind
         if text and len(item.symbols) < 2:
             continue  # a table of one column is refused
         made.append(item)
@@ -213,7 +213,7 @@ def test_the_cohort_file_gives_every_input_back(tmp_path: Path, data: st.DataObj
 
 
 def test_ensembl_ids_stand_beside_the_symbols_in_both_tables(tmp_path: Path) -> None:
-    item = GivenValues(tuple(ENSEMBL[s] for s in POOL[:3]), POOL[:3], np.array([[5, 0, 7]], np.int32))
+    item = StoredValues(tuple(ENSEMBL[s] for s in POOL[:3]), POOL[:3], np.array([[5, 0, 7]], np.int32))
     cohort = cohort_of(tmp_path, [write_input(tmp_path, "C0", item, "h5ad")])
     assert list(cohort["rna_measured"].var_names) == list(POOL[:3])
     assert list(cohort["rna_measured"].var.original_id) == list(item.names)

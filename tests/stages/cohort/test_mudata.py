@@ -71,7 +71,7 @@ def test_measured_bulk_values_are_bit_identical(finished: tuple[Config, Any]) ->
     config, cohort = finished
     table = cohort["rna_measured"]
     for case_id in ("COMPLETE-1", "BROKEN-6"):
-        given = read_rna(Path(case_of(config, case_id).parts["rna"].entry.source), keep_given=True).given
+        given = read_rna(Path(case_of(config, case_id).parts["rna"].entry.source), keep_stored=True).stored
         row = table[case_id, list(given.names)].X[0]
         assert row.dtype == given.matrix.dtype == np.int64
         assert row.tobytes() == given.matrix[0].tobytes()
