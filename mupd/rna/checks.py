@@ -1,4 +1,4 @@
-"""Whether an RNA profile can stand for its case: names, numbers, depth."""
+"""Whether an RNA profile is usable: its gene names, numbers and depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mupd.rna.profiles import XENA_OFFSET, RnaProfile, to_linear
 _LOG2_MOST = 25.0
 _MOST_EMPTY_SPOTS = 0.5
 MOST_SAMPLES = 32
-"""Samples of one case; more rows are a cohort's, and its mean is no patient."""
+"""Most samples of one case. More rows belong to a cohort, whose mean is no patient."""
 
 
 def _refuse_numbers(profile: RnaProfile) -> None:
@@ -42,10 +42,7 @@ def _refuse_numbers(profile: RnaProfile) -> None:
 
 @lru_cache(maxsize=16)
 def _shared(genes: tuple[str, ...], model_genes: tuple[str, ...]) -> NDArray[np.intp]:
-    """Columns of a profile's genes that the model has, in the model's order; names are looked at as well.
-
-    Thousands of rows of one table have the same names: they are looked at once.
-    """
+    """Columns of the model's genes in a profile, in the model's order; cached for the rows of a table."""
     position = {gene: column for column, gene in enumerate(genes)}
     return np.array([position[gene] for gene in model_genes if gene in position], np.intp)
 
@@ -69,60 +66,60 @@ def _refuse_overlap(profile: RnaProfile, shared: int, model_genes: int, limits: 
 
 
 def _depth(profile: RnaProfile, limits: IntakeLimits) -> dict[str, Any]:
-    """Library size (of counts) and genes detected; refused where the library is as good as empty."""
+    """Library size (of counts) and number of detected genes; raises UnusableError for a nearly empty library."""
     zero = np.log2(1.01 * XENA_OFFSET) if profile.values == "log2tpm" else 0.0
     detected = int((profile.matrix > zero).any(axis=0).sum())
     share = detected / len(profile.genes)
     size = profile.details.get("library_size")
-    facts: dict[str, Any] = {"genes_detected": detected, "detected_fraction": round(share, 4)}
+    depth: dict[str, Any] = {"genes_detected": detected, "detected_fraction": round(share, 4)}
     if profile.values == "counts":
         per_row = profile.matrix.sum(axis=1, dtype=np.float64)
         size = float(per_row.sum())
         if len(per_row) > 1:
-            facts["median_library_size"] = float(np.median(per_row))
+            depth["median_library_size"] = float(np.median(per_row))
     if size is not None:
-        facts["library_size"] = round(float(size), 1)
+        depth["library_size"] = round(float(size), 1)
         if size < limits.min_library_size:
             raise UnusableError(
                 f"{size:,.0f} counts in all, under intake.min_library_size = {limits.min_library_size:g}: "
-                "the library is as good as empty"
+                "the library is nearly empty"
             )
     if share < limits.min_detected_fraction:
         raise UnusableError(
             f"{detected} of {len(profile.genes)} genes detected ({share:.1%}), under intake.min_detected_fraction = "
             f"{limits.min_detected_fraction:g}: the library failed, or most values are missing"
         )
-    return facts
+    return depth
 
 
 def check_rna(profile: RnaProfile, model_genes: Sequence[str], limits: IntakeLimits) -> dict[str, Any]:
-    """Whether a profile can condition the model, and what is known of it.
+    """Check that a profile can condition the model, and describe it.
 
     Returns
     -------
     Plain values: `observations`, `genes`, `genes_in_model`, `model_genes`, `gene_overlap` (share of
     the model's genes that the profile has, 0-1), `kind`, `values`, `evidence`, `has_positions`,
     `empty_observations`, `genes_detected`, `detected_fraction` (of the profile's genes), `library_size` (of counts,
-    also where the values are TPM and the counts stand beside them), `median_library_size` (of several rows), and the
-    reader's details (see :class:`mupd.rna.profiles.RnaProfile`).
+    also of those beside TPM), `median_library_size` (of several rows), and the reader's details (see
+    :class:`mupd.rna.profiles.RnaProfile`).
 
     Raises
     ------
     UnusableError
-        For genes of another species, no or too little overlap, values that are not finite, negative where they cannot
-        be, all zero or constant, too few counts or genes detected, and more samples than a case has.
+        For genes of another species, too little overlap with the model's genes, values that are not finite, negative
+        although the scale has none, all zero or constant, too few counts or detected genes, or too many samples.
     """
     genes, of_model = tuple(profile.genes), tuple(model_genes)
     columns_of_shared = _shared(genes, of_model)
     shared = len(columns_of_shared)
     if not shared or shared / len(of_model) < limits.min_gene_overlap:
-        # First what explains it.
+        # Another species explains the lack of overlap.
         _refuse_names(genes)
     _refuse_overlap(profile, shared, len(of_model), limits)
     if profile.kind == "bulk" and len(profile.matrix) > MOST_SAMPLES:
         raise UnusableError(
             f"{len(profile.matrix)} rows that are neither spots nor cells, where one case has at most {MOST_SAMPLES} "
-            "samples: of a cohort table name the case's row (TABLE::ROW)"
+            "samples: in a cohort table, name the case's row (TABLE::ROW)"
         )
     _refuse_numbers(profile)
     columns = to_linear(replace(profile, matrix=profile.matrix[:, columns_of_shared]))

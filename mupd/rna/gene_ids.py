@@ -1,4 +1,4 @@
-"""Ensembl ids and former gene names, brought to the symbols that a model knows."""
+"""Mapping of Ensembl ids and former gene names to the symbols that a model uses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from mupd.rna.gene_table import AMBIGUOUS, ENSEMBL, add_name, gene_table
 from mupd.rna.profiles import RnaProfile, collapse_genes
@@ -14,31 +13,30 @@ from mupd.rna.profiles import RnaProfile, collapse_genes
 
 @lru_cache(maxsize=8)
 def _known_by_symbol(known: frozenset[str]) -> dict[str, str]:
-    """The model's own name for each approved symbol; symbols that the model has under two names left out."""
+    """{approved symbol: the model's name}, without symbols for which the model has two names."""
     table = gene_table()
-    found: dict[str, str] = {}
+    by_symbol: dict[str, str] = {}
     for name in sorted(known):
         if symbol := table.symbol_of(name):
-            add_name(found, symbol, name)
-    return {symbol: name for symbol, name in found.items() if name != AMBIGUOUS}
+            add_name(by_symbol, symbol, name)
+    return {symbol: name for symbol, name in by_symbol.items() if name != AMBIGUOUS}
 
 
 @dataclass(frozen=True)
 class GeneMapping:
-    """How many names of a profile became genes of the model, and how.
+    """Number of a profile's names that were mapped to genes of the model, and how.
 
     Attributes
     ----------
     same, by_id, by_former_name
-        Names that the model has as they are; Ensembl ids; previous symbols and aliases, either way
-        round (the model's own names may be the older ones).
+        Names that the model has too; Ensembl ids; previous symbols and aliases. The model's name may be the older one.
     ambiguous
-        Ids or names that several genes bear: not used.
+        Ids or names of several genes, which are not used.
     shadowed
-        Former names of a gene that the profile also has under the model's name: not used, since the
-        file itself tells the two apart.
+        Former names of a gene that the profile also has under the model's name. They are not used, because the file
+        distinguishes the two.
     unknown
-        No gene of the model.
+        Names of no gene of the model.
     """
 
     same: int = 0
@@ -49,11 +47,11 @@ class GeneMapping:
     unknown: int = 0
 
     def facts(self) -> dict[str, int]:
-        """Plain values for an inventory."""
+        """The counts as plain values for an inventory."""
         return dict(vars(self))
 
     def words(self) -> str:
-        """What was mapped and what was not used, in words; "" where every name of the model's was there as it is."""
+        """What was mapped and what was not used, in words; "" if nothing was."""
         parts = (
             (self.by_id, "Ensembl ids mapped to symbols"),
             (self.by_former_name, "former names mapped to the model's"),
@@ -64,9 +62,9 @@ class GeneMapping:
 
 
 def map_names(names: Sequence[str], known: Collection[str]) -> tuple[list[str], GeneMapping]:
-    """Each name as the model has it; what maps to no gene of the model stays as it is.
+    """The model's name for each name. Names of no gene of the model stay as they are.
 
-    Two names may come out alike (two Ensembl ids of one symbol, ``_PAR_Y`` copies).
+    Two names may become the same (two Ensembl ids of one symbol, ``_PAR_Y`` copies).
     """
     mapped, mapping = _mapped(tuple(names), frozenset(known))
     return list(mapped), mapping
@@ -74,7 +72,7 @@ def map_names(names: Sequence[str], known: Collection[str]) -> tuple[list[str], 
 
 @lru_cache(maxsize=16)
 def _mapped(names: tuple[str, ...], known: frozenset[str]) -> tuple[tuple[str, ...], GeneMapping]:
-    """As :func:`map_names`; thousands of rows of one table have the same names, which are mapped once."""
+    """:func:`map_names`, cached because all rows of a table have the same names."""
     if known.issuperset(names):
         return names, GeneMapping(same=len(names))
     table, by_symbol, present = gene_table(), _known_by_symbol(known), known.intersection(names)
@@ -102,13 +100,12 @@ def _mapped(names: tuple[str, ...], known: frozenset[str]) -> tuple[tuple[str, .
 def to_model_genes(profile: RnaProfile, known: Collection[str]) -> tuple[RnaProfile, GeneMapping]:
     """A profile under the model's gene names, and how many were mapped.
 
-    Counts of names that come out alike are added up: a read was counted for one of the ids, so their
-    sum is the gene's count. Of logarithms the row with the higher mean is kept.
+    Counts under names that become the same are added up: each read was counted for one of the ids, so that the sum is
+    the gene's count. Of logarithms, the column with the higher mean is kept.
     """
     names, mapping = map_names(profile.genes, known)
     if names == profile.genes:
         return profile, mapping
     genes, matrix, collapsed = collapse_genes(names, profile.matrix, profile.values)
     evidence = "; ".join(filter(None, (profile.evidence, mapping.words(), collapsed)))
-    changed: dict[str, Any] = {"genes": genes, "matrix": matrix, "evidence": evidence}
-    return replace(profile, **changed), mapping
+    return replace(profile, genes=genes, matrix=matrix, evidence=evidence), mapping

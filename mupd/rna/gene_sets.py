@@ -1,6 +1,6 @@
-"""Gene sets: reading the GMT format, and the project's own sets.
+"""Gene sets in the GMT format (Broad Institute), and the sets that come with mupd.
 
-GMT (Broad Institute): a line a set, tab-separated: name, description, then the genes.
+A line of a GMT file is a set: name, description and genes, separated by tabs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mupd.base.package_files import shipped_file
 from mupd.errors import Fault, InputFaults
 from mupd.rna.gene_table import gene_table
 
+# One name without separators: TP53, HLA-DRA
 _GENE = re.compile(r"[^\s,;|]+")
 _MOST_FAULTS = 20
 
@@ -22,7 +23,7 @@ GeneSets = dict[str, tuple[str, ...]]
 
 
 def default_gmt() -> Path:
-    """The gene sets that come with mupd, from the installed package or from the repository."""
+    """The gene sets that come with mupd."""
     return shipped_file("gene_sets", "mupd.gmt")
 
 
@@ -33,7 +34,7 @@ def _lines(path: Path) -> list[str]:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputFaults(f"gene sets {path}", [Fault(str(path), reason.splitlines()[0], "a GMT file")]) from error
-    # Not splitlines: it would also part a description at rarer separators.
+    # Not `splitlines`, which also splits at rare separators within a description.
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -64,26 +65,26 @@ def _line_faults(where: str, cells: list[str]) -> list[Fault]:
 
 
 def read_gmt(path: Path) -> GeneSets:
-    """Read a GMT file, plain or gzipped (``.gz``): genes by name of the set, in the file's order.
+    """Read a GMT file, plain or gzipped (``.gz``): {name of the set: genes} in the file's order.
 
-    Strict: what a lenient reader would drop in silence (a set named twice, a gene twice in a set, an
-    empty set or cell, spaces in a gene's name) changes scores, so it is refused.
+    Duplicate sets or genes, empty sets or cells, and spaces in names are refused. They would change scores silently.
 
     Raises
     ------
     InputFaults
-        With every fault (the first 20) and its line.
+        With the first 20 faults and their lines.
     """
     sets: GeneSets = {}
     first_line: dict[str, int] = {}
     faults: list[Fault] = []
     for number, line in enumerate(_lines(path), 1):
         where, cells = f"{path}:{number}", line.split("\t")
-        found = _line_faults(where, cells)
-        if not found and cells[0] in sets:
-            found = [Fault(where, f"set {cells[0]!r} again, as in line {first_line[cells[0]]}", "each name once")]
-        faults += found
-        if not found:
+        faults_here = _line_faults(where, cells)
+        if not faults_here and cells[0] in sets:
+            words = f"set {cells[0]!r} again, as in line {first_line[cells[0]]}"
+            faults_here = [Fault(where, words, "each name once")]
+        faults += faults_here
+        if not faults_here:
             sets[cells[0]], first_line[cells[0]] = tuple(cells[2:]), number
     if not sets and not faults:
         faults = [Fault(str(path), "no gene set", "a line for each gene set")]
@@ -93,7 +94,7 @@ def read_gmt(path: Path) -> GeneSets:
 
 
 def members_among(gene_sets: Mapping[str, Sequence[str]], genes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """The genes of each set under the names of `genes`, which may be older or newer than the set's."""
+    """The members of each set that are among `genes`, under the names in `genes`, which may be older or newer."""
     table = gene_table()
     own = {table.symbol_of(gene) or gene: gene for gene in reversed(genes)}
     known = set(genes)

@@ -1,4 +1,4 @@
-"""The table of human genes (resources/genes), as the HGNC states them: symbols, Ensembl ids, former names, aliases."""
+"""The table of human genes (resources/genes) of the HGNC: symbols, Ensembl ids, former names, aliases."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from functools import cache
 
 from mupd.base.package_files import shipped_file
 
+# ENSG00000141510.18, ENSMUSG00000059552, ENSG00000002586.20_PAR_Y
 ENSEMBL = re.compile(r"^ENS[A-Z]{0,4}G\d{11}(\.\d+)?(_PAR_Y)?$")
 
 _TABLE = "human_genes.tsv.gz"
 AMBIGUOUS = ""
-"""Stands where a name leads to several genes."""
+"""In place of a symbol, for a name of several genes."""
 
 
 @dataclass(frozen=True)
 class GeneTable:
-    """Approved symbols, and what else leads to one: Ensembl ids, previous symbols, aliases ("" = to several)."""
+    """Approved symbols, and {name: symbol} of Ensembl ids, previous symbols and aliases."""
 
     symbols: frozenset[str]
     ids: dict[str, str]
@@ -26,10 +27,9 @@ class GeneTable:
     aliases: dict[str, str]
 
     def symbol_of(self, name: str) -> str | None:
-        """The approved symbol that a name or id stands for, itself included; "" for several, None for none.
+        """The approved symbol of a name or id; :data:`AMBIGUOUS` if several genes have it, None if none has.
 
-        A previous symbol goes before an alias: it was this gene's official name, an alias may be
-        anybody's.
+        A previous symbol takes precedence over an alias, because it was the official name of one gene.
         """
         if ENSEMBL.match(name):
             return self.ids.get(base_id(name))
@@ -39,24 +39,23 @@ class GeneTable:
 
 
 def base_id(ensembl_id: str) -> str:
-    """An Ensembl id without its version (``ENSG00000141510.18``), and without ``_PAR_Y``."""
+    """An Ensembl id without its version and without ``_PAR_Y``."""
     return ensembl_id.partition(".")[0].removesuffix("_PAR_Y")
 
 
 def add_name(names: dict[str, str], name: str, symbol: str) -> None:
-    """Note what a name leads to, or that it leads to several."""
+    """Set the symbol of a name, or :data:`AMBIGUOUS` if the name already has another symbol."""
     names[name] = symbol if names.get(name, symbol) == symbol else AMBIGUOUS
 
 
 @cache
 def gene_table() -> GeneTable:
-    """The table of human genes, from the installed package or from the repository; read once a process."""
-    path = shipped_file("genes", _TABLE)
+    """The table of human genes, read once per process."""
     symbols: list[str] = []
     ids: dict[str, str] = {}
     previous: dict[str, str] = {}
     aliases: dict[str, str] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
+    with gzip.open(shipped_file("genes", _TABLE), "rt", encoding="utf-8") as stream:
         next(stream)
         for line in stream:
             symbol, ensembl_id, earlier, other = line.rstrip("\n").split("\t")

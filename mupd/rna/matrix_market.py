@@ -1,4 +1,4 @@
-"""MatrixMarket files of counts, read in parts: nothing is set aside by what their header declares."""
+"""MatrixMarket files of counts, read in parts: no memory is allocated by what their header declares."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_BYTES = 4 * MOST_CASE_BYTES
 
 
 def _market_header(path: Path) -> tuple[int, int, int, int]:
-    """Rows, columns, entries that a MatrixMarket file declares, and how many lines stand before the entries."""
+    """The rows, columns and entries that a MatrixMarket file declares, and the number of lines before the entries."""
     with open_text(path, _MOST_BYTES) as stream:
         line, lines = first_line(stream), 1
         if not line.lower().startswith(_MATRIX_MARKET) or not line.lower().split()[-1] == "general":
@@ -43,7 +43,7 @@ def market_entries(path: Path, features: int, barcodes: int) -> csr_matrix:
     Raises
     ------
     UnusableError
-        If it is no such file, or its sizes are not those of the lists of names, or not those of its entries.
+        If it is no such file, or if its declared sizes differ from the lists of names or from its entries.
     """
     import pandas as pd
     from scipy.sparse import coo_matrix, csr_matrix
@@ -54,7 +54,7 @@ def market_entries(path: Path, features: int, barcodes: int) -> csr_matrix:
         raise UnusableError(f"a matrix of {rows} x {columns} with {features} features and {barcodes} barcodes{hint}")
     if entries > MOST_STORED:
         raise UnusableError(f"{entries:,} stored values: expected at most {MOST_STORED:,}")
-    found, parts = 0, []
+    read, parts = 0, []
     kinds = {0: np.int64, 1: np.int64, 2: np.float64}
     with open_text(path, _MOST_BYTES) as stream:
         reading = (
@@ -65,15 +65,15 @@ def market_entries(path: Path, features: int, barcodes: int) -> csr_matrix:
             else ()
         )
         for part in reading:
-            found += len(part)
-            if found > entries:
+            read += len(part)
+            if read > entries:
                 raise UnusableError(f"a matrix file that declares {entries:,} entries and has more")
             feature, barcode = part[0].to_numpy() - 1, part[1].to_numpy() - 1
             if min(feature.min(), barcode.min()) < 0 or feature.max() >= features or barcode.max() >= barcodes:
                 raise UnusableError("a matrix file with an entry beyond its sizes")
             parts.append((part[2].to_numpy(), barcode.astype(np.int32), feature.astype(np.int32)))
-    if found != entries:
-        raise UnusableError(f"a matrix file that declares {entries:,} entries and has {found:,}: cut off?")
+    if read != entries:
+        raise UnusableError(f"a matrix file that declares {entries:,} entries and has {read:,}: cut off?")
     if not parts:
         return csr_matrix((barcodes, features), dtype=np.int64)
     values, of_barcode, of_feature = (np.concatenate(column) for column in zip(*parts, strict=True))

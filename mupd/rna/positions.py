@@ -1,4 +1,4 @@
-"""Where the barcodes of a 10x matrix lie: ``spatial/`` as Space Ranger writes it."""
+"""Positions of the barcodes of a 10x matrix, from the folder ``spatial/`` of Space Ranger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,21 @@ _MOST_POSITIONS_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Places:
-    """Where barcodes lie: in tissue or not, in the array, and x and y in pixels of the full-resolution picture."""
+    """Positions of barcodes.
+
+    Attributes
+    ----------
+    in_tissue
+        Whether each is in tissue.
+    array
+        (barcodes, 2) row and column in the array.
+    xy_px
+        (barcodes, 2) x and y in pixels of the full-resolution picture.
+    source
+        The file that states them.
+    scale
+        Scale factors by name.
+    """
 
     barcodes: list[str]
     in_tissue: NDArray[np.bool_]
@@ -32,18 +46,18 @@ class Places:
 
 
 def position_files(matrix: Path) -> list[Path]:
-    """Positions and scale factors in the folder ``spatial`` inside or beside a matrix."""
-    beside = matrix.parent / "spatial"
-    spatial = next((folder for folder in (matrix / "spatial", beside) if folder.is_dir()), None)
+    """The files with positions and scale factors in the folder ``spatial`` inside or beside a matrix."""
+    folders = (matrix / "spatial", matrix.parent / "spatial")
+    spatial = next((folder for folder in folders if folder.is_dir()), None)
     if spatial is None:
         return []
     names = (*_POSITIONS, "scalefactors_json.json")
-    found = [spatial / name for name in names if (spatial / name).is_file()]
+    files = [spatial / name for name in names if (spatial / name).is_file()]
     root = matrix.parent.resolve()
-    if any(not file.resolve().is_relative_to(root) for file in found):
-        # Left out in silence, spots would become one profile of all barcodes.
+    if any(not file.resolve().is_relative_to(root) for file in files):
+        # Without the positions, the spots would silently become one profile.
         raise UnusableError("spatial/ beside the matrix is a link to another folder: expected its files beside it")
-    return found
+    return files
 
 
 def _read_positions(path: Path) -> Any:
@@ -72,22 +86,22 @@ def _scale_factors(files: list[Path]) -> dict[str, float]:
     if path is None or path.stat().st_size > _MOST_SCALE_BYTES:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        factors = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UnusableError("spatial/scalefactors_json.json is no JSON") from error
-    numbers = found.items() if isinstance(found, dict) else ()
+    numbers = factors.items() if isinstance(factors, dict) else ()
     return {
         str(name): float(value) for name, value in numbers if isinstance(value, int | float) and 0 < float(value) < 1e6
     }
 
 
 def read_places(matrix: Path) -> Places | None:
-    """Positions of a matrix's barcodes from ``spatial/`` beside it; None where there is none.
+    """Positions of a matrix's barcodes from ``spatial/`` beside it; None if there is no such folder.
 
     Raises
     ------
     UnusableError
-        If they do not read, or are no numbers.
+        If they do not read or are no numbers.
     """
     files = position_files(matrix)
     path = next((file for file in files if file.name in _POSITIONS), None)
@@ -101,9 +115,8 @@ def read_places(matrix: Path) -> Places | None:
     array = frame[["array_row", "array_col"]].to_numpy(np.float64)
     if not np.isfinite(xy).all() or not np.isfinite(array).all():
         raise UnusableError(f"spatial/{path.name}: positions that are no numbers (NaN)")
-    barcodes = [str(name) for name in frame["barcode"]]
     return Places(
-        barcodes,
+        [str(name) for name in frame["barcode"]],
         frame["in_tissue"].to_numpy() > 0,
         array.astype(np.int64),
         xy,

@@ -1,4 +1,4 @@
-"""Tables of quantifiers, known by their columns: which of them holds the values, by a rule and not by a guess."""
+"""Tables of quantification programs, recognised by their columns, and the rule for which column is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QuantLayout:
-    """Columns of one program's table of one sample: gene ids, symbols, TPM, reads; "" where it has none."""
+    """A program's table of one sample: its columns with gene ids, symbols, TPM and reads; "" if there is none.
+
+    `also` are further columns that identify the program.
+    """
 
     program: str
     names: str
@@ -23,7 +26,7 @@ class QuantLayout:
     also: tuple[str, ...] = ()
 
     def columns(self) -> frozenset[str]:
-        """Columns that the table must have."""
+        """The columns that the table must have."""
         return frozenset(filter(None, (self.names, self.symbols, self.tpm, self.counts, *self.also)))
 
 
@@ -40,15 +43,15 @@ _STAR_COLUMNS = 4
 
 
 def layout_of(columns: list[str]) -> QuantLayout | None:
-    """The program whose table has these columns; None for any other table."""
+    """The program whose table has these columns, or None."""
     present = set(columns)
     return next((layout for layout in LAYOUTS if layout.columns() <= present), None)
 
 
 def chosen_column(layout: QuantLayout, declared: str) -> tuple[str, Values, str]:
-    """Which column holds the values, its scale, and the rule in words.
+    """The column to use, its scale, and the reason in words.
 
-    TPM, which the model's bulk profiles are; the reads where ``intake.rna_values`` is ``counts`` or there is no TPM.
+    It is the TPM, as in the model's bulk profiles, unless ``intake.rna_values`` is ``counts`` or there is no TPM.
     """
     if layout.counts and (declared == "counts" or not layout.tpm):
         why = "as intake.rna_values is counts" if declared == "counts" else "it has no TPM"
@@ -57,12 +60,12 @@ def chosen_column(layout: QuantLayout, declared: str) -> tuple[str, Values, str]
 
 
 def without_annotation(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """A table of featureCounts without its five columns of annotation, and what was done in words."""
+    """A table of featureCounts without its five annotation columns, and what was done, in words; others unchanged."""
     if tuple(str(column) for column in frame.columns[:6]) != _FEATURE_COUNTS:
         return frame, ""
     return frame.drop(columns=frame.columns[1:6]), "featureCounts, annotation left out"
 
 
 def is_star_genes(frame: pd.DataFrame, names: list[str]) -> bool:
-    """Whether a table without header is STAR's ReadsPerGene.out.tab: a gene and its reads by three protocols."""
+    """Whether a table is STAR's ReadsPerGene.out.tab: a gene and its reads under three strand protocols."""
     return frame.shape[1] == _STAR_COLUMNS and names[:1] == ["N_unmapped"]

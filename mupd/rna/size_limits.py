@@ -1,4 +1,4 @@
-"""What an RNA input declares of its size, looked at before memory is spent on it; HDF5 that stays in its file."""
+"""Limits on the size of RNA inputs, checked before memory is allocated, and HDF5 without links to other files."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ MOST_STORED = 400_000_000
 MOST_NAMES = 20_000_000
 MOST_CHUNK_BYTES = 1 << 29
 
-# A table of nothing but zeros packs 1,000-fold, real counts of single cells some 30-fold.
+# Real counts of single cells compress about 30-fold, a table of zeros 1,000-fold.
 _MOST_RATIO = 200
 _RATIO_COUNTS_FROM = 1 << 27
-# Deflate packs 1,032-fold at most; what is declared beyond it was never written.
+# Deflate compresses at most 1,032-fold. What is declared beyond that was never written.
 _MOST_H5_RATIO = 1100
 _H5_RATIO_COUNTS_FROM = 1 << 26
 _MOST_LINKS = 200_000
 _BUILT_IN_FILTERS = range(1, 7)
 
 READ_ERRORS = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OverflowError, IndexError)
-"""What damaged or hostile files make the readers under here raise."""
+"""What the readers in this package raise for damaged or hostile files."""
 
 
 class _Capped(io.RawIOBase):
-    """A stream that refuses to give out more than a limit, or more than a ratio of what it was packed in."""
+    """A stream that refuses to yield more than a limit, or more than a ratio of its packed size."""
 
     def __init__(self, stream: IO[bytes], packed_bytes: int, most_bytes: int) -> None:
         self._stream, self._packed, self._most, self._read_bytes = stream, packed_bytes, most_bytes, 0
@@ -68,12 +68,12 @@ class _Capped(io.RawIOBase):
 
 
 def open_bytes(path: Path, most_bytes: int = MOST_CASE_BYTES) -> io.BufferedReader:
-    """A file's bytes, unpacked if it is gzip (by its first bytes, not by its name).
+    """A file's bytes, unpacked if its first bytes are those of gzip, whatever its name.
 
     Raises
     ------
     UnusableError
-        On reading, when more comes out than `most_bytes`, or over 200-fold of what is packed.
+        While reading: if the file unpacks to more than `most_bytes`, or more than 200-fold.
     """
     plain = path.open("rb")
     packed = plain.read(2) == b"\x1f\x8b"
@@ -92,7 +92,7 @@ def open_text(path: Path, most_bytes: int = MOST_CASE_BYTES) -> io.TextIOWrapper
     Raises
     ------
     UnusableError
-        If its beginning holds NUL bytes: it is no text.
+        If there are NUL bytes at its beginning: it is no text.
     """
     stream = open_bytes(path, most_bytes)
     try:
@@ -108,7 +108,7 @@ def open_text(path: Path, most_bytes: int = MOST_CASE_BYTES) -> io.TextIOWrapper
 
 
 def first_line(stream: io.TextIOBase) -> str:
-    """The next line; a line without end is refused."""
+    """The next line. Raises UnusableError for one of over 64 MiB."""
     line = stream.readline(MOST_HEADER_BYTES)
     if len(line) >= MOST_HEADER_BYTES:
         raise UnusableError(f"a first line of over {MOST_HEADER_BYTES >> 20} MiB: expected a table's header")
@@ -116,7 +116,7 @@ def first_line(stream: io.TextIOBase) -> str:
 
 
 def refuse_if_large(observations: int, genes: int) -> None:
-    """Refuse an empty matrix, and one that would not fit as dense float32."""
+    """Raise UnusableError for an empty matrix, or one that is too large as dense float32."""
     if observations <= 0 or genes <= 0:
         raise UnusableError(f"an empty table: {observations} observations, {genes} genes")
     if observations * genes > MOST_VALUES:
@@ -127,12 +127,12 @@ def refuse_if_large(observations: int, genes: int) -> None:
 
 
 def open_h5(path: Path) -> Any:
-    """An HDF5 file for reading, of which no link leads to another file.
+    """Open an HDF5 file without links to other files for reading.
 
     Raises
     ------
     UnusableError
-        For an external link, a name that is no text, or an absurd number of links.
+        For an external link, a name that is not UTF-8, or too many links.
     OSError
         If it is no HDF5.
     """
@@ -141,9 +141,9 @@ def open_h5(path: Path) -> Any:
     file = h5py.File(path, "r")
     seen = 0
 
-    # It returns what is wrong, for h5py does not bear an error raised in here; and it gets names as bytes, for
-    # h5py's own decoding of them is such an error.
-    def look(name: bytes, link: Any) -> str | None:
+    # h5py does not survive an error raised in this callback, so it returns the problem. For the same reason it takes
+    # names as bytes: h5py's own decoding may raise one.
+    def problem_of(name: bytes, link: Any) -> str | None:
         nonlocal seen
         seen += 1
         if link.type == h5py.h5l.TYPE_EXTERNAL:
@@ -155,8 +155,8 @@ def open_h5(path: Path) -> Any:
         return f"over {_MOST_LINKS:,} groups and arrays in the HDF5 file" if seen > _MOST_LINKS else None
 
     try:
-        if found := file.id.links.visit(look, info=True):
-            raise UnusableError(found)
+        if problem := file.id.links.visit(problem_of, info=True):
+            raise UnusableError(problem)
     except BaseException:
         file.close()
         raise
@@ -164,13 +164,13 @@ def open_h5(path: Path) -> Any:
 
 
 def h5_array(node: Any, where: str) -> Any:
-    """An HDF5 array that lies inside its file and was really written.
+    """Check that an HDF5 node is an array inside its file and that its values were written.
 
     Raises
     ------
     UnusableError
-        For a group, a virtual array or one in other files, chunks too large, filters that HDF5 itself lacks, and a
-        declared size that what is stored cannot hold.
+        For a group, a virtual or external array, too large chunks, filters that are not built in, or a declared size
+        that the stored bytes cannot hold.
     """
     import h5py
 
@@ -187,19 +187,19 @@ def h5_array(node: Any, where: str) -> Any:
         raise UnusableError(f"{where} has chunks of {chunk >> 20:,} MiB: expected at most {MOST_CHUNK_BYTES >> 20}")
     declared, stored = int(np.prod(node.shape, dtype=object)) * item, node.id.get_storage_size()
     if declared > max(_H5_RATIO_COUNTS_FROM, _MOST_H5_RATIO * stored):
-        raise UnusableError(f"{where} declares {declared:,} bytes, and {stored:,} are stored: expected what it says")
+        raise UnusableError(f"{where} declares {declared:,} bytes, and {stored:,} are stored: the values are missing")
     return node
 
 
 def h5_numbers(node: Any, where: str) -> Any:
-    """An HDF5 array of plain numbers: object arrays are how pickles get in."""
+    """Check that an HDF5 node is an array of plain numbers. Object arrays may hold pickles."""
     if h5_array(node, where).dtype.kind not in "iufb":
         raise UnusableError(f"{where} holds values of type {node.dtype}: expected plain numbers")
     return node
 
 
 def h5_strings(node: Any, where: str) -> list[str]:
-    """Text values of an HDF5 array, a categorical or a nullable string array, as AnnData and 10x write them."""
+    """The texts in an HDF5 array, a categorical or a nullable string array, as AnnData and 10x write them."""
     import h5py
 
     if isinstance(node, h5py.Group):
@@ -226,12 +226,12 @@ def h5_strings(node: Any, where: str) -> list[str]:
 def checked_compressed(
     data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any], width: int, where: str
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The three arrays of a CSR or CSC matrix, safe for scipy, which trusts them and would write out of bounds."""
+    """Check the three arrays of a CSR or CSC matrix. scipy trusts them and would write out of bounds."""
     pointers = indptr.astype(np.int64)
     inside = len(pointers) and pointers[0] == 0 and pointers[-1] == len(data) == len(indices)
     if not inside or (np.diff(pointers) < 0).any():
         raise UnusableError(f"{where}: row pointers that do not fit its {len(data):,} values")
     if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= width):
         raise UnusableError(f"{where}: a column beyond the {width:,} it declares")
-    # scipy knows no half precision.
+    # scipy does not support half precision.
     return data.astype(np.float32) if data.dtype == np.float16 else data, indices, pointers

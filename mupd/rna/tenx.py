@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
+from mupd.rna.h5ad import DiskMatrix
 from mupd.rna.input_names import best_names, genome_species, refuse_other_species
 from mupd.rna.matrix_market import market_entries
 from mupd.rna.size_limits import (
     MOST_CASE_BYTES,
     MOST_NAMES,
-    MOST_STORED,
-    checked_compressed,
     h5_numbers,
     h5_strings,
     open_h5,
@@ -88,15 +87,7 @@ def _kept_features(
 
 def _compressed(group: Any, features: int, barcodes: int) -> csr_matrix:
     """(barcodes, features) CSR, which is the stored (features, barcodes) CSC."""
-    from scipy.sparse import csr_matrix
-
-    data, indices, indptr = (h5_numbers(group[name], f"matrix/{name}") for name in ("data", "indices", "indptr"))
-    if indptr.shape != (barcodes + 1,) or data.shape != indices.shape or len(data.shape) != 1:
-        raise UnusableError(f"pointers, indices and values do not fit {features} features x {barcodes} barcodes")
-    if data.shape[0] > MOST_STORED:
-        raise UnusableError(f"{data.shape[0]:,} stored values: expected at most {MOST_STORED:,}")
-    parts = checked_compressed(data[()], indices[()], indptr[()], features, "the 10x matrix")
-    return csr_matrix(parts, shape=(barcodes, features))
+    return DiskMatrix(group, (barcodes, features), "csr_matrix", "the 10x matrix").rows(0, barcodes)
 
 
 def _shape(group: Any, features: int, barcodes: int) -> None:

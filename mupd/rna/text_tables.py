@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _PLAIN_SUFFIXES = (".csv", ".tsv", ".txt", ".sf", ".tab", ".genes.results", ".isoforms.results")
 TEXT_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in _PLAIN_SUFFIXES for packed in ("", ".gz"))
+# TPM, FPKM, expected_count, reads_fwd
 _MEASURE = re.compile(r"(?i)tpm|fpkm|rpkm|count|length|strand|_fpk|expression|value|reads")
 _MOST_COLUMNS = 1_000_000
 

@@ -1,4 +1,4 @@
-"""H&E slides: where tissue is, how it is stained, whether a file is a usable H&E slide at all."""
+"""Whether a file is a usable H&E slide."""
 
 from __future__ import annotations
 
@@ -21,21 +21,10 @@ from mupd.slides.quality import (
     refuse_if_clipped,
     refuse_if_not_he,
 )
-from mupd.slides.reader import READ_ERRORS, THUMBNAIL_PX, SlideReader, open_slide, thumbnail_once
+from mupd.slides.reader import READ_ERRORS, THUMBNAIL_PX, open_slide, thumbnail_once
+from mupd.slides.slide_reader import SlideReader
 from mupd.slides.stain_density import read_windows, stain_of, tissue_windows
-from mupd.slides.tiles import read_window, tissue_tiles
-from mupd.slides.tissue import mask_of_densities, od_above_background, stain_density, tissue_mask
-
-__all__ = [
-    "SlideReader",
-    "check_he",
-    "look_at_tissue",
-    "open_slide",
-    "read_window",
-    "stain_density",
-    "tissue_mask",
-    "tissue_tiles",
-]
+from mupd.slides.tissue import mask_of_densities, od_above_background
 
 _PROBE_PX = 8
 _WINDOWS = 8
@@ -45,18 +34,18 @@ _MOST_SCREEN_DPI_UM = 20.0
 
 @dataclass(frozen=True)
 class Tissue:
-    """A reduced slide and where it shows tissue.
+    """A reduced slide and its tissue.
 
     Attributes
     ----------
     thumb
         (rows, columns, 3) uint8.
     densities
-        (3, rows, columns) optical densities above background, 0 where a pen has marked.
+        (3, rows, columns) optical densities above background, 0 on pen marks.
     mask
-        (rows, columns) bool; marks of pens are left out.
+        (rows, columns) bool: tissue without pen marks.
     pen
-        Share of the picture by colour of ink.
+        Share of the picture (0-1) that each colour of ink covers.
     """
 
     thumb: NDArray[np.uint8]
@@ -65,8 +54,8 @@ class Tissue:
     pen: dict[str, float]
 
 
-def look_at_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float | None) -> Tissue:
-    """Find tissue and pen marks (these only where the scale is known) in a reduced slide.
+def find_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float | None) -> Tissue:
+    """Find tissue and, if the scale is known, pen marks in a reduced slide.
 
     Parameters
     ----------
@@ -86,7 +75,7 @@ def look_at_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: floa
 
 
 def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
-    """Read places of every level, the corners and tissue among them: damaged tiles fail here, not later."""
+    """Read some places of every level, including corners and tissue, so that damaged tiles fail here and not later."""
     shares = [(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5)]
     tissue = np.argwhere(mask)
     for row, column in tissue[:: max(1, len(tissue) // 3)][:3]:
@@ -113,21 +102,21 @@ def _checked_mpp(reader: SlideReader) -> float:
 
 
 def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, Any]:
-    """Whether a file is a usable H&E slide, and what is known of it.
+    """Check that a file is a usable H&E slide, and describe it.
 
     Returns
     -------
     Plain values: `size_px` [width, height], `levels`, `mpp`, `mpp_source` (sheet, file), `file_mpp`, `format`,
     `tissue_mm2`, `tissue_fraction` (0-1), `pen` (share of the picture by colour of ink), `focus` and
-    `blurred_fraction` of its windows of tissue (see :mod:`mupd.slides.quality`; None where the
-    picture is too small to tell), `clipped_fraction`, `haematoxylin_od` and `eosin_od` (means in tissue, decadic
-    optical density), `green_od_share`, `chroma_od`, `brown_fraction`, `pink_fraction`.
+    `blurred_fraction` of its windows of tissue (see :mod:`mupd.slides.quality`; None if the picture is too small),
+    `clipped_fraction`, `haematoxylin_od` and `eosin_od` (means in tissue, decadic optical density), `green_od_share`,
+    `chroma_od`, `brown_fraction`, `pink_fraction`.
 
     Raises
     ------
     UnusableError
-        If it does not open, is truncated, has no plausible scale, too little tissue, is out of focus,
-        saturated, or not plausibly H&E; the message says what to do.
+        If the file does not open, is truncated, has no plausible scale, has too little tissue, is out of focus or
+        saturated, or is not plausibly H&E. The message says what to do.
     """
     with open_slide(path, mpp) as reader:
         scale = _checked_mpp(reader)
@@ -138,7 +127,7 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
 
 
 def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
-    tissue = look_at_tissue(thumbnail_once(path, reader, THUMBNAIL_PX), reader.size_px, scale)
+    tissue = find_tissue(thumbnail_once(path, reader, THUMBNAIL_PX), reader.size_px, scale)
     _decode_probe(reader, tissue.mask)
     if tissue.pen and not tissue.mask.any():
         raise UnusableError(_too_little(tissue, 0.0, scale, limits))

@@ -1,6 +1,6 @@
-"""Whether pixels are those of a sharp, well exposed H&E section: colours, focus, exposure, pen marks.
+"""Checks that a slide shows a sharp, well exposed H&E section: colours, focus, exposure, pen marks.
 
-Every limit here was set on real tiles; docs/intake.md says on which, and what they refuse and let pass.
+Every limit was set on real tiles. docs/intake.md lists them, and what the limits refuse and accept.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mupd.errors import UnusableError
 from mupd.slides.tissue import OD_LEAST, od_above_background, planes
 
 FOCUS_LEAST = 0.17
-"""Least focus of a sharp window: see :func:`focus_of`."""
+"""Least :func:`focus_of` of a sharp window."""
 
 SHARP_SHARE_LEAST = 0.25
-"""Least share of sharp windows: a slide with blurred regions is used, one that is blurred nearly everywhere is not."""
+"""Least share of sharp windows. A slide may have blurred regions, but not be blurred nearly everywhere."""
 
 _FOCUS_MPP = 0.5
 _FOCUS_SIDE_PX, _FOCUS_LEAST_SIDE_PX = 256, 64
@@ -36,7 +36,7 @@ _STAINED_OD = 0.3
 _PINK_LEAST = 0.05
 _TINTED_OD_MOST = 0.6
 _BROWN_LEAST, _BROWN_TO_PINK_MOST = 0.03, 0.3
-# Blue is absorbed nearly as much as green where diaminobenzidine lies on haematoxylin, hardly ever in H&E.
+# Diaminobenzidine on haematoxylin absorbs blue nearly as much as green; H&E hardly ever does.
 _BLUE_TO_GREEN, _MUCH_BLUE_MOST = 0.9, 0.15
 
 _PEN_UM = 16.0
@@ -51,15 +51,15 @@ class Colour:
     Attributes
     ----------
     green_od_share
-        Share of green in the optical density of what is not background.
+        Share of green in the optical density of the foreground.
     chroma_od
-        Mean difference between the channels' optical densities there.
+        Mean difference between the channels' optical densities in the foreground.
     brown_share, pink_share
-        Shares of the clearly stained pixels that absorb blue most (as diaminobenzidine does) and green
-        most (as eosin does, alone or with haematoxylin).
+        Shares of the clearly stained pixels that absorb blue most (as diaminobenzidine does) and green most (as eosin
+        does, alone or with haematoxylin).
     much_blue_share
-        Share of the clearly stained pixels that absorb blue nearly as much as green or more, as
-        diaminobenzidine does also where it lies on haematoxylin.
+        Share of the clearly stained pixels that absorb blue at least nearly as much as green, as diaminobenzidine
+        does, also on haematoxylin.
     """
 
     green_od_share: float
@@ -70,7 +70,7 @@ class Colour:
 
 
 def colour_of(densities: NDArray[np.float32]) -> Colour | None:
-    """Colours of (3, rows, columns) densities above background; None where nothing is stained."""
+    """Colours of (3, rows, columns) densities above background; None if nothing is stained."""
     red, green, blue = densities
     dense = red + green + blue > OD_LEAST
     if not dense.any():
@@ -78,7 +78,7 @@ def colour_of(densities: NDArray[np.float32]) -> Colour | None:
     mean = np.array([plane[dense].mean() for plane in densities])
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     chroma = float(np.mean(spread[dense]))
-    # Smoothed: the colours of single pixels of a JPEG are noise.
+    # Smooth first: colours of single JPEG pixels are noisy.
     red, green, blue = (ndimage.uniform_filter(plane, 3) for plane in densities)
     stained = red + green + blue > _STAINED_OD
     count = max(1, int(stained.sum()))
@@ -90,7 +90,7 @@ def colour_of(densities: NDArray[np.float32]) -> Colour | None:
 
 
 def refuse_if_not_he(thumb: NDArray[np.uint8], densities: NDArray[np.float32]) -> Colour:
-    """Raise unless colours are those of H&E; what single colours cannot tell apart passes (PAS, Congo red).
+    """Raise UnusableError unless the colours are those of H&E. PAS and Congo red cannot be distinguished and pass.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def refuse_if_not_he(thumb: NDArray[np.uint8], densities: NDArray[np.float32]) -
 
 
 def _other_stain(colour: Colour) -> str | None:
-    """What speaks against haematoxylin and eosin, in words; None if nothing does."""
+    """The evidence against haematoxylin and eosin, in words; None if there is none."""
     if colour.brown_share > _BROWN_LEAST and colour.brown_share > _BROWN_TO_PINK_MOST * colour.pink_share:
         return (
             f"{colour.brown_share:.0%} of the stained area is brown and {colour.pink_share:.0%} pink, as in "
@@ -153,7 +153,7 @@ def _other_stain(colour: Colour) -> str | None:
 
 
 def _detail(grey: NDArray[np.float32]) -> float | None:
-    """Fine detail relative to coarser detail; None where there is neither."""
+    """Fine detail relative to coarser detail; None if there is neither."""
     fine = ndimage.gaussian_filter(grey, _FOCUS_SIGMAS_PX[0], truncate=3)
     coarse = ndimage.gaussian_filter(fine, _FOCUS_SIGMAS_PX[1], truncate=3)
     band = float((fine - coarse).std())
@@ -161,22 +161,22 @@ def _detail(grey: NDArray[np.float32]) -> float | None:
 
 
 def focus_of(tile: NDArray[np.uint8], mpp: float) -> float | None:
-    """How sharp a window of tissue is: fine detail (under 1 um) over detail of nuclei (1 to 4 um), 0.2 to 1.4.
+    """The sharpness of a window of tissue: fine detail (under 1 um) over detail of nuclei (1 to 4 um), 0.2 to 1.4.
 
-    A ratio of two bands, so that stain and contrast cancel out. It is taken at 0.5 um/px (at the slide's
-    own scale where that is coarser) and at half of it, and the lesser counts: of a strongly blurred
-    picture the noise of JPEG is the finest detail.
+    Stain and contrast cancel out in this ratio of two bands. It is computed at 0.5 um/px (or the slide's own scale, if
+    coarser) and at half that resolution. The lesser value counts, because JPEG noise is the finest detail of a
+    strongly blurred picture.
 
     Parameters
     ----------
     tile
-        (rows, columns, 3) uint8; the middle 128 um are looked at.
+        (rows, columns, 3) uint8; only the middle 128 um are used.
     mpp
         Micrometres per pixel of the tile.
 
     Returns
     -------
-    The ratio, 0 for a window without any detail, or None where the tile is too small to tell.
+    The ratio, 0 for a window without any detail, or None if the tile is too small.
     """
     factor = max(1.0, _FOCUS_MPP / mpp)
     image = Image.fromarray(tile).convert("L")
@@ -191,7 +191,7 @@ def focus_of(tile: NDArray[np.uint8], mpp: float) -> float | None:
 
 
 def refuse_if_blurred(focus: Sequence[float]) -> tuple[float, float]:
-    """Median focus and the share of blurred windows; raises UnusableError where too few are sharp.
+    """Median focus and the share of blurred windows; raises UnusableError if too few are sharp.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def refuse_if_blurred(focus: Sequence[float]) -> tuple[float, float]:
 
 
 def clipped_share(tile: NDArray[np.uint8]) -> float:
-    """Share of a tile's pixels other than glass with a channel at 0 or 255: lost to over- or underexposure."""
+    """Share of a tile's pixels, without glass, that have a channel at 0 or 255: over- or underexposed."""
     red, green, blue = planes(tile)
     low, high = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
     tissue = low < _WHITE_GREY - 15
@@ -218,7 +218,7 @@ def clipped_share(tile: NDArray[np.uint8]) -> float:
 
 
 def refuse_if_clipped(shares: Sequence[float]) -> float:
-    """Mean of :func:`clipped_share` over tiles; raises UnusableError where most of the tissue is clipped."""
+    """Mean of :func:`clipped_share` over tiles; raises UnusableError if most of the tissue is clipped."""
     share = float(np.mean(shares))
     if share > _CLIPPED_MOST:
         raise UnusableError(
@@ -231,11 +231,11 @@ def refuse_if_clipped(shares: Sequence[float]) -> float:
 def pen_marks(
     thumb: NDArray[np.uint8], densities: NDArray[np.float32], um_per_px: float
 ) -> tuple[NDArray[np.bool_], dict[str, float]]:
-    """Where a reduced slide shows marks of a pen, and the share of the picture by colour of ink.
+    """Pen marks on a reduced slide, and the share of the picture that each colour of ink covers.
 
-    Ink is told by colour where it covers 0.05 mm2 or more together: blue and green ink absorb red far
-    more than haematoxylin does, red ink absorbs hardly any red and much blue, black ink all alike.
-    Pictures under 1.5 mm a side are not judged: what looks like ink there may be a pigment.
+    Ink is recognised by its colour in connected areas of at least 0.05 mm2. Blue and green ink absorb red far more
+    than haematoxylin does; red ink absorbs almost no red and much blue; black ink absorbs all colours equally.
+    Pictures under 1.5 mm per side are not examined, because pigment looks like ink there.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def pen_marks(
 
     Returns
     -------
-    (rows, columns) bool, and shares of the colours found: ``blue``, ``green``, ``black``, ``red``.
+    (rows, columns) bool, and {colour: share}, with the colours ``blue``, ``green``, ``black`` and ``red``.
     """
     rows, columns = thumb.shape[:2]
     nothing = np.zeros((rows, columns), bool)
@@ -279,7 +279,7 @@ def pen_marks(
             pen |= marks
     if not shares:
         return nothing, {}
-    # A stroke's pale rim belongs to it.
+    # Include the pale rim of a stroke.
     pen = ndimage.binary_dilation(pen, iterations=2)
     nothing[: high * factor, : wide * factor] = pen.repeat(factor, 0).repeat(factor, 1)
     return nothing, shares

@@ -1,4 +1,4 @@
-"""A part of a measured slide at a scale of one's choice, read place by place."""
+"""A part of a measured slide, read piece by piece at any scale."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PIL import Image
 from scipy import ndimage
 
 from mupd.errors import UnusableError
-from mupd.slides.reader import SlideReader
-from mupd.slides.tissue import tissue_mask
+from mupd.slides.slide_reader import SlideReader
+from mupd.slides.tissue import count_in_boxes, tissue_mask
 
 _MASK_PX = 1024
 _STEP_PX = 8
 _MARGIN_UM = 50.0
-"""Glass that still counts to the tissue beside it."""
+"""Glass within this distance of tissue is treated as tissue."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Region:
     Attributes
     ----------
     x_px, y_px
-        Its upper left corner in pixels of the slide's level 0.
+        The upper left corner in pixels of the slide's level 0.
     width_px, height_px
-        Its size in pixels of `mpp`, multiples of 8.
+        The size in pixels of `mpp`, multiples of 8.
     mpp
-        Micrometres per pixel at which it is read.
+        Micrometres per pixel at which the region is read.
     whole
-        Whether it is the whole slide (up to 7 px at the right and at the bottom).
+        Whether this is the whole slide, except for up to 7 px at the right and the bottom.
     """
 
     x_px: int
@@ -57,7 +57,7 @@ class Region:
 
 
 def region_from(values: dict[str, Any]) -> Region:
-    """The region that :meth:`Region.to_dict` told."""
+    """The inverse of :meth:`Region.to_dict`."""
     return Region(**values)
 
 
@@ -68,15 +68,15 @@ def _scale(reader: SlideReader, mpp: float) -> float:
 
 
 def _fullest(mask: NDArray[np.bool_], rows: int, columns: int) -> tuple[int, int]:
-    """Row and column of the first box of this size that holds most of a mask."""
-    sums = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+    """Row and column of the first box of this size with the most true pixels of a mask."""
+    tops, lefts = np.arange(mask.shape[0] - rows + 1)[:, None], np.arange(mask.shape[1] - columns + 1)
+    inside = count_in_boxes(mask, lefts, tops, lefts + columns, tops + rows)
     row, column = np.unravel_index(int(inside.argmax()), inside.shape)
     return int(row), int(column)
 
 
 def choose_region(reader: SlideReader, mpp: float, max_side_px: int) -> Region:
-    """The whole slide if no side is over `max_side_px` at `mpp`; else its tissue, or the part with most of it.
+    """The whole slide if no side is over `max_side_px` at `mpp`; else its tissue, or the part with the most tissue.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def choose_region(reader: SlideReader, mpp: float, max_side_px: int) -> Region:
         if len(others):
             low, high = others[0] * per_mask[axis] - margin, (others[-1] + 1) * per_mask[axis] + margin
             span = -(-int((high - low) / scale) // _STEP_PX) * _STEP_PX
-            if span <= wanted[axis]:  # all of the tissue fits along this side
+            if span <= wanted[axis]:  # all tissue fits along this axis
                 start, wanted[axis] = max(0.0, low) / per_mask[axis], span
         last = reader.size_px[axis] - wanted[axis] * scale
         corner[axis] = int(max(0.0, min(start * per_mask[axis], last)))
@@ -109,7 +109,7 @@ def choose_region(reader: SlideReader, mpp: float, max_side_px: int) -> Region:
 
 
 class RegionReader:
-    """Reads a region of an open slide, resampled (Lanczos) from the nearest finer level."""
+    """Reads a region of an open slide, resampled (Lanczos) from the next finer level."""
 
     def __init__(self, reader: SlideReader, region: Region) -> None:
         self.reader, self.region = reader, region
@@ -124,9 +124,9 @@ class RegionReader:
         self._mask: NDArray[np.bool_] | None = None
 
     def read(self, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
-        """Pixels (height, width, 3) from x, y of the region; white outside of the slide.
+        """(height, width, 3) uint8 from x, y of the region; white outside the slide.
 
-        A place comes out the same in whatever box it is asked for, but for a grey level where it is resampled.
+        A resampled pixel may differ by one grey level between boxes.
         """
         left, top = (origin + at * step for origin, at, step in zip(self._origin, (x, y), self._step, strict=True))
         wide, tall = width * self._step[0], height * self._step[1]
@@ -140,18 +140,18 @@ class RegionReader:
         return np.asarray(part.resize((width, height), Image.Resampling.LANCZOS, box=box))
 
     def tissue(self, x: int, y: int, width: int, height: int) -> NDArray[np.bool_]:
-        """Where a box of the region is tissue or within 50 um of it, (height, width) bool."""
+        """Where a box of the region is within 50 um of tissue, (height, width) bool."""
         return self._near_tissue(x + np.arange(width) + 0.5, y + np.arange(height) + 0.5)
 
     def tissue_map(self, max_px: int) -> NDArray[np.bool_]:
-        """Where the region is tissue or near it, reduced so that the longer side is at most `max_px`."""
+        """:meth:`tissue` of the whole region, reduced so that the longer side is at most `max_px`."""
         sides = self.region.width_px, self.region.height_px
         step = max(1, -(-max(sides) // max_px))
         xs, ys = ((np.arange(max(1, side // step)) + 0.5) * step for side in sides)
         return self._near_tissue(xs, ys)
 
     def _near_tissue(self, xs: NDArray[np.floating], ys: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """The mask at places of the region, (len(ys), len(xs)) bool."""
+        """The mask at positions of the region, (len(ys), len(xs)) bool."""
         if self._mask is None:
             mask = tissue_mask(self.reader.thumbnail(_MASK_PX))
             um_per_px = (self.reader.mpp or 1.0) * self.reader.size_px[0] / mask.shape[1]

@@ -1,7 +1,7 @@
-"""Reduced pictures and stain of tissue, the same for measured slides and generated pixels.
+"""Reduced pictures, and the stain of tissue in measured slides and generated pixels.
 
-Optical densities are taken from windows at full resolution, never from a thumbnail: averaging pixels
-before the logarithm would lower them, and the ranges of the model's training data are of such windows.
+Optical densities come from windows at full resolution, as the ranges of the model's training data do. In a thumbnail
+they are lower, because pixels are averaged before the logarithm.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.slides.tissue import stain_density, tissue_mask
+from mupd.slides.tissue import count_in_boxes, stain_density, tissue_mask
 
 WINDOW_PX = 512
 MOST_WINDOWS = 24
@@ -23,7 +23,7 @@ Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Stain:
-    """Mean optical densities over `windows` windows of tissue; ``None`` where there is no tissue."""
+    """Mean optical densities over `windows` windows of tissue; None if there is no tissue."""
 
     haematoxylin_od: float | None
     eosin_od: float | None
@@ -31,18 +31,18 @@ class Stain:
 
 
 def reduce_picture(pixels: NDArray[np.uint8], max_px: int) -> NDArray[np.uint8]:
-    """Shrink a picture by a whole factor with the mean of each block, a band of rows at a time.
+    """Shrink a picture by a whole factor to the mean of each block, one band of rows at a time.
 
     Parameters
     ----------
     pixels
-        (height, width, channels) uint8, may be memory-mapped: it never stands in memory whole.
+        (height, width, channels) uint8. It may be memory-mapped, and is never in memory whole.
     max_px
-        The longer side of the result is at most this, unless the shorter would become nothing.
+        The longer side of the result is at most this, unless the shorter side would vanish.
 
     Returns
     -------
-    (height // factor, width // factor, channels) uint8; up to factor - 1 px at the right and bottom edges are left out.
+    (height // factor, width // factor, channels) uint8; without up to factor - 1 px at the right and bottom edges.
     """
     height, width = pixels.shape[:2]
     factor = max(1, min(-(-max(height, width) // max_px), height, width))
@@ -58,7 +58,7 @@ def reduce_picture(pixels: NDArray[np.uint8], max_px: int) -> NDArray[np.uint8]:
 
 
 def _origins(side: int, step: int) -> NDArray[np.int64]:
-    """Where windows begin along a side; the last one ends at the edge."""
+    """The start of each window along a side. The last window ends at the edge."""
     last = max(side - WINDOW_PX, 0)
     return np.array(sorted({*range(0, last + 1, step), last}))
 
@@ -68,7 +68,7 @@ def tissue_windows(
 ) -> list[tuple[int, int]]:
     """Origins (x, y) at level 0 of up to `most` evenly chosen windows that are at least half tissue.
 
-    Where no window is half tissue, those with the most of it are taken; with no tissue at all, none.
+    If no window is half tissue, up to 8 with the most tissue are taken. Without any tissue there are none.
 
     Parameters
     ----------
@@ -79,32 +79,31 @@ def tissue_windows(
     """
     width, height = size_px
     rows, columns = mask.shape
-    # On a large slide windows further apart are looked at, so that the work does not grow with its area.
+    # On a large slide, windows are further apart, so that the work does not grow with its area.
     step = max(WINDOW_PX, max(width, height) // 64)
     xs, ys = _origins(width, step), _origins(height, step)
     tops, lefts = ys * rows // height, xs * columns // width
     bottoms = np.maximum(tops + 1, np.minimum(height, ys + WINDOW_PX) * rows // height)
     rights = np.maximum(lefts + 1, np.minimum(width, xs + WINDOW_PX) * columns // width)
-    sums = np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    inside = sums[bottoms][:, rights] - sums[tops][:, rights] - sums[bottoms][:, lefts] + sums[tops][:, lefts]
+    inside = count_in_boxes(mask, lefts, tops[:, None], rights, bottoms[:, None])
     share = inside / ((bottoms - tops)[:, None] * (rights - lefts))
     half = np.argwhere(share >= 0.5)
     if not len(half):
-        found = np.argwhere(share > 0)
-        half = np.array(sorted(found, key=lambda at: (share[*at], xs[at[1]], ys[at[0]]), reverse=True)[:8])
+        some = np.argwhere(share > 0)
+        half = np.array(sorted(some, key=lambda at: (share[*at], xs[at[1]], ys[at[0]]), reverse=True)[:8])
     chosen = np.unique(np.linspace(0, len(half) - 1, min(len(half), most)).round().astype(int))
     return [(int(xs[column]), int(ys[row])) for row, column in half[chosen]] if len(half) else []
 
 
 def stain_of(tiles: Iterable[NDArray[np.uint8]], step: int = 1) -> Stain:
-    """Mean haematoxylin and eosin optical density of the tissue pixels of tiles at full resolution.
+    """Mean haematoxylin and eosin optical density of the tissue pixels in tiles at full resolution.
 
     Parameters
     ----------
     tiles
         (height, width, 3) uint8 each.
     step
-        Every `step`-th pixel of every `step`-th row is taken.
+        Every `step`-th pixel of every `step`-th row is used.
     """
     densities = []
     for tile in tiles:
@@ -121,7 +120,7 @@ def stain_of(tiles: Iterable[NDArray[np.uint8]], step: int = 1) -> Stain:
 def read_windows(
     read: Read, size_px: tuple[int, int], origins: Iterable[tuple[int, int]]
 ) -> Iterator[NDArray[np.uint8]]:
-    """The windows at these origins, (height, width, 3) uint8 each, cut off at the slide's edges."""
+    """The windows at these origins, (height, width, 3) uint8 each, cropped at the slide's edges."""
     for x, y in origins:
         yield np.asarray(read(x, y, min(WINDOW_PX, size_px[0] - x), min(WINDOW_PX, size_px[1] - y)))
 

@@ -1,4 +1,4 @@
-"""Which windows of a slide stand for its tissue, and their pixels at a physical size."""
+"""Windows of a physical size that sample a slide's tissue, and their pixels."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.errors import UnusableError
-from mupd.slides.reader import SlideReader
-from mupd.slides.tissue import tissue_mask
+from mupd.slides.slide_reader import SlideReader
+from mupd.slides.tissue import count_in_boxes, tissue_mask
 
 _THUMBNAIL_PX = 2048
 
@@ -19,20 +19,18 @@ _THUMBNAIL_PX = 2048
 def _window_tissue(
     mask: NDArray[np.bool_], starts: NDArray[np.float64], sides: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Share of tissue in boxes of mask pixels: `starts` (n, 2) x, y, `sides` (2,) width, height."""
+    """Share of tissue (0-1) in boxes of mask pixels: `starts` (n, 2) x and y, `sides` (2,) width and height."""
     rows, columns = mask.shape
-    integral = np.pad(mask.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     x0, y0 = (np.clip(np.floor(starts[:, axis]), 0, size - 1).astype(int) for axis, size in enumerate((columns, rows)))
     x1, y1 = (
         np.clip(np.ceil(starts[:, axis] + sides[axis]), start + 1, size).astype(int)
         for axis, size, start in ((0, columns, x0), (1, rows, y0))
     )
-    sums = integral[y1, x1] - integral[y0, x1] - integral[y1, x0] + integral[y0, x0]
-    return sums / ((x1 - x0) * (y1 - y0))
+    return count_in_boxes(mask, x0, y0, x1, y1) / ((x1 - x0) * (y1 - y0))
 
 
 def _morton(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Z-order of grid cells (n, 2): neighbours in the plane are near each other in the order."""
+    """Z-order of grid cells (n, 2). Neighbours in the plane are close in this order."""
     order = np.zeros(len(cells), np.int64)
     for bit in range(20):
         order |= ((cells[:, 0] >> bit) & 1) << (2 * bit) | ((cells[:, 1] >> bit) & 1) << (2 * bit + 1)
@@ -40,11 +38,11 @@ def _morton(cells: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def tissue_tiles(reader: SlideReader, window_um: float, max_tiles: int, seed: int) -> NDArray[np.float64]:
-    """Centres of windows that are at least half tissue: a stratified sample, the same for the same seed.
+    """Centres of windows that are at least half tissue: a stratified sample, reproducible by its seed.
 
-    A grid of adjoining windows is laid over the slide; of those with enough tissue, one is taken
-    from each of `max_tiles` equal stretches of a Z-order curve, so that the sample covers the
-    tissue evenly. Where no window is half tissue, the one with the most of it is taken.
+    The windows form a grid over the slide. Those with enough tissue are sorted along a Z-order curve, and one is taken
+    from each of `max_tiles` equal parts of it, so that the sample covers the tissue evenly. If no window is half
+    tissue, the one with the most tissue is taken.
 
     Parameters
     ----------
@@ -84,7 +82,7 @@ def read_window(
     Parameters
     ----------
     centre_xy_px
-        x and y in pixels of level 0; fractions count.
+        x and y in pixels of level 0; may be fractions.
 
     Returns
     -------
@@ -94,7 +92,7 @@ def read_window(
         raise UnusableError("no micrometres per pixel: a window of a physical size cannot be read")
     side = window_um / reader.mpp
     left, top = float(centre_xy_px[0]) - side / 2, float(centre_xy_px[1]) - side / 2
-    # A margin of the filter's support keeps the border of the window the same wherever it was cut out.
+    # With a margin of the filter's support, the border of the window does not depend on where it was cut out.
     margin = math.ceil(3 * max(1.0, side / out_px))
     x, y = math.floor(left) - margin, math.floor(top) - margin
     span = math.ceil(side) + 2 * margin + 1

@@ -1,4 +1,4 @@
-"""Where a picture shows stained tissue, and how densely it is stained."""
+"""Detection of stained tissue, and optical density of the stains."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from scipy import ndimage
 from skimage.color import hed_from_rgb
 from skimage.filters import threshold_otsu
 
-# Optical density (sum over R, G, B) of tissue above the background's: between faint adipose tissue and dense nuclei.
+# Optical density (sum over R, G, B) of tissue above the background: from faint adipose tissue to dense nuclei.
 OD_LEAST, _OD_MOST = 0.10, 0.25
 _CHROMA_LEAST = 0.02
-# Haematoxylin and eosin both absorb green most; ink and pigments that absorb red or blue most are not counted.
+# Haematoxylin and eosin absorb green most. Ink and pigments that absorb red or blue most are not tissue.
 _GREEN_LEAST = 0.85
 
-# Of 256 values each there is one density: a table is several times faster than a logarithm a pixel.
+# Density of each of the 256 grey levels. A table is several times faster than a logarithm per pixel.
 _DENSITY = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256)
-# Ruifrok and Johnston's matrix on decadic densities against 255, as skimage's rgb2hed has it (0 counts as 1e-6).
+# Decadic densities against 255 for Ruifrok and Johnston's matrix, as in skimage's rgb2hed (0 counts as 1e-6).
 _HED_DENSITY = -np.log10(np.maximum(np.arange(256) / 255, 1e-6)).astype(np.float32)
 _HED = hed_from_rgb.astype(np.float32)
 
 
 def planes(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(3, rows, columns) of (rows, columns, 3): sums over three planes are far faster than over a last axis of 3."""
+    """(rows, columns, 3) as (3, rows, columns): sums over planes are much faster than over a last axis of 3."""
     return np.ascontiguousarray(np.moveaxis(rgb, -1, 0))
 
 
@@ -30,17 +30,17 @@ _BACKGROUND_OD_MOST = 0.3
 
 
 def od_above_background(rgb: NDArray[np.uint8], most_background: float = _BACKGROUND_OD_MOST) -> NDArray[np.float32]:
-    """Optical density (decadic) above that of the picture's own background, which is seldom pure white.
+    """Decadic optical density above that of the picture's background, which is rarely pure white.
 
-    The background is the brightest twentieth; where even that is dense, the picture is full of
-    tissue and pure white is the reference.
+    The background is the brightest twentieth. If even that is dense, tissue fills the picture, and pure white is the
+    reference.
 
     Parameters
     ----------
     rgb
         (rows, columns, 3) uint8.
     most_background
-        Optical density (sum over R, G, B) from which the brightest twentieth is taken for tissue.
+        Optical density (sum over R, G, B) above which the brightest twentieth is tissue.
 
     Returns
     -------
@@ -73,8 +73,20 @@ def _opened_and_closed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return _shrunk(_grown(opened)) | opened
 
 
+def count_in_boxes(
+    mask: NDArray[np.bool_],
+    left: NDArray[np.integer],
+    top: NDArray[np.integer],
+    right: NDArray[np.integer],
+    bottom: NDArray[np.integer],
+) -> NDArray[np.int64]:
+    """Number of true pixels of a mask (rows, columns) in boxes; `right` and `bottom` are excluded, shapes broadcast."""
+    integral = np.pad(mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left]
+
+
 def mask_of_densities(densities: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """:func:`tissue_mask` of densities that :func:`od_above_background` has given."""
+    """:func:`tissue_mask` from the result of :func:`od_above_background`."""
     smooth = np.stack([ndimage.gaussian_filter(plane, sigma=1) for plane in densities])
     red, green, blue = smooth
     total = red + green + blue
@@ -88,9 +100,8 @@ def mask_of_densities(densities: NDArray[np.float32]) -> NDArray[np.bool_]:
 def tissue_mask(thumb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Where a reduced picture shows stained tissue.
 
-    Otsu's threshold on optical density above background, kept within bounds (in a picture full of
-    tissue Otsu would part nuclei from stroma), and colour: grey dirt, shadows and ink that absorbs
-    red or blue more than green are left out.
+    Applies Otsu's threshold to the optical density above background, within bounds: in a picture full of tissue, Otsu
+    would separate nuclei from stroma. Leaves out grey dirt, shadows, and ink that absorbs red or blue more than green.
 
     Parameters
     ----------

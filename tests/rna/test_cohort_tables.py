@@ -109,7 +109,7 @@ def test_transcripts_are_added_up_where_their_names_carry_the_gene(tmp_path: Pat
     assert np.allclose(read.matrix[0], TPM, rtol=1e-6)
     assert "24 transcripts added up to 12 genes" in read.evidence
     bare = [name.partition("|")[0] for name in names]
-    with pytest.raises(UnusableError, match=r"give the gene level \(Salmon's quant\.genes\.sf"):
+    with pytest.raises(UnusableError, match=r"give values of genes \(Salmon's quant\.genes\.sf"):
         read_rna(salmon(tmp_path / "bare.sf", bare, parts=2), genes=GENES)
 
 
@@ -165,7 +165,7 @@ def test_names_as_pipelines_write_them(tmp_path: Path, names: list[str], suffix:
 def test_dates_of_spreadsheets_are_counted(tmp_path: Path) -> None:
     lines = [["gene", "x"], *([gene, 5 + n] for n, gene in enumerate([*GENES, "1-Mar", "2-Sep"]))]
     read = read_rna(write(tmp_path / "a.csv", lines, ","), genes=GENES)
-    assert "2 names that a spreadsheet made dates of" in read.evidence
+    assert "2 names were lost: a spreadsheet turned them into dates" in read.evidence
 
 
 @pytest.mark.parametrize("values", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])

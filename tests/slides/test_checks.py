@@ -14,7 +14,10 @@ from PIL import Image
 
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
-from mupd.slides.checks import check_he, open_slide, read_window, stain_density, tissue_mask, tissue_tiles
+from mupd.slides.checks import check_he
+from mupd.slides.reader import open_slide
+from mupd.slides.tiles import read_window, tissue_tiles
+from mupd.slides.tissue import stain_density, tissue_mask
 from tests.fixtures.basic import he_pixels
 
 LIMITS = IntakeLimits(0.05, 3, 0.1, "auto", ())

@@ -75,7 +75,7 @@ def check_he(folder: Path, config: Config, reference: Reference) -> list[Check]:
     OSError, ValueError, EOFError
         If the file is missing, cut short or no array.
     """
-    from mupd.slides.checks import tissue_mask
+    from mupd.slides.tissue import tissue_mask
 
     pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     expected = (config.slide.height_px, config.slide.width_px, 3)

@@ -149,8 +149,9 @@ def _floats(facts: list[float | None]) -> tuple[float, float, float]:
 def _measured_he(case: CohortCase, pictures: bool) -> HeValues:
     from PIL import Image
 
-    from mupd.slides.checks import open_slide, tissue_mask
+    from mupd.slides.reader import open_slide
     from mupd.slides.stain_density import tissue_stain
+    from mupd.slides.tissue import tissue_mask
 
     entry = case.parts["he"].entry
     facts = [entry.facts.get(name) for name in _STAIN_FACTS]
