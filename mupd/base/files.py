@@ -1,4 +1,4 @@
-"""Atomic writes and content hashes: nothing half-written ever stands under its final name."""
+"""Atomic writes and content hashes: a file never has its final name before it is complete."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `final`; rename it to `final` if the block succeeds.
+    """Yield a temporary path beside `final`, and rename it to `final` if the block succeeds.
 
-    Works for a file or a folder that the block creates. On an exception the temporary is removed
-    and `final` stays as it was. The temporary keeps the suffixes of `final`, because writers
-    choose their format by them.
+    The block creates a file or a folder. On an exception the temporary path is removed and `final` does not change.
+    The temporary path has the suffixes of `final`, by which writers choose their format.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = final.with_name(f".tmp-{uuid.uuid4().hex[:8]}-{final.name}")
     try:
         yield temporary
         if final.is_dir():
-            # os.replace cannot put a folder over a filled one: move the old one aside first.
+            # os.replace cannot replace a folder with content: move the old one aside first.
             aside = final.with_name(f".old-{uuid.uuid4().hex[:8]}-{final.name}")
             os.replace(final, aside)
             os.replace(temporary, final)
@@ -67,12 +66,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def _no_news() -> None:
+def _do_nothing() -> None:
     return None
 
 
-def sha256_file(path: Path, on_chunk: Callable[[], None] = _no_news) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal; `on_chunk` is called after each MiB that was read."""
+def sha256_file(path: Path, on_chunk: Callable[[], None] = _do_nothing) -> str:
+    """SHA-256 of a file's bytes in hexadecimal. `on_chunk` is called after each MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -81,8 +80,8 @@ def sha256_file(path: Path, on_chunk: Callable[[], None] = _no_news) -> str:
     return digest.hexdigest()
 
 
-def sha256_path(path: Path, on_chunk: Callable[[], None] = _no_news) -> str:
-    """SHA-256 of a file, or of a folder's relative names and contents in sorted order."""
+def sha256_path(path: Path, on_chunk: Callable[[], None] = _do_nothing) -> str:
+    """SHA-256 of a file, or of a folder's relative paths and contents in sorted order."""
     if path.is_file():
         return sha256_file(path, on_chunk)
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Files that come with mupd beside its code: an installed package has them under ``mupd/_NAME``."""
+"""Files that come with mupd. In an installed package they are under ``mupd/_NAME``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 """The folder ``mupd/`` that this code runs from."""
 
 PACKAGE_PARENT = PACKAGE.parent
-"""What PYTHONPATH needs so that another process runs this same code."""
+"""PYTHONPATH for another process that runs this code."""
 
 Shipped = Literal["schemas", "gene_sets", "genes", "expectations", "workflow"]
 
@@ -20,14 +20,14 @@ _IN_REPOSITORY: dict[Shipped, str] = {
     "expectations": "resources/expectations",
     "workflow": ".",
 }
-"""Where each folder stands in the repository; pyproject.toml (force-include) puts it into the package."""
+"""Where each folder is in the repository. pyproject.toml (force-include) copies it into the package."""
 
 PROFILES = PACKAGE_PARENT / "workflow" / "profiles"
-"""The profiles of Snakemake that come with the repository."""
+"""Snakemake profiles in the repository."""
 
 
 def shipped_file(folder: Shipped, name: str) -> Path:
-    """Path of a file that comes with mupd.
+    """The path of a file that comes with mupd.
 
     Raises
     ------

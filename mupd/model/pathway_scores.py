@@ -83,7 +83,7 @@ def universe(
     return [gene for column, gene in enumerate(genes) if column in high or gene in members]
 
 
-def _enrichment(values: NDArray[np.float64], sets: dict[str, list[str]]) -> NDArray[np.float64]:
+def enrichment(values: NDArray[np.float64], sets: dict[str, list[str]]) -> NDArray[np.float64]:
     """Enrichment scores (observations, sets) over the number of genes: -0.5 to 0.5, roughly.
 
     Parameters
@@ -211,7 +211,7 @@ class PathwayScorer:
         raw = np.zeros((len(values), self.dim), np.float32)
         if sets and len(values):
             columns = [where[reference.genes[row]] for row in present]
-            raw[:, scored] = _enrichment(_standardised(values[:, columns], reference, present), sets)
+            raw[:, scored] = enrichment(_standardised(values[:, columns], reference, present), sets)
         return PathwayScores(raw, scored)
 
     def save_pretrained(self, folder: Path) -> None:

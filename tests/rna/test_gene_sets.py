@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mupd.errors import InputFaults, ModelError
-from mupd.model.pathway_scores import PathwayScorer, _enrichment, universe
+from mupd.model.pathway_scores import PathwayScorer, enrichment, universe
 from mupd.rna.gene_sets import default_gmt, members_among, read_gmt
 from mupd.rna.gene_table import gene_table
 
@@ -157,7 +157,7 @@ def test_scores_are_those_of_the_library() -> None:
     expected = gseapy.ssgsea(
         table, sets, outdir=None, sample_norm_method="rank", weight=0.25, min_size=1, permutation_num=0, no_plot=True
     ).res2d.pivot(index="Name", columns="Term", values="ES")
-    assert np.allclose(_enrichment(values, sets), expected.loc[names, list(sets)].to_numpy(float) / 200, atol=1e-9)
+    assert np.allclose(enrichment(values, sets), expected.loc[names, list(sets)].to_numpy(float) / 200, atol=1e-9)
 
 
 @settings(max_examples=15)
