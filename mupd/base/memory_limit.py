@@ -1,4 +1,4 @@
-"""How much memory a worker may take: its data segment on Linux; elsewhere there is only the limit of time."""
+"""Limits of memory and of core dumps for a process that reads inputs. The memory limit works on Linux only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def allow_megabytes(megabytes: int | None) -> None:
 
 
 def no_core_dump() -> None:
-    """A crash leaves no copy of what was in memory."""
+    """Write no core file if this process crashes: it would hold a copy of patient data."""
     if sys.platform != "win32":
         import resource
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mupd.base.files import sha256_path
 from mupd.base.ids import Modality
@@ -62,10 +62,11 @@ class Request:
     ----------
     known
         Content hashes for which the answer is known already: on one of them the input is only hashed.
-    only_hash
-        Nothing but the content hash is wanted.
+    want
+        ``checks``: content hash and facts. ``hash``: only the content hash. ``outline``: a JPEG of a slide with its
+        tissue outlined. ``values``: what :mod:`mupd.inputs.measured` reads.
     picture_px
-        Only a picture of a slide is wanted, its longer side at most this; 0 for none.
+        Longest side of a wanted picture of a slide.
     """
 
     modality: Modality
@@ -76,7 +77,7 @@ class Request:
     case_id: str = ""
     organ: str = ""
     known: tuple[str, ...] = ()
-    only_hash: bool = False
+    want: Literal["checks", "hash", "outline", "values"] = "checks"
     picture_px: int = 0
 
     @property
@@ -210,13 +211,20 @@ def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Rea
     return facts | token_counts(read.text), digest if request.row else ""
 
 
-def _pictured(request: Request) -> Outcome:
+def _outlined(request: Request) -> Outcome:
     from base64 import b64encode
 
     from mupd.slides.thumbnails import outlined_picture
 
     jpeg = outlined_picture(Path(request.path), request.mpp, request.picture_px)
     return Outcome("measured", facts={"jpeg": b64encode(jpeg).decode("ascii")})
+
+
+def _measured(request: Request, config: Config, genes: tuple[str, ...]) -> Outcome:
+    from mupd.inputs.measured import read_measured, to_plain
+
+    measured = read_measured(request.modality, request.source, request.mpp, request.picture_px, config, genes)
+    return Outcome("measured", facts=to_plain(measured))
 
 
 _READ: dict[Modality, Callable[[Request, Config, tuple[str, ...]], Read]] = {
@@ -249,8 +257,10 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
     source = request.source
     digest, is_hashed = "", False
     try:
-        if request.picture_px:
-            return _pictured(request)
+        if request.want == "outline":
+            return _outlined(request)
+        if request.want == "values":
+            return _measured(request, config, genes)
         if source.is_table:
             has_row = _has_row(request)
             tick()
@@ -260,7 +270,7 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
                 return Outcome("missing", NOT_IN_TABLE, lasting=True)
         else:
             digest = content_hash(request.modality, source.path, tick)
-            if request.only_hash or digest in request.known:
+            if request.want == "hash" or digest in request.known:
                 return Outcome("measured", sha256=digest, is_known=True)
         is_hashed = True
         let_in = refuse_synthetic(source, config)

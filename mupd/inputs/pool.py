@@ -34,13 +34,13 @@ class Pool:
 
     def __init__(self, jobs: int, command: Sequence[str] = WORKER) -> None:
         self.jobs, self.command = jobs, command
-        self._workers: list[Worker] = []
+        self.workers: list[Worker] = []
         self.replaced = 0
 
     def close(self) -> None:
         """End all workers."""
-        while self._workers:
-            self._workers.pop().end()
+        while self.workers:
+            self.workers.pop().end()
 
     def run(self, requests: Sequence[Numbered], config: Config, genes: Sequence[str]) -> Iterator[tuple[int, Outcome]]:
         """Outcomes in the order in which they come; each number exactly once.
@@ -59,7 +59,7 @@ class _Run:
     """One call of :meth:`Pool.run`."""
 
     def __init__(self, pool: Pool, requests: Sequence[Numbered], config: Config, genes: Sequence[str]) -> None:
-        self.pool, self.config, self.workers = pool, config, pool._workers
+        self.pool, self.config, self.workers = pool, config, pool.workers
         self.setup = json.dumps({"config": config.to_dict(), "genes": list(genes)})
         self.bundles = deque(_bundles(requests))
         self.bad_tables: dict[str, str] = {}
@@ -139,7 +139,9 @@ class _Run:
                     worker.last_words = message
                 continue
             if not worker.waiting or worker.waiting[0][0] != message.get("number"):
-                raise MupdError("intake: found an answer of a worker that nobody asked for; expected them in order")
+                raise MupdError(
+                    "a reading process: found an answer out of turn; expected them in the order of the requests"
+                )
             number, request = worker.waiting.popleft()
             if request.row:
                 worker.opened.add(request.path)
@@ -159,7 +161,7 @@ class _Run:
             self.failed_starts += 1
             if self.failed_starts >= _MOST_STARTS_FAILED:
                 raise MupdError(
-                    f"intake: {self.failed_starts} reading processes did not start "
+                    f"{self.failed_starts} reading processes did not start "
                     f"(exit code {worker.process.returncode}); what they say stands above"
                 )
         elif worker.waiting:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from mupd.base.memory_limit import allow_megabytes
+from mupd.base.memory_limit import allow_megabytes, no_core_dump
 from mupd.base.messages import reason_of
 
 _TICK_SECONDS = 0.5
@@ -80,6 +80,7 @@ def _serve(lines: IO[bytes], say: Say, at: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serve until standard input ends or an input brings the process down."""
+    no_core_dump()
     # Libraries print; the answers keep a descriptor of their own.
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -39,6 +39,20 @@ def read_genes(model: Path) -> tuple[str, ...] | None:
     return None if value is None else _symbols(value, "genes.json")
 
 
+def model_genes(model: Path) -> tuple[str, ...]:
+    """All gene symbols of the model in order.
+
+    Raises
+    ------
+    ModelError
+        If its folder does not list them.
+    """
+    genes = read_genes(model)
+    if genes is None:
+        raise ModelError(f"{model / 'genes.json'}: not there; expected the model's gene symbols as a JSON list")
+    return genes
+
+
 def read_panels(model: Path, part: str = "rna_codec") -> dict[str, tuple[str, ...]]:
     """Genes of each kind of profile (``bulk``, ``spot``) that the model makes (``rna_codec/config.json``).
 

@@ -40,3 +40,17 @@ def dense_float32(matrix: Values2D) -> NDArray[np.float32]:
     # Convert a sparse matrix before it becomes dense: a second dense copy would double the memory.
     dense: Any = matrix if isinstance(matrix, np.ndarray) else matrix.astype(np.float32).toarray()
     return np.asarray(dense, dtype=np.float32)
+
+
+def summed(stored: StoredValues, mean: bool) -> StoredValues:
+    """One row of an input of several: their sum (of integers as int64, else as float64), or their mean (float64)."""
+    matrix = stored.matrix
+    kind = np.float64 if mean or matrix.dtype.kind == "f" else np.int64
+    total = np.asarray(matrix.sum(axis=0, dtype=kind)).reshape(1, -1)
+    if mean:
+        total = total / matrix.shape[0]
+    if isinstance(matrix, np.ndarray):
+        return StoredValues(stored.names, stored.symbols, total)
+    from scipy.sparse import csr_matrix
+
+    return StoredValues(stored.names, stored.symbols, csr_matrix(total))

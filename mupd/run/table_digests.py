@@ -148,8 +148,9 @@ def digests_of(modality: Modality, path: Path) -> dict[str, Any] | None:
 
 def main() -> None:
     """Print the digests of one table; exit code 1 where it does not read."""
-    from mupd.base.memory_limit import allow_megabytes
+    from mupd.base.memory_limit import allow_megabytes, no_core_dump
 
+    no_core_dump()
     allow_megabytes(MOST_MB)
     modality, path = sys.argv[1:]
     try:

@@ -22,13 +22,11 @@ from mupd.inputs.process import Numbered
 from mupd.sheet import read_sheet
 from mupd.stages.intake.entries import inventories_of
 from tests.fixtures.basic import GENES
-from tests.fixtures.misbehaving_worker import ACTS
-from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.misbehaving_worker import ACTS, COMMAND
 
 Make = Callable[..., Config]
 Write = Callable[..., Path]
 
-COMMAND = (sys.executable, str(REPOSITORY / "tests/fixtures/misbehaving_worker.py"))
 SECONDS = 3.0
 
 
@@ -134,10 +132,28 @@ def test_a_run_that_is_broken_off_leaves_no_worker(tmp_path: Path, make_config: 
         [(0, Request("he", str(tmp_path / "b.svs"))), (1, Request("he", str(tmp_path / "a.svs")))], config, ()
     )
     assert next(stream)[0] == 0
-    processes = [worker.process for worker in pool._workers]
+    processes = [worker.process for worker in pool.workers]
     stream.close()
     assert len(processes) == 2
     assert not any(psutil.pid_exists(process.pid) for process in processes)
+
+
+@pytest.mark.skipif(not hasattr(psutil, "RLIMIT_CORE"), reason="no limits of processes on this system")
+def test_a_worker_that_crashes_writes_no_core_dump(tmp_path: Path, make_config: Make) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    if before[1] == 0:
+        pytest.skip("core dumps are forbidden here")
+    (tmp_path / "a.svs").write_text("fine")
+    pool = Pool(1, COMMAND)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        list(pool.run([(0, Request("he", str(tmp_path / "a.svs")))], make_config(), ()))
+        assert psutil.Process(pool.workers[0].process.pid).rlimit(psutil.RLIMIT_CORE)[0] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+        pool.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs alarms of POSIX")
@@ -147,7 +163,7 @@ def test_a_worker_goes_when_its_parent_was_killed(tmp_path: Path) -> None:
         "from mupd.inputs.examine import Request\n"
         "config = parse_config({'cases': 'x.tsv'}, 'test'); pool = Pool(1)\n"
         f"list(pool.run([(0, Request('text', {str(tmp_path / 'none.txt')!r}))], config, ()))\n"
-        "print(pool._workers[0].process.pid, flush=True); sys.stdin.read()"
+        "print(pool.workers[0].process.pid, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from mupd.base.files import write_json
 from mupd.config import Config
-from mupd.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,15 +75,6 @@ def tissue(side: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
 
 
-def _genes(model: Path) -> tuple[str, ...]:
-    from mupd.model_folder.contents import read_genes
-
-    genes = read_genes(model)
-    if genes is None:
-        raise ModelError(f"model {model}: found no genes.json; expected the list of its genes")
-    return genes
-
-
 def _write_profile(path: Path, genes: tuple[str, ...], seed: int) -> None:
     import numpy as np
 
@@ -124,7 +114,9 @@ def write_specimens(folder: Path, config: Config) -> None:
     ModelError
         If the model lists no genes.
     """
-    genes = _genes(Path(config.model))
+    from mupd.model_folder.contents import model_genes
+
+    genes = model_genes(Path(config.model))
     for specimen in SPECIMENS:
         own = folder / specimen.name
         own.mkdir(parents=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory
+from mupd.inputs.runners import cores, in_workers
 from mupd.run.status.html import write_status_html
 from mupd.run.status.pictures import pictures_of
 from mupd.sheet import read_sheet
-from mupd.stages.intake.run import cores, in_workers
 
 
 def write_page(path: Path, cases: Sequence[CaseInventory], config: Config, thumbnails: int) -> None:

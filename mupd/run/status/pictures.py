@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from mupd.base.progress import track
 from mupd.contracts.inventory import CaseInventory
 from mupd.inputs.examine import Request
-from mupd.stages.intake.answers import Runner
+from mupd.inputs.runners import Runner
 
 _MAX_PX = 300
 _MAGENTA = (194, 24, 122)
@@ -50,12 +50,15 @@ def pictures_of(
     mpps
         Micrometres per pixel that the sheet states, by case id.
     run
-        Who reads the slides: workers under limits (:func:`mupd.stages.intake.run.in_workers`).
+        Who reads the slides: workers under limits (:func:`mupd.inputs.runners.in_workers`).
     """
     made = {}
     wanted = [case for case in cases if _has_picture(case)][: max(0, most)]
     requests = [
-        (number, Request("he", case.entries["he"].source, mpp=mpps.get(case.case_id), picture_px=_MAX_PX))
+        (
+            number,
+            Request("he", case.entries["he"].source, mpp=mpps.get(case.case_id), want="outline", picture_px=_MAX_PX),
+        )
         for number, case in enumerate(wanted)
     ]
     for number, outcome in track(run(requests), "thumbnails", len(requests)) if requests else ():

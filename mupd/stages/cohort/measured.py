@@ -118,17 +118,3 @@ def _matrix(
 
     parts = np.concatenate(data), np.concatenate(columns), np.array(ends)
     return csr_matrix(parts, shape=(len(data), width))
-
-
-def summed(given: StoredValues, mean: bool) -> StoredValues:
-    """One row of an input of several: their sum (of integers as int64, else as float64), or their mean (float64)."""
-    matrix = given.matrix
-    kind = np.float64 if mean or matrix.dtype.kind == "f" else np.int64
-    total = np.asarray(matrix.sum(axis=0, dtype=kind)).reshape(1, -1)
-    if mean:
-        total = total / matrix.shape[0]
-    if isinstance(matrix, np.ndarray):
-        return StoredValues(given.names, given.symbols, total)
-    from scipy.sparse import csr_matrix
-
-    return StoredValues(given.names, given.symbols, csr_matrix(total))

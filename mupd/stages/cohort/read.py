@@ -1,25 +1,26 @@
-"""Reads what a case has, measured and generated, into :mod:`mupd.stages.cohort.values`."""
+"""Reads what each case has, measured and generated, into :mod:`mupd.stages.cohort.values`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mupd.base.ids import MODALITIES, Modality
+from mupd.base.progress import track
 from mupd.config import Config
 from mupd.errors import MupdError
-from mupd.rna.stored_values import StoredValues
+from mupd.inputs.examine import Outcome, Request
+from mupd.inputs.measured import Measured, MeasuredRna, MeasuredText, from_plain
+from mupd.inputs.runners import Runner
+from mupd.rna.panels import mean_profile, on_genes
 from mupd.stages.cohort.gather import CheckedDraw, CohortCase
-from mupd.stages.cohort.measured import summed
 from mupd.stages.cohort.values import (
     THUMBNAIL_PX,
     CaseValues,
-    GenePanels,
     HeValues,
     Picture,
     RnaValues,
@@ -27,93 +28,11 @@ from mupd.stages.cohort.values import (
     Vector,
 )
 
-if TYPE_CHECKING:
-    from mupd.rna.profiles import RnaProfile
-
 _REDUCED_PX = 1024
 _MOST_PICTURES = 4
 """Pictures of draws that a case shows at most."""
 
-
-def on_genes(genes: tuple[str, ...], given: list[str], values: NDArray[Any]) -> NDArray[np.float32]:
-    """Columns of `values` (..., given genes) put in the order of `genes`; NaN for those not given."""
-    position = {gene: index for index, gene in reversed(list(enumerate(given)))}
-    result = np.full((*values.shape[:-1], len(genes)), np.nan, np.float32)
-    for column, gene in enumerate(genes):
-        if gene in position:
-            result[..., column] = values[..., position[gene]]
-    return result
-
-
-def _mean_over(log_values: NDArray[Any]) -> NDArray[np.float32]:
-    """Profile of several observations (observations, genes): mean of CP10k, back to log1p."""
-    if len(log_values) == 1:
-        return np.asarray(log_values[0], np.float32)
-    return np.log1p(np.expm1(log_values.astype(np.float64)).mean(axis=0)).astype(np.float32)
-
-
-def _log_on(model: GenePanels, profile: RnaProfile) -> NDArray[np.float32]:
-    """log1p CP10k (observations, model's genes) of a profile, on the scale of the model's own draws.
-
-    The model takes the depth over the genes of the profile's kind, so a whole transcriptome is brought to
-    them first; genes that only the other kind has are scaled by the same depth.
-    """
-    from mupd.rna.profiles import to_linear
-
-    linear = to_linear(profile).astype(np.float64)
-    wanted = set(model.panels.get(profile.kind) or model.genes)
-    depth = linear[:, [gene in wanted for gene in profile.genes]].sum(axis=1, keepdims=True)
-    scaled = np.divide(1e4 * linear, depth, out=np.zeros_like(linear), where=depth > 0)
-    return on_genes(model.genes, profile.genes, np.log1p(scaled))
-
-
-@lru_cache(maxsize=64)
-def _one_of(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The first of equal tuples: thousands of cases with the same genes hold their names once."""
-    return names
-
-
-@lru_cache(maxsize=64)
-def _mapped(symbols: tuple[str, ...], genes: tuple[str, ...]) -> tuple[str, ...]:
-    from mupd.rna.gene_ids import map_names
-
-    return tuple(map_names(symbols, genes)[0])
-
-
-def _under_model_names(given: StoredValues | None, genes: tuple[str, ...]) -> StoredValues:
-    if given is None:
-        raise ValueError("profile: found no values as given; expected them to be kept")
-    return StoredValues(_one_of(given.names), _mapped(given.symbols, genes), given.matrix)
-
-
-def _measured_rna(case: CohortCase, config: Config, model: GenePanels) -> RnaValues:
-    from mupd.rna.cohort_tables import read_rna_row
-    from mupd.rna.files import read_rna
-    from mupd.rna.gene_ids import to_model_genes
-
-    source = case.parts["rna"].entry.source
-    if "::" in source:
-        table, row = source.rsplit("::", 1)
-        profile = read_rna_row(Path(table), row, config.intake.rna_values, keep_stored=True)
-    else:
-        profile = read_rna(Path(source), config.intake.rna_values, model.genes, keep_stored=True)
-    given, rows = _under_model_names(profile.stored, model.genes), len(profile.matrix)
-    profile = to_model_genes(profile, model.genes)[0]
-    log_rows = _log_on(model, profile)
-    if rows == 1:
-        spots = 1 if profile.kind == "spot" else 0
-        return RnaValues(log_rows[0], given=given, unit=profile.values, spots=spots)
-    spots = rows if profile.kind == "spot" else 0
-    unit: str = profile.values
-    summable = bool(spots) and profile.values == "counts"
-    if summable:
-        whole = profile.matrix.sum(axis=0, dtype=np.float64).astype(np.float32)
-        mean = _log_on(model, replace(profile, matrix=whole[None], xy_px=None))[0]
-    else:
-        # Other scales have lost the depth of each row: all rows weigh the same.
-        mean, unit = _mean_over(log_rows), f"{unit}, mean over {rows} {'spots' if spots else 'samples'}"
-    low, high = np.quantile(log_rows, [0.1, 0.9], axis=0).astype(np.float32)
-    return RnaValues(mean, {}, low, high, rows, summed(given, mean=not summable), unit, spots)
+Key = tuple[str, Modality]
 
 
 def _synthetic_rna(draws: tuple[CheckedDraw, ...], config: Config, genes: tuple[str, ...]) -> RnaValues:
@@ -124,11 +43,11 @@ def _synthetic_rna(draws: tuple[CheckedDraw, ...], config: Config, genes: tuple[
         folder = config.out / draw.folder
         names = json.loads((folder / "genes.json").read_text(encoding="utf-8"))
         values = on_genes(genes, names, np.load(folder / "values.npy", allow_pickle=False))
-        profiles[draw.draw] = _mean_over(values)
+        profiles[draw.draw] = mean_profile(values)
         # What a draw expects is the better guess at its mean: the noise of a measurement is not in it.
         without_noise = folder / "expected.npy"
         known = np.load(without_noise, allow_pickle=False) if without_noise.exists() else None
-        expected.append(profiles[draw.draw] if known is None else _mean_over(on_genes(genes, names, known)))
+        expected.append(profiles[draw.draw] if known is None else mean_profile(on_genes(genes, names, known)))
         tiles.append(values)
     mean = np.asarray(np.mean(expected, axis=0, dtype=np.float64), np.float32)
     low = high = None
@@ -144,32 +63,6 @@ _STAIN_FACTS = ("haematoxylin_od", "eosin_od", "tissue_fraction")
 def _floats(facts: list[float | None]) -> tuple[float, float, float]:
     haematoxylin, eosin, tissue = (float("nan") if value is None else float(value) for value in facts)
     return haematoxylin, eosin, tissue
-
-
-def _measured_he(case: CohortCase, pictures: bool) -> HeValues:
-    from PIL import Image
-
-    from mupd.slides.reader import open_slide
-    from mupd.slides.stain_density import tissue_stain
-    from mupd.slides.tissue import tissue_mask
-
-    entry = case.parts["he"].entry
-    facts = [entry.facts.get(name) for name in _STAIN_FACTS]
-    # Intake has measured the stain with the same functions: without pictures no slide is opened again.
-    known = all(isinstance(value, int | float) for value in facts)
-    if known and not pictures:
-        return HeValues(*_floats(facts))
-    with open_slide(Path(entry.source), case.he_mpp) as slide:
-        reduced = slide.thumbnail(_REDUCED_PX)
-        if not known:
-            mask = tissue_mask(reduced)
-            stain = tissue_stain(slide.read, slide.size_px, mask)
-            facts = [stain.haematoxylin_od, stain.eosin_od, float(mask.mean())]
-        size, mpp = slide.size_px, slide.mpp
-    small = Image.fromarray(reduced)
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    shown = (Picture(np.asarray(small), size, mpp, None),) if pictures else ()
-    return HeValues(*_floats(facts), shown)
 
 
 def _synthetic_he(case: CohortCase, draws: tuple[CheckedDraw, ...], config: Config, pictured: bool) -> HeValues:
@@ -215,19 +108,6 @@ def _uncertainty(case: CohortCase, config: Config) -> tuple[Picture, ...]:
     return tuple(shown)
 
 
-def _measured_text(case: CohortCase, config: Config) -> TextValues:
-    from mupd.reports.read import extract_record, read_text, read_text_row
-
-    source = case.parts["text"].entry.source
-    if "::" in source:
-        table, row = source.rsplit("::", 1)
-        text = read_text_row(Path(table), row)
-    else:
-        text = read_text(Path(source))
-    shown = text if config.report.show_measured_text else ""
-    return TextValues(len(text.split()), extract_record(text), shown)
-
-
 def _synthetic_text(draws: tuple[CheckedDraw, ...], config: Config) -> TextValues:
     records = {
         draw.draw: json.loads((config.out / draw.folder / "record.json").read_text(encoding="utf-8")) for draw in draws
@@ -235,39 +115,113 @@ def _synthetic_text(draws: tuple[CheckedDraw, ...], config: Config) -> TextValue
     return TextValues(draws=records, abstain_below=config.check.abstain_below)
 
 
-def read_values(case: CohortCase, config: Config, model: GenePanels, pictures: bool = True) -> CaseValues:
-    """Read every measured and accepted modality of a case.
+def _request(case: CohortCase, modality: Modality) -> Request:
+    table, _, row = case.parts[modality].entry.source.rpartition("::")
+    path, row = (table, row) if table else (row, "")
+    return Request(modality, path, row, mpp=case.he_mpp, want="values", picture_px=THUMBNAIL_PX)
 
-    A measured input that cannot be read any more (it was readable at intake) becomes a problem, in words, and
-    the other modalities go on.
+
+def _measured_inputs(
+    cases: Sequence[CohortCase], run: Runner, pictured: set[str]
+) -> Iterator[tuple[Key, Measured | str]]:
+    """Each measured input of the cases; of one that does not read any more the reason, in words."""
+    keys: list[Key] = [
+        (case.case_id, modality)
+        for case in cases
+        for modality in MODALITIES
+        # Intake has measured a slide's stain: it is opened again only for its picture.
+        if case.parts[modality].entry.status == "measured" and (modality != "he" or case.case_id in pictured)
+    ]
+    of_id = {case.case_id: case for case in cases}
+    stream = run([(number, _request(of_id[case_id], modality)) for number, (case_id, modality) in enumerate(keys)])
+    with closing(stream):  # type: ignore[type-var]
+        for number, outcome in track(stream, "cohort: measured inputs", len(keys)):
+            yield keys[number], _measured(keys[number][1], outcome)
+
+
+def _measured(modality: Modality, outcome: Outcome) -> Measured | str:
+    return from_plain(modality, outcome.facts) if outcome.status == "measured" else outcome.reason
+
+
+def _of_measured(measured: Measured, entry_facts: Mapping[str, Any]) -> HeValues | RnaValues | TextValues:
+    if isinstance(measured, MeasuredText):
+        return TextValues(measured.words, measured.stated, measured.text)
+    if isinstance(measured, MeasuredRna):
+        return RnaValues(
+            measured.mean,
+            {},
+            measured.low,
+            measured.high,
+            measured.observations,
+            measured.stored,
+            measured.unit,
+            measured.spots,
+        )
+    return _measured_he(entry_facts, (Picture(measured.pixels, measured.size_px, measured.mpp, None),))
+
+
+def _measured_he(entry_facts: Mapping[str, Any], pictures: tuple[Picture, ...] = ()) -> HeValues:
+    return HeValues(*_floats([entry_facts.get(name) for name in _STAIN_FACTS]), pictures)
+
+
+def read_values(
+    cases: Sequence[CohortCase], config: Config, genes: tuple[str, ...], run: Runner, most_pictured: int
+) -> list[CaseValues]:
+    """Every measured and accepted modality of each case.
+
+    An input that cannot be read any more (it was readable at intake), and one that hangs or crashes its reader, becomes
+    a problem in words of its case; everything else goes on.
 
     Parameters
     ----------
-    model
-        The model's genes.
-    pictures
-        Whether thumbnails are kept.
+    genes
+        The model's gene symbols.
+    run
+        Who reads the measured inputs (:mod:`mupd.inputs.runners`).
+    most_pictured
+        How many cases, the first ones, keep pictures.
     """
-    found: dict[str, Any] = {}
+    pictured = {case.case_id for case in cases[:most_pictured]}
+    measured = dict(_measured_inputs(cases, run, pictured))
+    return [
+        _values_of(case, config, genes, measured, case.case_id in pictured) for case in track(cases, "cohort: cases")
+    ]
+
+
+def _values_of(
+    case: CohortCase,
+    config: Config,
+    genes: tuple[str, ...],
+    measured: Mapping[Key, Measured | str],
+    pictured: bool,
+) -> CaseValues:
+    values: dict[str, Any] = {}
     problems = []
-    readers = {
-        "he": (
-            lambda: _measured_he(case, pictures),
-            lambda d: _synthetic_he(case, d, config, pictures),
-        ),
-        "rna": (lambda: _measured_rna(case, config, model), lambda d: _synthetic_rna(d, config, model.genes)),
-        "text": (lambda: _measured_text(case, config), lambda d: _synthetic_text(d, config)),
-    }
-    for modality, (measured, synthetic) in readers.items():
-        part = case.parts[modality]  # type: ignore[index]
+    for modality in MODALITIES:
+        part = case.parts[modality]
+        reason = ""
         try:
             if part.entry.status == "measured":
-                found[modality] = measured()
+                what = measured.get((case.case_id, modality))
+                if isinstance(what, str):
+                    reason = what
+                elif what is None:
+                    values[modality] = _measured_he(part.entry.facts)
+                else:
+                    values[modality] = _of_measured(what, part.entry.facts)
             elif part.accepted:
-                found[modality] = synthetic(part.accepted)
+                values[modality] = _synthetic(case, modality, config, genes, pictured)
         except (MupdError, OSError, ValueError) as error:
-            what = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-            source = part.entry.source.rsplit("::", 1)[0]
-            words = what.replace(source, "the input") if source else what
-            problems.append(f"{modality} could not be read for the cohort files: {words}")
-    return CaseValues(**found, problems=tuple(problems))
+            reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+        if reason:
+            problems.append(f"{modality} could not be read for the cohort files: {reason}")
+    return CaseValues(**values, problems=tuple(problems))
+
+
+def _synthetic(
+    case: CohortCase, modality: Modality, config: Config, genes: tuple[str, ...], pictured: bool
+) -> HeValues | RnaValues | TextValues:
+    draws = case.parts[modality].accepted
+    if modality == "he":
+        return _synthetic_he(case, draws, config, pictured)
+    return _synthetic_rna(draws, config, genes) if modality == "rna" else _synthetic_text(draws, config)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mupd.base.ids import MODALITIES, stain_name
-from mupd.base.progress import track
 from mupd.config import Config
 from mupd.contracts.stage_record import now
+from mupd.inputs.runners import in_workers
+from mupd.model_folder.contents import model_genes
 from mupd.stages.cohort.gather import CohortCase, gather
 from mupd.stages.cohort.manifest import manifest_rows, write_case_ids, write_manifest
 
@@ -70,7 +71,6 @@ def run(config: Config) -> list[Path]:
     from mupd.stages.cohort.mudata import build, write_cohort
     from mupd.stages.cohort.read import read_values
     from mupd.stages.cohort.report import write_report
-    from mupd.stages.cohort.values import read_gene_panels
     from mupd.stages.cohort.workflow_copy import copy_workflow
     from mupd.synthetic.signature import fingerprint
 
@@ -79,21 +79,18 @@ def run(config: Config) -> list[Path]:
     manifest, cohort, report = out / "manifest.tsv", out / "cohort" / "cohort.h5mu", out / "report.html"
     card, crate = out / CARD, out / CRATE
     cases = gather(config)
-    panels = read_gene_panels(Path(config.model))
+    genes = model_genes(Path(config.model))
     rows = manifest_rows(cases)
     write_manifest(manifest, rows)
     expected = meet_and_write([case.inventory for case in cases], rows, config)
     write_case_ids(out / "case_ids.tsv", cases)
     signatures = _sign(manifest, key)
-    values = [
-        read_values(case, config, panels, pictures=index < MOST_PICTURED_CASES)
-        for index, case in enumerate(track(cases, "cohort"))
-    ]
+    values = read_values(cases, config, genes, in_workers(config, genes, jobs=1), MOST_PICTURED_CASES)
     model = model_of(cases)
     of_modalities = [row for row in rows if stain_name(row["modality"]) is None]
-    write_cohort(cohort, build(cases, values, panels.genes, model, of_modalities))
+    write_cohort(cohort, build(cases, values, genes, model, of_modalities))
     forecast = forecast_view(cases, config)
-    write_report(report, cases, values, panels.genes, model, config, expected=expected, forecast=forecast)
+    write_report(report, cases, values, genes, model, config, expected=expected, forecast=forecast)
     facts = RunFacts(started, now(), *model, fingerprint(key.public_key()) if key else "")
     write_card(card, card_facts(cases, values, config, facts, read_metrics(Path(config.model))))
     workflow = copy_workflow(out / "provenance")

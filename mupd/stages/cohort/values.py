@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.errors import ModelError
 from mupd.rna.stored_values import StoredValues
 
 THUMBNAIL_PX = 512
@@ -111,27 +109,3 @@ class CaseValues:
     rna: RnaValues | None = None
     text: TextValues | None = None
     problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GenePanels:
-    """The model's genes in order, and those of each kind of profile (empty: all genes for every kind)."""
-
-    genes: tuple[str, ...]
-    panels: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def read_gene_panels(model: Path) -> GenePanels:
-    """Genes and panels of a model folder.
-
-    Raises
-    ------
-    ModelError
-        If the folder lists no genes.
-    """
-    from mupd.model_folder.contents import read_genes, read_panels
-
-    genes = read_genes(model)
-    if genes is None:
-        raise ModelError(f"model {model}: found no genes.json; expected a list of gene symbols")
-    return GenePanels(genes, read_panels(model))

@@ -12,31 +12,14 @@ from mupd.base.messages import reason_of
 from mupd.base.progress import track
 from mupd.config import Config
 from mupd.errors import UnusableError
-from mupd.inputs.examine import Outcome, Request, examine_request, files_of, request_of
+from mupd.inputs.examine import Outcome, Request, files_of, request_of
+from mupd.inputs.process import Numbered
+from mupd.inputs.runners import Runner
 from mupd.sheet import SheetCase
 from mupd.sheet.sources import Signature, Source, signature_of, sources_of
 from mupd.stages.intake.cache import Cache
 
-Numbered = tuple[int, Request]
-Runner = Callable[[Sequence[Numbered]], Iterator[tuple[int, Outcome]]]
-"""Examines requests, in any order; gives back the number of each with its outcome."""
-
 CacheOf = Callable[[SheetCase], Cache]
-
-NO_MEMORY = "needs more memory to be read than there is"
-
-
-def in_place(config: Config, genes: tuple[str, ...]) -> Runner:
-    """A runner in this process, without limits of time and memory: for tests, and for inputs that were read before."""
-
-    def run(requests: Sequence[Numbered]) -> Iterator[tuple[int, Outcome]]:
-        for number, request in requests:
-            try:
-                yield number, examine_request(request, config, genes)
-            except MemoryError:
-                yield number, Outcome("unusable", NO_MEMORY)
-
-    return run
 
 
 @dataclass(frozen=True)
@@ -95,7 +78,7 @@ def _hash_tables(questions: dict[Request, _Question], run: Runner, caching: bool
         if held:
             hashes[path] = held
         else:
-            asked.append((len(asked), Request(group[0].request.modality, path, only_hash=True)))
+            asked.append((len(asked), Request(group[0].request.modality, path, want="hash")))
     for number, outcome in run(asked) if asked else ():
         path = asked[number][1].path
         if outcome.sha256:

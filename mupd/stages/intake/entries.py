@@ -10,8 +10,9 @@ from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, Entry
 from mupd.contracts.shared_inputs import note_duplicates
 from mupd.inputs.examine import NOT_IN_TABLE, Outcome
+from mupd.inputs.runners import Runner, in_place
 from mupd.sheet import SheetCase
-from mupd.stages.intake.answers import Answer, CacheOf, Runner, answers_of, in_place
+from mupd.stages.intake.answers import Answer, CacheOf, answers_of
 from mupd.stages.intake.cache import Cache
 
 __all__ = ["NOT_IN_SHEET", "NOT_IN_TABLE", "examine", "inventories_of", "inventory_of"]
@@ -98,7 +99,7 @@ def inventories_of(
     Parameters
     ----------
     run
-        Who examines (:func:`mupd.stages.intake.answers.in_place`, :meth:`mupd.inputs.pool.Pool.run`).
+        Who examines (:func:`mupd.inputs.runners.in_place`, :meth:`mupd.inputs.pool.Pool.run`).
     cache_of
         The cache of a case's shard; None remembers nothing.
     options

@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from mupd.base.ids import shard_name, shard_of
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, write_inventory
-from mupd.errors import ModelError
-from mupd.inputs.examine import Outcome
-from mupd.inputs.pool import pool_of
+from mupd.inputs.runners import cores, in_workers
+from mupd.model_folder.contents import model_genes
 from mupd.sheet import SheetCase, cases_of_shard, read_sheet
-from mupd.stages.intake.answers import Numbered, Runner
 from mupd.stages.intake.cache import Cache, cache_path, checker_digest
 from mupd.stages.intake.entries import inventories_of
 
 _SAVE_SECONDS = 30.0
-
-
-def model_genes(config: Config) -> tuple[str, ...]:
-    """Gene symbols of the model, from ``genes.json`` of its folder; nothing else of the model is opened.
-
-    Raises
-    ------
-    ModelError
-        If the file is not there or is not a list of names.
-    """
-    path = Path(config.model) / "genes.json"
-    try:
-        genes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: {error}; expected the model's gene symbols as a JSON list") from error
-    if not isinstance(genes, list) or not genes or not all(isinstance(gene, str) for gene in genes):
-        raise ModelError(f"{path}: expected a JSON list of gene symbols")
-    return tuple(genes)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def in_workers(config: Config, genes: tuple[str, ...], jobs: int) -> Runner:
-    """A runner in up to `jobs` processes, each input under the limits of intake.file_seconds and intake.file_mb."""
-
-    def run(requests: Sequence[Numbered]) -> Iterator[tuple[int, Outcome]]:
-        return pool_of(jobs).run(requests, config, genes)
-
-    return run
 
 
 def _every_so_often(save: Callable[[], None]) -> Callable[[], None]:
@@ -88,7 +52,7 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
         If the model folder has no list of genes.
     """
     cases = cases_of_shard(read_sheet(config), shard, config.shards)
-    genes = model_genes(config)
+    genes = model_genes(Path(config.model))
     cache = Cache(cache_path(config, shard), checker_digest(config, genes))
     try:
         inventories = inventories_of(
@@ -129,7 +93,7 @@ def status_rows(config: Config, jobs: int | None = None) -> list[CaseInventory]:
     jobs
         How many inputs are read at a time; all cores if None.
     """
-    genes = model_genes(config)
+    genes = model_genes(Path(config.model))
     # What a run has remembered is used where there is one; a table is hashed only to look up its rows there.
     caches = _caches_read(config, genes) if (config.out / "intake" / "cache").is_dir() else None
     run = in_workers(config, genes, jobs or cores())

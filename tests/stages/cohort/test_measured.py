@@ -20,13 +20,13 @@ from scipy import sparse
 from mupd.base.ids import MODALITIES
 from mupd.contracts.inventory import CaseInventory, Entry
 from mupd.errors import UnusableError
+from mupd.inputs.runners import in_place
 from mupd.rna.cohort_tables import original_ids
-from mupd.rna.stored_values import StoredValues
+from mupd.rna.stored_values import StoredValues, summed
 from mupd.stages.cohort.gather import CohortCase, Part
-from mupd.stages.cohort.measured import measured_matrix, summed, unique_names
+from mupd.stages.cohort.measured import measured_matrix, unique_names
 from mupd.stages.cohort.mudata import build, write_cohort
 from mupd.stages.cohort.read import read_values
-from mupd.stages.cohort.values import GenePanels
 from tests.fixtures.cohort import make_config
 
 POOL = ("ACTB", "GAPDH", "KRT8", "ERBB2", "MKI67", "CD3E", "VIM", "EPCAM")
@@ -169,7 +169,7 @@ def cohort_of(tmp_path: Path, sources: list[str]) -> Any:
         entries["rna"] = Entry(f"C{number}", "rna", "measured", "", source, "0" * 64)
         inventory = CaseInventory(f"C{number}", entries)
         cases.append(CohortCase(inventory, {m: Part(entries[m]) for m in MODALITIES}))
-    values = [read_values(case, config, GenePanels(POOL), pictures=False) for case in cases]
+    values = read_values(cases, config, POOL, in_place(config, POOL), most_pictured=0)
     assert [value.problems for value in values] == [()] * len(cases)
     path = tmp_path / "cohort.h5mu"
     write_cohort(path, build(cases, values, POOL, ("", ""), [{"case_id": "C0"}]))

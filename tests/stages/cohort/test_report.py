@@ -15,6 +15,7 @@ from mupd.base import pages
 from mupd.base.files import write_json
 from mupd.config import Config
 from mupd.errors import ModelError
+from mupd.inputs.runners import in_place
 from mupd.reports.record.fields import FIELDS
 from mupd.stages.cohort import run
 from mupd.stages.cohort.gather import gather
@@ -24,7 +25,7 @@ from mupd.stages.cohort.plots import TOP_GENES, rna_plot
 from mupd.stages.cohort.read import read_values
 from mupd.stages.cohort.report import TEMPLATES, write_report
 from mupd.stages.cohort.thumbnails import MAGENTA, data_uri, heat, mark_synthetic
-from mupd.stages.cohort.values import GenePanels, RnaValues
+from mupd.stages.cohort.values import RnaValues
 from tests.fixtures import cohort as cohort_fixtures
 from tests.fixtures.cohort import EVIL, GENES, Plan, make_cohort, profile, tissue_picture
 
@@ -222,7 +223,7 @@ def test_metrics_are_shown_and_broken_ones_are_an_error(tmp_path: Path) -> None:
 def test_only_the_first_cases_have_pictures_and_the_page_says_so(tmp_path: Path) -> None:
     config = make_cohort(tmp_path, tuple(Plan(f"C{index}") for index in range(3)))
     cases = gather(config)
-    values = [read_values(case, config, GenePanels(GENES), pictures=index < 2) for index, case in enumerate(cases)]
+    values = read_values(cases, config, GENES, in_place(config, GENES), most_pictured=2)
     path = tmp_path / "short.html"
     write_report(path, cases, values, GENES, ("", ""), config, most_pictured=2)
     html = path.read_text()

@@ -15,9 +15,9 @@ from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, read_inventory
 from mupd.inputs.examine import Outcome, Request
 from mupd.inputs.process import Numbered
+from mupd.inputs.runners import in_place
 from mupd.sheet import read_sheet
 from mupd.stages.intake import run_shard, status_rows
-from mupd.stages.intake.answers import in_place
 from mupd.stages.intake.cache import Cache, cache_path, checker_digest
 from mupd.stages.intake.entries import inventories_of
 from tests.fixtures.basic import GENES, counts_matrix
