@@ -197,6 +197,26 @@ def has_rna_row(table: Path, case_id: str) -> bool:
     return case_id in _table(_file(table), False).rows
 
 
+def rna_row_ids(table: Path) -> frozenset[str]:
+    """Case ids of a cohort table: of its rows, or of its columns if genes are in rows. Reads no values.
+
+    Raises
+    ------
+    UnusableError
+        If the table cannot be read.
+    """
+    with _reading(table):
+        file = _file(table)
+        if file.is_anndata:
+            with open_h5(table) as opened:
+                return frozenset(index_names(table_group(opened)[0]["obs"], "obs"))
+        layout = layout_of_text(table, MOST_TABLE_BYTES)
+        if _genes_are_rows(table, layout)[0]:
+            return frozenset(layout.cells[1:])
+        with open_text(table, MOST_TABLE_BYTES) as stream:
+            return frozenset(layout.read(stream, usecols=[0], dtype=str, converters=None).iloc[:, 0])
+
+
 @lru_cache(maxsize=2)
 def _columns(file: _File) -> tuple[list[str], list[str]]:
     """The table's names of its genes, and their symbols."""

@@ -174,12 +174,16 @@ def test_ids_of_tables_of_every_form(tmp_path: Path) -> None:
             obs = file.create_group(f"{prefix}obs")
             obs.attrs["_index"] = "names"
             obs.create_dataset("names", data=["A", "B"], dtype=h5py.string_dtype())
+            file.create_group(f"{prefix}var")
+            file.create_dataset(f"{prefix}X", data=[[1.0], [2.0]])
+    (tmp_path / "turned.csv").write_text("gene,A,B\nACTB,1,2\nGAPDH,2,3\nTP53,4,5\n")
     for path in tmp_path.iterdir():
-        assert {"A", "B"} <= table_ids(path), path.name
+        ids = table_ids("text" if "json" in path.name else "rna", path)
+        assert ids - {"case_id"} == {"A", "B"}, path.name
     assert table_megabytes(str(tmp_path / "t.tsv.gz")) == pytest.approx(len(rows) * 50 / 1e6)
     (tmp_path / "broken.h5ad").write_bytes(b"no such thing")
     with pytest.raises(InputFaults, match=r"broken\.h5ad"):
-        table_ids(tmp_path / "broken.h5ad")
+        table_ids("rna", tmp_path / "broken.h5ad")
 
 
 def test_a_job_asks_for_no_time_for_what_a_table_holds(tmp_path: Path) -> None:
