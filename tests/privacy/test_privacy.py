@@ -24,9 +24,9 @@ from mupd.base.files import write_json
 from mupd.base.ids import artifact_name
 from mupd.config import Config, load_config
 from mupd.sheet import SheetCase
-from mupd.stages.intake.entries import examine
 from tests.fixtures import privacy_inputs as planted
 from tests.fixtures.basic import he_pixels
+from tests.fixtures.intake import examine
 from tests.fixtures.paths import REPOSITORY
 from tests.fixtures.privacy_scan import leaks, words_in
 from tests.fixtures.tiny_model import tiny_codec

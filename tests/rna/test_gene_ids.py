@@ -16,8 +16,8 @@ from mupd.rna.gene_ids import GeneMapping, map_names, to_model_genes
 from mupd.rna.gene_table import base_id, gene_table
 from mupd.rna.profiles import RnaProfile, Values
 from mupd.sheet import read_sheet
-from mupd.stages.intake.entries import inventory_of
 from tests.fixtures.basic import GENES, counts_matrix
+from tests.fixtures.intake import inventory_of
 
 SYMBOLS = sorted(gene_table().symbols)
 KNOWN = frozenset([*SYMBOLS[::3], "ATP5B"])

@@ -18,9 +18,9 @@ from mupd.inputs.examine import content_hash
 from mupd.rna.checks import check_rna
 from mupd.rna.files import read_rna, source_files
 from mupd.sheet import read_sheet
-from mupd.stages.intake.entries import inventory_of
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.fixtures.basic import GENES, counts_matrix
+from tests.fixtures.intake import inventory_of
 from tests.fixtures.rna_inputs import IDS, barcodes_of, cells, write_spatial, write_tenx_folder, write_tenx_h5
 
 LIMITS = IntakeLimits(0.05, 3, 0.5, "auto", ())

@@ -19,7 +19,7 @@ from mupd.reports.files.tables import TABLE_SUFFIXES
 from mupd.run.shards import inputs_of
 from mupd.sheet import read_sheet
 from mupd.sheet.paths import MAX_SLIDES, Places, Wanted
-from mupd.stages.intake.entries import examine
+from tests.fixtures.intake import examine
 
 Make = Callable[..., Config]
 Write = Callable[..., Path]

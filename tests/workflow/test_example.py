@@ -13,11 +13,11 @@ from PIL import Image
 from mupd.config import Config
 from mupd.reports.read import FIELDS, extract_record
 from mupd.sheet import SheetCase
-from mupd.stages.intake.entries import inventory_of
 from mupd.synthetic.picture.png_marks import PNG_TEXT, png_info, png_marks
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.conftest import GENES, he_pixels
 from tests.fixtures.demo_manifest import EXPECTED, MODALITIES, manifest_faults
+from tests.fixtures.intake import inventory_of
 from tests.fixtures.paths import REPOSITORY
 
 EXAMPLE = REPOSITORY / "resources" / "example"

@@ -1,10 +1,11 @@
-"""All inputs of some cases examined: each once, from the cache where nothing changed, else by the workers."""
+"""Examines all inputs of some cases: each once, from the cache if it has not changed, else by the runner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from mupd.base.ids import MODALITIES, Modality
@@ -20,11 +21,12 @@ from mupd.sheet.sources import Signature, Source, signature_of, sources_of
 from mupd.stages.intake.cache import Cache
 
 CacheOf = Callable[[SheetCase], Cache]
+"""The cache of a case's shard."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A source of a case and what was found in it."""
+    """A source of a case and what its examination gave."""
 
     source: Source
     outcome: Outcome
@@ -32,28 +34,19 @@ class Answer:
 
 @dataclass
 class _Question:
-    """One request, and where its answer is remembered."""
+    """A request that no file system error has answered yet. `cache` remembers its outcome; None remembers nothing.
+
+    `sha256` is the table's content hash if the request is for a row.
+    """
 
     request: Request
-    cache: Cache
     signature: Signature
+    cache: Cache | None
     sha256: str = ""
 
 
-class _Looks:
-    """Signatures of paths, each looked at once."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[Path, Modality], Signature | Outcome] = {}
-
-    def at(self, path: Path, modality: Modality) -> Signature | Outcome:
-        """The files' signature, or why the input cannot be used at all."""
-        if (path, modality) not in self._seen:
-            self._seen[path, modality] = _look(path, modality)
-        return self._seen[path, modality]
-
-
-def _look(path: Path, modality: Modality) -> Signature | Outcome:
+def _signature(path: Path, modality: Modality) -> Signature | Outcome:
+    """The signature of an input's files, or why the input cannot be used at all."""
     try:
         return signature_of(files_of(modality, path), modality)
     except UnusableError as error:
@@ -62,61 +55,68 @@ def _look(path: Path, modality: Modality) -> Signature | Outcome:
         return Outcome("unusable", f"cannot be read ({reason_of(error, path)})")
 
 
-def _hash_tables(questions: dict[Request, _Question], run: Runner, caching: bool) -> dict[Request, Outcome]:
-    """Give each question on a table's row the table's content hash; answers those of tables that do not even hash."""
-    if not caching:
-        return {}
+def _held_hash(questions: Iterable[_Question]) -> str:
+    """The content hash that one of the caches holds for a file; "" if none does."""
+    hashes = (item.cache.hash_of(Path(item.request.path), item.signature) for item in questions if item.cache)
+    return next(filter(None, hashes), "")
+
+
+def _keep_hash(question: _Question, sha256: str) -> None:
+    """Remember a content hash, unless the file was written to while it was read."""
+    path = Path(question.request.path)
+    after = _signature(path, question.request.modality)
+    if question.cache and isinstance(after, Signature):
+        question.cache.keep_hash(path, question.signature, after, sha256)
+
+
+def _hash_tables(questions: Sequence[_Question], run: Runner) -> dict[Request, Outcome]:
+    """Give each question about a row its table's content hash.
+
+    Returns
+    -------
+    The outcome of every request on a table that cannot be hashed.
+    """
     tables: dict[str, list[_Question]] = {}
-    for question in questions.values():
-        if question.request.row:
+    for question in questions:
+        if question.request.row and question.cache:
             tables.setdefault(question.request.path, []).append(question)
-    hashes: dict[str, str] = {}
+    hashes = {path: _held_hash(of_table) for path, of_table in tables.items()}
+    requests: list[Numbered] = []
+    for path, of_table in tables.items():
+        if not hashes[path]:
+            requests.append((len(requests), Request(of_table[0].request.modality, path, want="hash")))
     failed: dict[Request, Outcome] = {}
-    asked: list[Numbered] = []
-    for path, group in tables.items():
-        held = next(filter(None, (item.cache.hash_of(Path(path), item.signature) for item in group)), None)
-        if held:
-            hashes[path] = held
-        else:
-            asked.append((len(asked), Request(group[0].request.modality, path, want="hash")))
-    for number, outcome in run(asked) if asked else ():
-        path = asked[number][1].path
-        if outcome.sha256:
-            hashes[path] = outcome.sha256
-        else:
+    for number, outcome in run(requests) if requests else ():
+        path = requests[number][1].path
+        hashes[path] = outcome.sha256
+        if not outcome.sha256:
             failed |= {item.request: outcome for item in tables[path]}
-    for path, group in tables.items():
-        if path not in hashes:
-            continue
-        modality = group[0].request.modality
-        after = _look(Path(path), modality)
-        for item in group:
+    for path, of_table in tables.items():
+        for item in of_table if hashes[path] else ():
             item.sha256 = hashes[path]
-            if isinstance(after, Signature):
-                item.cache.keep_hash(Path(path), item.signature, after, hashes[path])
+            _keep_hash(item, item.sha256)
     return failed
 
 
 def _remembered(question: _Question) -> Outcome | None:
-    sha256 = question.sha256
-    if not question.request.row:
-        sha256 = question.cache.hash_of(Path(question.request.path), question.signature) or ""
+    if question.cache is None:
+        return None
+    sha256 = question.sha256 if question.request.row else _held_hash([question])
     return question.cache.outcome(question.request, sha256) if sha256 else None
 
 
-def _settle(question: _Question, outcome: Outcome) -> Outcome:
-    """The answer to give, remembered if it lasts."""
-    request, cache = question.request, question.cache
-    if request.row:
-        cache.keep(request, question.sha256, outcome)
+def _settled(question: _Question, outcome: Outcome) -> Outcome:
+    """The final outcome of a request, remembered if the same bytes will give it again."""
+    request, of_shard = question.request, question.cache
+    if of_shard is None:
         return outcome
-    path = Path(request.path)
-    after = _look(path, request.modality)
-    if isinstance(after, Signature):
-        cache.keep_hash(path, question.signature, after, outcome.sha256)
+    if request.row:
+        of_shard.keep(request, question.sha256, outcome)
+        return outcome
+    _keep_hash(question, outcome.sha256)
     if outcome.is_known:
-        return cache.outcome(request, outcome.sha256) or outcome
-    cache.keep(request, outcome.sha256, outcome)
+        return of_shard.outcome(request, outcome.sha256) or outcome
+    of_shard.keep(request, outcome.sha256, outcome)
     return outcome
 
 
@@ -124,48 +124,49 @@ def answers_of(
     cases: Sequence[SheetCase],
     config: Config,
     run: Runner,
-    cache_of: CacheOf,
+    cache_of: CacheOf | None = None,
     description: str = "intake",
-    caching: bool = True,
     between: Callable[[], None] = lambda: None,
 ) -> list[dict[Modality, list[Answer]]]:
-    """For each case and modality its sources, each with its outcome; none where the sheet has none.
+    """For each case and modality its sources, each with its outcome; an empty list where the sheet has no source.
 
     Parameters
     ----------
+    cache_of
+        None remembers nothing.
     between
-        Called after every answer: the place to save caches from time to time.
+        Called after every outcome, for example to save caches from time to time.
     """
-    looks = _Looks()
+    signature = cache(_signature)
     outcomes: dict[Request, Outcome] = {}
     questions: dict[Request, _Question] = {}
     asked: list[dict[Modality, list[tuple[Source, Request]]]] = []
     for case in cases:
         of_case: dict[Modality, list[tuple[Source, Request]]] = {}
         for modality in MODALITIES:
-            of_case[modality] = []
-            for source in sources_of(case, modality, config):
-                request = request_of(case, modality, source)
-                of_case[modality].append((source, request))
+            of_case[modality] = [
+                (source, request_of(case, modality, source)) for source in sources_of(case, modality, config)
+            ]
+            for source, request in of_case[modality]:
                 if request in questions or request in outcomes:
                     continue
-                look = looks.at(source.path, modality)
-                if isinstance(look, Outcome):
-                    outcomes[request] = look
+                signed = signature(source.path, modality)
+                if isinstance(signed, Outcome):
+                    outcomes[request] = signed
                 else:
-                    questions[request] = _Question(request, cache_of(case), look)
+                    questions[request] = _Question(request, signed, cache_of(case) if cache_of else None)
         asked.append(of_case)
-    outcomes |= _hash_tables(questions, run, caching)
-    to_do: list[_Question] = []
+    outcomes |= _hash_tables([*questions.values()], run)
+    to_run: list[_Question] = []
     for request, question in questions.items():
-        if request not in outcomes:
-            found = _remembered(question) if caching else None
-            if found is None:
-                to_do.append(question)
-            else:
-                outcomes[request] = found
-    for question, outcome in _run(_tables_first(to_do), run, description):
-        outcomes[question.request] = _settle(question, outcome) if caching else outcome
+        if request in outcomes:
+            continue
+        if (remembered := _remembered(question)) is not None:
+            outcomes[request] = remembered
+        else:
+            to_run.append(question)
+    for question, outcome in _run(_tables_first(to_run), run, description):
+        outcomes[question.request] = _settled(question, outcome)
         between()
     return [
         {modality: [Answer(source, outcomes[request]) for source, request in pairs] for modality, pairs in item.items()}
@@ -175,22 +176,22 @@ def answers_of(
 
 def _tables_first(questions: Iterable[_Question]) -> list[_Question]:
     """Rows of a table together and before all files: a table keeps its worker busy longest."""
-    order: dict[str, list[_Question]] = {}
+    tables: dict[str, list[_Question]] = {}
     for question in questions:
-        order.setdefault(question.request.path if question.request.row else "", []).append(question)
-    files = order.pop("", [])
-    return [*(question for group in order.values() for question in group), *files]
+        tables.setdefault(question.request.path if question.request.row else "", []).append(question)
+    files = tables.pop("", [])
+    return [*(question for of_table in tables.values() for question in of_table), *files]
 
 
 def _run(questions: list[_Question], run: Runner, description: str) -> Iterator[tuple[_Question, Outcome]]:
     if not questions:
         return
     requests = [
-        (number, replace(question.request, known=question.cache.known(question.request)))
-        for number, question in enumerate(questions)
+        (number, replace(item.request, known=item.cache.known(item.request) if item.cache else ()))
+        for number, item in enumerate(questions)
     ]
     stream = run(requests)
-    # A run that is broken off must end its workers at once, not when the generator happens to be collected.
+    # An interrupted run must end its workers at once, not when the generator happens to be collected.
     with closing(stream):  # type: ignore[type-var]
         for number, outcome in track(stream, description, len(requests)):
             yield questions[number], outcome

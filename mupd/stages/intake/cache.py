@@ -1,8 +1,8 @@
-"""What intake remembers of a shard's inputs, so that what did not change is not read again.
+"""What intake remembers of a shard's inputs, so that unchanged inputs are not read again.
 
-One JSON file a shard, which only that shard's job writes: no locks, nothing that two jobs could spoil. It holds
-content hashes by the digest of a path (with sizes, times and inodes of its files, as Git's index does), and outcomes
-by what was asked and the content hash. It names no path; reasons and facts are those of the inventory.
+One JSON file per shard, written by that shard's job alone, so no locks are needed. It holds content hashes by the
+digest of a path (with sizes, times and inodes of the files, as Git's index does), and outcomes by request and content
+hash. It contains no paths. Reasons and facts are those of the inventory.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mupd.inputs.examine import Outcome, Request
 from mupd.sheet.sources import Signature
 
 CHECKER_VERSION: dict[Modality, int] = {"he": 1, "rna": 1, "text": 1}
-"""Raise one if a reader or check of that modality changes its answer by something that is not in this package's code,
-such as another release of a library."""
+"""Raise one if readings of that modality change for a reason outside this package's code, such as another release of a
+library."""
 
 _FORMAT = 1
 _SETTLED_NS = 2_000_000_000
-"""A file written to so shortly before it was hashed may be written to again within the same tick of its clock."""
+"""A file written this short a time before it was hashed may be written again within the same tick of its clock."""
 
 _CHECKERS = ("slides", "rna", "reports", "synthetic", "inputs", "stages/intake")
 
@@ -40,7 +40,7 @@ def _digest(value: Any) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Of the source of all readers and checks: who changes one need not think of a version."""
+    """Digest of the source of all readers and checks: a change to the code needs no new version number."""
     digest = hashlib.sha256()
     for folder in _CHECKERS:
         for path in sorted([*(PACKAGE / folder).rglob("*.py"), *(PACKAGE / folder).rglob("*.txt")]):
@@ -49,9 +49,9 @@ def _code_digest() -> str:
 
 
 def checker_digest(config: Config, genes: Sequence[str]) -> str:
-    """What an outcome depends on besides its request and the bytes: checks, limits, the model's genes.
+    """Digest of what an outcome depends on besides its request and the bytes: checks, limits, the model's genes.
 
-    Limits of time and memory are left out: an outcome that hit one is not kept.
+    Limits of time and memory do not count: an outcome that hit one is not kept.
     """
     limits = {key: value for key, value in asdict(config.intake).items() if key not in ("file_seconds", "file_mb")}
     versions = [CHECKER_VERSION[modality] for modality in MODALITIES]
@@ -59,12 +59,12 @@ def checker_digest(config: Config, genes: Sequence[str]) -> str:
 
 
 class Cache:
-    """Outcomes and content hashes of one shard; in memory, and in `path` where there is one.
+    """Outcomes and content hashes of one shard, in memory and in a file.
 
-    A file that is not there, not whole, or of another checker counts as empty; :meth:`save` then replaces it.
+    A file that is missing, incomplete or of another checker counts as empty; :meth:`save` then replaces it.
     """
 
-    def __init__(self, path: Path | None, checker: str) -> None:
+    def __init__(self, path: Path, checker: str) -> None:
         self._path, self._checker = path, checker
         self._hashes: dict[str, Any] = {}
         self._outcomes: dict[str, dict[str, Any]] = {}
@@ -73,8 +73,6 @@ class Cache:
         self._load()
 
     def _load(self) -> None:
-        if self._path is None:
-            return
         try:
             held = json.loads(self._path.read_text(encoding="utf-8"))
             if held["format"] != _FORMAT:
@@ -94,13 +92,13 @@ class Cache:
 
     @staticmethod
     def _question(request: Request) -> str:
-        # The name counts: readers go by suffixes, and marks may stand in it. The folder does not.
+        # The file's name counts, because readers look at suffixes and it may hold marks. Its folder does not.
         asked = asdict(request) | {"path": Path(request.path).name}
         del asked["known"]
         return _digest(asked)
 
     def hash_of(self, path: Path, signature: Signature) -> str | None:
-        """The content hash of an input whose files have not changed since it was hashed."""
+        """The content hash of an input whose files have not changed since it was hashed; else None."""
         held = self._hashes.get(self._place(path))
         if held is None or held[0] != signature.digest:
             return None
@@ -108,16 +106,16 @@ class Cache:
         return str(held[1])
 
     def keep_hash(self, path: Path, before: Signature, after: Signature, sha256: str) -> None:
-        """Remember a content hash, if the input has been left alone long enough to be told from a later state."""
+        """Remember a content hash, if a later change of the input would show in its signature."""
         if sha256 and before == after and after.newest_ns < time.time_ns() - _SETTLED_NS:
             self._new_hashes[self._place(path)] = [after.digest, sha256]
 
     def known(self, request: Request) -> tuple[str, ...]:
-        """Content hashes for which this question was answered."""
+        """Content hashes for which this request has an outcome."""
         return tuple(self._outcomes.get(self._question(request), {}))
 
     def outcome(self, request: Request, sha256: str) -> Outcome | None:
-        """The answer to a question about these bytes, if it was given before."""
+        """The outcome of a request on these bytes; None if it is not known."""
         question = self._question(request)
         held = self._outcomes.get(question, {}).get(sha256)
         if held is None:
@@ -126,14 +124,12 @@ class Cache:
         return Outcome(**held)
 
     def keep(self, request: Request, sha256: str, outcome: Outcome) -> None:
-        """Remember an answer that the same bytes will give again."""
+        """Remember an outcome, if the same bytes will give it again."""
         if outcome.lasting and sha256:
             self._new_outcomes.setdefault(self._question(request), {})[sha256] = outcome.to_dict()
 
     def save(self) -> None:
-        """Write what was asked for or found since it was opened; what nobody asked for is let go."""
-        if self._path is None:
-            return
+        """Write what was used or added since it was opened; everything else is dropped."""
         held = {
             "format": _FORMAT,
             "checker": self._checker,

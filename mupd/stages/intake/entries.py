@@ -1,28 +1,21 @@
-"""The entries of a case from what was found in its inputs: which slide stands for several, what is worth a warning."""
+"""Inventory entries from the outcomes of a case's inputs: also which of several slides is used."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from mupd.base.ids import MODALITIES, Modality
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, Entry
 from mupd.contracts.shared_inputs import note_duplicates
-from mupd.inputs.examine import NOT_IN_TABLE, Outcome
-from mupd.inputs.runners import Runner, in_place
+from mupd.inputs.examine import Outcome
+from mupd.inputs.runners import Runner
 from mupd.sheet import SheetCase
 from mupd.stages.intake.answers import Answer, CacheOf, answers_of
-from mupd.stages.intake.cache import Cache
-
-__all__ = ["NOT_IN_SHEET", "NOT_IN_TABLE", "examine", "inventories_of", "inventory_of"]
 
 NOT_IN_SHEET = "no file in the sample sheet"
 _MOST_REASONS = 5
-
-
-def _no_cache(_case: SheetCase) -> Cache:
-    return Cache(None, "")
+_SAME_SCALE = 0.1
 
 
 def _entry(case: SheetCase, modality: Modality, answers: list[Answer]) -> Entry:
@@ -34,16 +27,16 @@ def _entry(case: SheetCase, modality: Modality, answers: list[Answer]) -> Entry:
     if outcome.status == "missing":
         return Entry(case.case_id, modality, "missing", outcome.reason)
     digest = outcome.sha256 if outcome.status == "measured" else ""
-    # A copy: two cases may share an input, and what is added to one belongs to that one.
+    # Copy the facts: two cases may share an input, and what is added to one belongs to that one.
     return Entry(case.case_id, modality, outcome.status, outcome.reason, source.name, digest, dict(outcome.facts))
 
 
-def _tissue(outcome: Outcome) -> float:
+def _tissue_mm2(outcome: Outcome) -> float:
     return float(outcome.facts.get("tissue_mm2") or 0.0)
 
 
 def _entry_of_slides(case: SheetCase, answers: list[Answer]) -> Entry:
-    """The entry of the usable slide with most tissue, the first of equals; with an account of all."""
+    """The entry of the usable slide with most tissue (the first of equals); its facts list all slides."""
     slides = [
         {
             "name": answer.source.path.name,
@@ -60,20 +53,17 @@ def _entry_of_slides(case: SheetCase, answers: list[Answer]) -> Entry:
         more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
         reason = f"none of {len(answers)} slides is usable: {'; '.join(reasons[:_MOST_REASONS])}{more}"
         return Entry(case.case_id, "he", "unusable", reason, answers[0].source.name, "", {"slides": slides})
-    best = max(usable, key=lambda answer: _tissue(answer.outcome))
+    best = max(usable, key=lambda answer: _tissue_mm2(answer.outcome))
     facts = best.outcome.facts | {"slides": slides}
     outcome = best.outcome
     return Entry(case.case_id, "he", "measured", outcome.reason, best.source.name, outcome.sha256, facts)
 
 
-_SAME_SCALE = 0.1
-
-
 def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:
-    """Spot positions are pixels of the slide: their scale is the slide's, or what the sheet states of it.
+    """Add `he_mpp` to the facts of spots: their positions are pixels of the slide, so their scale is the slide's.
 
-    Space Ranger states the scale of the picture that it was given: it counts where there is no slide, and where the
-    slide clearly is another picture.
+    Space Ranger states the scale of the picture that it was given. That scale is used if the case has no slide, or if
+    it differs so much from the slide's that the slide must be another picture.
     """
     scale = entries["he"].facts.get("mpp", case.he_mpp)
     facts = entries["rna"].facts
@@ -92,34 +82,31 @@ def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:
 
 
 def inventories_of(
-    cases: Sequence[SheetCase], config: Config, run: Runner, cache_of: CacheOf | None = None, **options: Any
+    cases: Sequence[SheetCase],
+    config: Config,
+    run: Runner,
+    cache_of: CacheOf | None = None,
+    description: str = "intake",
+    between: Callable[[], None] = lambda: None,
 ) -> list[CaseInventory]:
-    """All three entries of each case, in their order, and what the sheet says beside them.
+    """The inventory of each case, in the order of `cases`.
 
     Parameters
     ----------
     run
-        Who examines (:func:`mupd.inputs.runners.in_place`, :meth:`mupd.inputs.pool.Pool.run`).
+        Who examines the inputs (:mod:`mupd.inputs.runners`).
     cache_of
         The cache of a case's shard; None remembers nothing.
-    options
-        See :func:`mupd.stages.intake.answers.answers_of`.
+    description
+        Of the progress bar.
+    between
+        Called after every outcome.
     """
-    answers = answers_of(cases, config, run, cache_of or _no_cache, caching=cache_of is not None, **options)
-    found = []
+    answers = answers_of(cases, config, run, cache_of, description, between)
+    inventories = []
     for case, of_case in zip(cases, answers, strict=True):
         entries = {modality: _entry(case, modality, of_case[modality]) for modality in MODALITIES}
         _with_slide_scale(entries, case)
-        found.append(CaseInventory(case.case_id, entries, case.organ, case.diagnosis, case.extra, case.sheet_id))
-    note_duplicates(found)
-    return found
-
-
-def inventory_of(case: SheetCase, config: Config, genes: tuple[str, ...]) -> CaseInventory:
-    """All three entries of one case, read in this process; never raises for what is wrong with an input."""
-    return inventories_of([case], config, in_place(config, genes))[0]
-
-
-def examine(case: SheetCase, modality: Modality, config: Config, genes: tuple[str, ...]) -> Entry:
-    """The entry of one modality, read in this process; never raises for what is wrong with the input."""
-    return inventory_of(case, config, genes).entries[modality]
+        inventories.append(CaseInventory(case.case_id, entries, case.organ, case.diagnosis, case.extra, case.sheet_id))
+    note_duplicates(inventories)
+    return inventories

@@ -18,12 +18,13 @@ from mupd.base.ids import shard_of
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, read_inventory, tasks_of
 from mupd.errors import InputFaults, ModelError, UnusableError
+from mupd.inputs.examine import NOT_IN_TABLE
 from mupd.inputs.runners import in_place
 from mupd.run.status.terminal import render_status
 from mupd.sheet import cases_of_shard, read_sheet
 from mupd.sheet.sources import signature_of
 from mupd.stages.intake import run_shard, status_rows
-from mupd.stages.intake.entries import NOT_IN_SHEET, NOT_IN_TABLE, inventories_of
+from mupd.stages.intake.entries import NOT_IN_SHEET, inventories_of
 from tests.fixtures.basic import GENES, counts_matrix, he_pixels
 
 Make = Callable[..., Config]

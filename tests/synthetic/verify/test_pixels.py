@@ -17,7 +17,6 @@ from mupd.config import Config
 from mupd.sheet import SheetCase
 from mupd.slides.reader import open_slide
 from mupd.stages.export.he import _there
-from mupd.stages.intake.entries import examine
 from mupd.synthetic.dicom.marks import TELLING
 from mupd.synthetic.dicom.pixel_digest import frames_digest
 from mupd.synthetic.dicom.wsi import write_wsi
@@ -28,6 +27,7 @@ from mupd.synthetic.verify.evidence import SLIDE_HEADERS
 from mupd.synthetic.verify.recognise import FILE_NAME, synthetic_marks
 from mupd.synthetic.verify.verify import verify_path
 from tests.fixtures.basic import he_pixels
+from tests.fixtures.intake import examine
 from tests.fixtures.synthetic import meta_of
 from tests.synthetic.verify.test_verify import edit_dicom
 
