@@ -50,7 +50,7 @@ def source_files(path: Path) -> list[Path]:
     return list(format_of(path).files(path))
 
 
-_last_thumbnail: list[tuple[tuple[str, int, int, int], NDArray[np.uint8]]] = []
+_last_thumbnail: dict[tuple[str, int, int, int], NDArray[np.uint8]] = {}
 
 
 def thumbnail_once(path: Path, reader: SlideReader, max_px: int) -> NDArray[np.uint8]:
@@ -63,12 +63,11 @@ def thumbnail_once(path: Path, reader: SlideReader, max_px: int) -> NDArray[np.u
     """
     stat = path.stat()
     key = (str(path.absolute()), stat.st_mtime_ns, stat.st_size, max_px)
-    for kept_key, kept in _last_thumbnail:
-        if kept_key == key:
-            return kept.copy()
-    thumbnail = reader.thumbnail(max_px)
-    _last_thumbnail[:] = [(key, thumbnail)]
-    return thumbnail.copy()
+    if key not in _last_thumbnail:
+        thumbnail = reader.thumbnail(max_px)
+        _last_thumbnail.clear()
+        _last_thumbnail[key] = thumbnail
+    return _last_thumbnail[key].copy()
 
 
 @contextmanager
