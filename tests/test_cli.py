@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mupd import __version__
-from tests.fixtures.paths import REPOSITORY
+from tests.fixtures import processes
+from tests.fixtures.processes import Done
 from tests.fixtures.tiny_model import write_tiny_cohort
 
 STAGES = ("intake", "generate", "check", "export")
 SHEET_FAULTS = "case_id\the\tcolour\nA\tx.png\tred\n"
 
 
-def mupd(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mupd", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "160", "NO_COLOR": "1", "TERM": "dumb"},
-        check=False,
-    )
+def mupd(*arguments: str | Path, cwd: Path | None = None) -> Done:
+    return processes.mupd(*arguments, cwd=cwd, COLUMNS="160", NO_COLOR="1", TERM="dumb")
 
 
 def files_of(folder: Path) -> dict[str, int]:
@@ -40,41 +31,26 @@ def cohort(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     return write_tiny_cohort(folder, tiny_model, cases, shards=2, outdir=str(folder / "results"))
 
 
+def after(code: str, *modules: str) -> str:
+    """What Python code prints, and at the end which of the modules it has loaded."""
+    code += f"\nimport sys\nprint('LOADED', sorted({set(modules)!r} & set(sys.modules)))"
+    return processes.python("-c", code).stdout
+
+
 def test_help_names_every_command_and_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, contextlib\n"
-        "from mupd.cli import app\n"
-        "with contextlib.suppress(SystemExit): app(['--help'])\n"
-        "heavy = {'torch', 'numpy', 'pandas', 'anndata', 'wsidicom', 'pydicom', 'snakemake', 'diffusers'}\n"
-        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        check=False,
-    )
-    assert "HEAVY []" in done.stdout, done.stdout + done.stderr
+    code = "import contextlib\nfrom mupd.cli import app\nwith contextlib.suppress(SystemExit): app(['--help'])"
+    printed = after(code, "torch", "numpy", "pandas", "anndata", "wsidicom", "pydicom", "snakemake", "diffusers")
+    assert "LOADED []" in printed
     for command in (*STAGES, "cohort", "status", "verify", "train"):
-        assert f" {command} " in done.stdout
+        assert f" {command} " in printed
 
 
 def test_parsing_the_workflow_loads_nothing_heavy() -> None:
     code = (
-        "import sys\n"
-        "import mupd.config, mupd.errors, mupd.base.files, mupd.base.ids, mupd.run.locks, mupd.sheet, mupd.run.shards\n"
-        "heavy = {'torch', 'numpy', 'pandas', 'anndata', 'wsidicom', 'pydicom', 'rich', 'typer'}\n"
-        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+        "import mupd.config, mupd.errors, mupd.base.files, mupd.base.ids, mupd.run.locks, mupd.sheet, mupd.run.shards"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        check=False,
-    )
-    assert done.stdout.strip() == "HEAVY []", done.stdout + done.stderr
+    printed = after(code, "torch", "numpy", "pandas", "anndata", "wsidicom", "pydicom", "rich", "typer")
+    assert printed.strip() == "LOADED []"
 
 
 def test_version() -> None:

@@ -33,7 +33,7 @@ _CHUNK_VALUES = 400_000
 _ROWS_FOR_SCALE = 64
 _HEAD_ROWS = 400
 _HEAD_COLUMNS = 8
-_KEPT_BYTES = 1 << 28
+KEPT_BYTES = 1 << 28
 """An .h5ad up to this size is kept in memory, so that thousands of rows are read at once and not one by one."""
 
 
@@ -153,7 +153,7 @@ def _read_h5ad_table(path: Path) -> _Table:
         refuse_swapped(names, cases, None)
         symbols, names_from = gene_symbols(group, names)
         # A single row cannot be read from a matrix stored by columns.
-        keep = matrix.stored_bytes <= _KEPT_BYTES or matrix.layout == "csc_matrix"
+        keep = matrix.stored_bytes <= KEPT_BYTES or matrix.layout == "csc_matrix"
         values = matrix.rows(0, matrix.shape[0]) if keep else None
     return _finished(cases, names, symbols, values, f"{matrix.name} of {where}, {names_from}")
 

@@ -28,7 +28,7 @@ MOST_CHUNK_BYTES = 1 << 29
 
 # Real counts of single cells compress about 30-fold, a table of zeros 1,000-fold.
 _MOST_RATIO = 200
-_RATIO_COUNTS_FROM = 1 << 27
+RATIO_COUNTS_FROM = 1 << 27
 # Deflate compresses at most 1,032-fold. What is declared beyond that was never written.
 _MOST_H5_RATIO = 1100
 _H5_RATIO_COUNTS_FROM = 1 << 26
@@ -54,7 +54,7 @@ class _Capped(io.RawIOBase):
         self._read_bytes += len(part)
         if self._read_bytes > self._most:
             raise UnusableError(f"unpacks to over {self._most >> 20:,} MiB of text: expected less")
-        if self._read_bytes > max(_RATIO_COUNTS_FROM, _MOST_RATIO * self._packed):
+        if self._read_bytes > max(RATIO_COUNTS_FROM, _MOST_RATIO * self._packed):
             raise UnusableError(
                 f"{self._packed:,} bytes unpack to over {self._read_bytes >> 20:,} MiB: "
                 f"expected at most {_MOST_RATIO}-fold"

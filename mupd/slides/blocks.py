@@ -12,8 +12,8 @@ from mupd.slides.limits import MOST_FLAT_PIXELS
 
 WHITE = (255, 255, 255)
 
-_BAND_PX = 2048
-_SAMPLED_SIDE = 64
+BAND_PX = 2048
+SAMPLED_SIDE = 64
 _SAMPLED_PX = 128
 
 ReadLevel = Callable[[int, int, int, int], NDArray[np.uint8]]
@@ -70,10 +70,10 @@ def reduced(read: ReadLevel, level_px: tuple[int, int], size_px: tuple[int, int]
     """
     width, height = level_px
     if width * height > MOST_FLAT_PIXELS:
-        return _sampled(read, level_px, reduced_size(size_px, min(max_px, _SAMPLED_SIDE)))
+        return _sampled(read, level_px, reduced_size(size_px, min(max_px, SAMPLED_SIDE)))
     columns, rows = reduced_size(size_px, max_px)
     canvas = np.empty((rows, columns, 3), np.uint8)
-    step = max(1, int(_BAND_PX * columns / width))
+    step = max(1, int(BAND_PX * columns / width))
     for top in range(0, rows, step):
         for left in range(0, columns, step):
             bottom, right = min(top + step, rows), min(left + step, columns)

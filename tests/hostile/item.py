@@ -75,7 +75,7 @@ def part(whole: bytes, tenths: int) -> Callable[[Path], object]:
 
 
 def flipped(whole: bytes, every: int, start: int = 0) -> bytes:
-    """Bytes with each so-and-so-manieth inverted, from a place on."""
+    """Bytes with every `every`-th inverted, from `start` on."""
     changed = bytearray(whole)
     for place in range(start, len(whole), every):
         changed[place] ^= 0xFF

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -126,7 +125,12 @@ def hostile_slides(folder: Path) -> list[Hostile]:
         add(f"{suffix} with every 50th byte inverted", suffix, data(flipped(content, 50)), mpp="0.78")
     add("words named .svs", ".svs", data(b"Invasive carcinoma.\n" * 50), mpp="0.5")
     add("a gzip named .svs", ".svs", data(b"\x1f\x8b" + whole[".png"][:2000]), mpp="0.5")
-    add("the header of an SVS with other data", ".svs", data(whole[".svs"][:8] + os.urandom(20_000)), mpp="0.5")
+    add(
+        "the header of an SVS with other data",
+        ".svs",
+        data(whole[".svs"][:8] + np.random.default_rng(0).bytes(20_000)),
+        mpp="0.5",
+    )
     add("a PNG without a scale", ".png", data(whole[".png"]), "he_mpp")
     for stated in ("0", "-1", "0.0001", "1e9", "nan", "inf", "words"):
         add(f"an SVS that states MPP = {stated}", ".svs", lambda path, stated=stated: svs(path, stated), "micromet|mpp")

@@ -206,7 +206,7 @@ def test_large_tables_are_read_row_by_row(
 ) -> None:
     from mupd.rna import cohort_tables as rna_tables
 
-    monkeypatch.setattr(rna_tables, "_KEPT_BYTES", 10)
+    monkeypatch.setattr(rna_tables, "KEPT_BYTES", 10)
     counts = counts_matrix(50).astype(np.float32)
     cases = [f"c{n}" for n in range(50)]
     data = ad.AnnData(kind(counts), obs=pd.DataFrame(index=cases), var=pd.DataFrame(index=list(GENES)))

@@ -75,7 +75,7 @@ def test_read_pads_with_white_and_thumbnail_keeps_shape(tmp_path: Path, kind: st
 
 
 def test_thumbnail_in_blocks_is_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mupd.slides.blocks._BAND_PX", 300)
+    monkeypatch.setattr("mupd.slides.blocks.BAND_PX", 300)
     pixels = he_pixels(1000, 500)
     with tifffile.TiffWriter(tmp_path / "flat.tif") as writer:
         writer.write(pixels, tile=(256, 256), compression="zlib", photometric="rgb")

@@ -150,7 +150,7 @@ def test_a_vast_slide_costs_bounded_memory_and_seconds(tmp_path: Path) -> None:
 def test_a_vast_slide_without_levels_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = vast_tiff(tmp_path / "flat.tif", 20_000, levels=1)
     monkeypatch.setattr("mupd.slides.blocks.MOST_FLAT_PIXELS", MOST_FLAT_PIXELS // 10)
-    monkeypatch.setattr("mupd.slides.blocks._SAMPLED_SIDE", 16)
+    monkeypatch.setattr("mupd.slides.blocks.SAMPLED_SIDE", 16)
     with open_slide(path) as slide:
         thumb = slide.thumbnail(1024)
     assert thumb.shape == (16, 16, 3)

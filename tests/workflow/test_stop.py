@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,27 +13,13 @@ import pytest
 import yaml
 
 from mupd.base.ids import shard_of
-from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.processes import snakemake
 from tests.fixtures.tiny_model import write_tiny_cohort
 
 CASES = [next(f"C{n}" for n in range(99) if shard_of(f"C{n}", 2) == shard) for shard in (0, 1)]
 REPORT = "Invasive ductal carcinoma of the breast, grade 2, pT2 pN0. The margins are free of tumour."
 
 pytestmark = pytest.mark.slow
-
-
-def snakemake(configfile: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    folder.mkdir(exist_ok=True)
-    base = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(configfile)]
-    return subprocess.run(
-        [*base, "--directory", str(folder), "-s", str(REPOSITORY / "Snakefile"), *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-        timeout=900,
-        check=False,
-    )
 
 
 def due(configfile: Path, folder: Path, *more: str) -> dict[str, int]:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.processes import Done, snakemake
 from tests.fixtures.tiny_model import write_tiny_cohort
 
 
-def planned(folder: Path, configfile: Path, *targets: str) -> subprocess.CompletedProcess[str]:
-    base = [sys.executable, "-m", "snakemake", *targets, "--dry-run", "--printshellcmds", "--cores", "2"]
-    return subprocess.run(
-        [*base, "--configfile", str(configfile), "--directory", str(folder), "-s", str(REPOSITORY / "Snakefile")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-        timeout=300,
-        check=False,
-    )
+def planned(folder: Path, configfile: Path, *more: str) -> Done:
+    return snakemake(configfile, folder, *more, "--dry-run", "--printshellcmds")
 
 
 def write_config(folder: Path, tiny_model: Path, training: Any, **changes: Any) -> Path:
@@ -38,7 +27,7 @@ def write_config(folder: Path, tiny_model: Path, training: Any, **changes: Any) 
 TRAINING = {"name": "own", "out": "models/own", "work": "training/own", "threads": 1, "data": {"cohort": {}}}
 
 
-def rules(done: subprocess.CompletedProcess[str]) -> set[str]:
+def rules(done: Done) -> set[str]:
     return set(re.findall(r"^(?:local)?rule (\w+):", done.stdout, re.MULTILINE))
 
 

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import yaml
 
 from mupd.base.ids import shard_of
 from mupd.contracts.inventory import NOTHING_GIVEN
-from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.processes import mupd, snakemake, snakemake_command
 from tests.fixtures.tiny_model import write_inputs, write_tiny_cohort
 
 SHARDS = 2
@@ -34,24 +33,6 @@ CASES = {
     "nothing": "",
 }
 LATE = "late-1"
-
-
-def command(configfile: Path, folder: Path, *more: str) -> list[str]:
-    base = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(configfile)]
-    return [*base, "--directory", str(folder), "-s", str(REPOSITORY / "Snakefile"), *more]
-
-
-def snakemake(configfile: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    folder.mkdir(exist_ok=True)
-    return subprocess.run(
-        command(configfile, folder, *more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=folder,
-        timeout=600,
-        check=False,
-    )
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:
@@ -183,7 +164,7 @@ def killed(cohort: Path, tmp_path: Path) -> tuple[Path, dict[str, int]]:
     folder.mkdir()
     store = folder / "results" / "generated" / "store"
     process = subprocess.Popen(
-        command(cohort, folder),
+        snakemake_command(cohort, folder),
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -268,14 +249,7 @@ def test_a_bad_sheet_ends_with_all_faults_and_writes_nothing(cohort: Path, tmp_p
     log = folder / ".snakemake" / "log"  # what Snakemake itself said, and nothing else
     assert [path for path in folder.rglob("*") if path.is_file() and path.parent != log] == []
     before = list(folder.rglob("*"))
-    status = subprocess.run(
-        [sys.executable, "-m", "mupd", "status", "--configfile", str(configfile)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        check=False,
-    )
+    status = mupd("status", "--configfile", configfile, cwd=folder)
     assert status.returncode == 2, status.stderr
     for words in ("bad.tsv:2", "gone.svs", "gone.tsv"):
         assert words in status.stderr
