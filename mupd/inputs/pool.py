@@ -1,7 +1,7 @@
-"""Workers that read inputs: what hangs, crashes or eats memory ends one worker and one input, and no run.
+"""A pool of worker processes that read inputs. An input that hangs, crashes or takes too much memory ends one worker.
 
-Why not a kept library: pebble and loky hold a time for a whole task and take results by unpickling what the worker
-sends. Here a table's rows are one task with a time for each, and what a worker says is JSON.
+Why no library: pebble and loky limit the time of a whole task and unpickle what a worker sends. Here the rows of a
+table are one task with a time limit for each row, and workers answer in JSON.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mupd.inputs.examine import Outcome
 from mupd.inputs.process import WORKER, Numbered, Worker, reason_of_death
 
 _MOST_REQUEST_BYTES = 48_000
-"""A message that fits into a pipe (64 KiB) never blocks the one who writes it."""
+"""A message that fits into a pipe (64 KiB) never blocks its writer."""
 _MOST_STARTS_FAILED = 3
 _MOST_DEATHS_A_TABLE = 3
 
 
 class Pool:
-    """Up to `jobs` workers, started when there is work, kept for the next call."""
+    """Up to `jobs` workers, started when there is work and kept for the next call."""
 
     def __init__(self, jobs: int, command: Sequence[str] = WORKER) -> None:
         self.jobs, self.command = jobs, command
@@ -43,9 +43,9 @@ class Pool:
             self.workers.pop().end()
 
     def run(self, requests: Sequence[Numbered], config: Config, genes: Sequence[str]) -> Iterator[tuple[int, Outcome]]:
-        """Outcomes in the order in which they come; each number exactly once.
+        """Yield the outcome of each request once, as it arrives, with the request's number.
 
-        Requests on rows of one table should stand together: they go to the same worker, which opens it once.
+        Requests for rows of one table should follow each other: they go to the same worker, which opens it once.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class _Run:
         try:
             while self.bundles or any(worker.waiting for worker in self.workers):
                 yield from self._give_work()
-                yield from self._listen()
+                yield from self._wait()
             done = True
         finally:
             self.selector.close()
@@ -97,7 +97,7 @@ class _Run:
             idle.ask(self.setup, self._next_for(idle), self.config.intake.file_seconds)
 
     def _next_for(self, worker: Worker) -> list[Numbered]:
-        """The next bundle that is not of a table which another worker has open; if there is none, any."""
+        """The next bundle of a table that no other worker has open; if there is none, the next of all."""
         elsewhere = set().union(*(other.opened for other in self.workers if other is not worker and other.waiting))
         elsewhere |= {
             request.path for other in self.workers if other is not worker for _, request in other.waiting if request.row
@@ -109,24 +109,24 @@ class _Run:
                 return bundle
         return self.bundles.popleft()
 
-    def _listen(self) -> Iterator[tuple[int, Outcome]]:
+    def _wait(self) -> Iterator[tuple[int, Outcome]]:
         busy = [worker for worker in self.workers if worker.waiting or not worker.is_ready]
         if not busy:
             return
         soonest = min(worker.deadline for worker in busy)
         for key, _ in self.selector.select(max(0.0, soonest - time.monotonic())):
             worker: Worker = key.data
-            messages = worker.hear()
+            messages = worker.messages()
             if messages is None:
-                yield from self._bury(worker)
+                yield from self._remove(worker)
             else:
-                yield from self._heed(worker, messages)
+                yield from self._take_answers(worker, messages)
         now = time.monotonic()
         for worker in [worker for worker in self.workers if worker.waiting and worker.deadline < now]:
             worker.is_late = True
-            yield from self._bury(worker)
+            yield from self._remove(worker)
 
-    def _heed(self, worker: Worker, messages: list[dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
+    def _take_answers(self, worker: Worker, messages: list[dict[str, Any]]) -> Iterator[tuple[int, Outcome]]:
         for message in messages:
             if not worker.is_ready:
                 self.failed_starts = 0
@@ -136,7 +136,7 @@ class _Run:
                 if message.get("tick") and worker.waiting and worker.waiting[0][1].row:
                     worker.opened.add(worker.waiting[0][1].path)
                 if "number" in message:
-                    worker.last_words = message
+                    worker.last_message = message
                 continue
             if not worker.waiting or worker.waiting[0][0] != message.get("number"):
                 raise MupdError(
@@ -147,12 +147,12 @@ class _Run:
                 worker.opened.add(request.path)
             yield number, Outcome(**message["outcome"])
 
-    def _bury(self, worker: Worker) -> Iterator[tuple[int, Outcome]]:
-        """A worker is gone: the input that it was at is unusable, what it had not come to goes to another."""
+    def _remove(self, worker: Worker) -> Iterator[tuple[int, Outcome]]:
+        """Remove an ended worker. The input it was reading is unusable; the rest of its work goes to another worker."""
         self.selector.unregister(worker.fd)
         self.workers.remove(worker)
         if not worker.is_late:
-            # It closed its end: let it leave its own exit code behind.
+            # It closed its end of the pipe: wait for its own exit code.
             with suppress(subprocess.TimeoutExpired):
                 worker.process.wait(2)
         worker.end()
@@ -162,7 +162,7 @@ class _Run:
             if self.failed_starts >= _MOST_STARTS_FAILED:
                 raise MupdError(
                     f"{self.failed_starts} reading processes did not start "
-                    f"(exit code {worker.process.returncode}); what they say stands above"
+                    f"(exit code {worker.process.returncode}); their messages stand above"
                 )
         elif worker.waiting:
             number, request = worker.waiting.popleft()
@@ -177,7 +177,7 @@ class _Run:
 
 
 def _bundles(requests: Sequence[Numbered]) -> Iterator[list[Numbered]]:
-    """Rows of one table in messages of a bounded size; every other input alone."""
+    """Bundle rows of one table into messages of bounded size; every other input stands alone."""
     bundle: list[Numbered] = []
     size = 0
     for number, request in requests:
@@ -197,7 +197,7 @@ def _bundles(requests: Sequence[Numbered]) -> Iterator[list[Numbered]]:
 
 @cache
 def pool_of(jobs: int) -> Pool:
-    """The process's own pool of so many workers, warm from call to call; it ends with the process."""
+    """This process's pool of `jobs` workers. It keeps its workers between calls and ends with the process."""
     pool = Pool(jobs)
     atexit.register(pool.close)
     return pool

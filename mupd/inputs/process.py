@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it: asked and heard in lines of JSON, ended with all that it started."""
+"""A worker process as its parent sees it. Both sides write lines of JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mupd.inputs.examine import Request
 Numbered = tuple[int, Request]
 
 WORKER = (sys.executable, "-m", "mupd.inputs.worker")
-"""Command of a worker."""
+"""Command that starts a worker."""
 
 _MOST_LINE_BYTES = 1 << 26
 _START_SECONDS = 120
@@ -29,12 +29,15 @@ _READ_BYTES = 1 << 16
 
 
 class Worker:
-    """One process, what it was asked and not yet answered, and until when it has to say something."""
+    """A process, the requests that it has not answered yet, and the time until which it must report progress.
+
+    `opened` holds the tables that it has read; `last_message` what it said of an input that ended it.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB")}
         path = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")]))
-        # A session of its own: an interrupt at the terminal is for the parent, which ends its workers itself.
+        # A session of its own, so that an interrupt at the terminal reaches the parent alone, which ends its workers.
         self.process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
@@ -49,17 +52,17 @@ class Worker:
         self.deadline = time.monotonic() + _START_SECONDS
         self.is_ready = False
         self.is_late = False
-        self.last_words: dict[str, Any] = {}
+        self.last_message: dict[str, Any] = {}
         self.opened: set[str] = set()
         self.setup = ""
         self._read = b""
 
     def ask(self, setup: str, requests: Sequence[Numbered], seconds: float) -> None:
-        """Give it work; it must be idle."""
+        """Send requests; the worker must be idle. `setup` is sent first if it differs from the last one."""
         self.waiting.extend(requests)
         self.deadline = max(self.deadline if not self.is_ready else 0, time.monotonic() + seconds)
         message = json.dumps({"requests": [[number, asdict(request)] for number, request in requests]})
-        # One that has died is found out when its answers end.
+        # A worker that has died shows when its answers end.
         with suppress(BrokenPipeError):
             if setup != self.setup:
                 self.to.write(setup.encode() + b"\n")
@@ -67,20 +70,20 @@ class Worker:
             self.to.write(message.encode() + b"\n")
             self.to.flush()
 
-    def hear(self) -> list[dict[str, Any]] | None:
-        """Messages that have come in; None when there will be no more."""
+    def messages(self) -> list[dict[str, Any]] | None:
+        """Messages that have arrived; None if there will be no more."""
         piece = os.read(self.fd, _READ_BYTES)
         *lines, self._read = (self._read + piece).split(b"\n")
         if not piece or len(self._read) > _MOST_LINE_BYTES:
             return None
         try:
-            messages = [json.loads(line) for line in lines]
+            received = [json.loads(line) for line in lines]
         except ValueError:
             return None
-        return messages if all(isinstance(message, dict) for message in messages) else None
+        return received if all(isinstance(message, dict) for message in received) else None
 
     def end(self) -> None:
-        """Kill it and whatever it started."""
+        """Kill the process and all that it started."""
         if self.process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
                 if hasattr(os, "killpg"):
@@ -95,17 +98,17 @@ class Worker:
 
 
 def reason_of_death(worker: Worker, config: Config) -> str:
-    """Why a worker is gone, as the reason of the input that it was at."""
+    """Why a worker ended, in words: the reason of the input that it was reading."""
     limits = config.intake
     if worker.is_late:
         return (
             f"not read in {limits.file_seconds:g} s: damaged so that it never ends, or large and slow; "
             "intake.file_seconds is the limit"
         )
-    if worker.last_words.get("out_of_memory"):
+    if worker.last_message.get("out_of_memory"):
         return f"needs more than {limits.file_mb} MB of memory to be read; intake.file_mb is the limit"
-    if "crash" in worker.last_words:
-        return f"cannot be read ({worker.last_words['crash']})"
+    if "crash" in worker.last_message:
+        return f"cannot be read ({worker.last_message['crash']})"
     code = worker.process.returncode
     how = f"exit code {code}"
     if code < 0:

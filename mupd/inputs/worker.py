@@ -1,11 +1,11 @@
-"""A process that reads inputs for intake, one after another, so that what one of them does ends here.
+"""A process that reads inputs one after another, so that a damaged or hostile one can end nothing else.
 
-Started as ``python -m mupd.inputs.worker``. It is told in lines of JSON on standard input and answers so on
-standard output: nothing that an input could have influenced is unpickled by anyone.
+Started as ``python -m mupd.inputs.worker``. Requests come as lines of JSON on standard input, answers go as lines of
+JSON to standard output: nobody unpickles what an input could have influenced.
 
-To it: ``{"config": {...}, "genes": [...]}`` once, then ``{"requests": [[number, {...}], ...]}``.
-From it: ``{"tick": true}`` for progress, ``{"number": n, "outcome": {...}}`` for each request in their order,
-``{"number": n, "out_of_memory": true}`` or ``{"number": n, "crash": "..."}`` before it ends over one.
+Requests: ``{"config": {...}, "genes": [...]}`` once, then ``{"requests": [[number, {...}], ...]}``.
+Answers: ``{"tick": true}`` for progress, ``{"number": n, "outcome": {...}}`` for each request in order,
+``{"number": n, "out_of_memory": true}`` or ``{"number": n, "crash": "..."}`` before an input ends the process.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from mupd.base.memory_limit import allow_megabytes, no_core_dump
 from mupd.base.messages import reason_of
 
 _TICK_SECONDS = 0.5
-# The parent kills at the limit; this one is for a worker whose parent was killed in the middle.
+# The parent kills at the limit. The alarm ends a worker whose parent was killed.
 _ALARM_FACTOR, _ALARM_SECONDS = 2, 60
 
 Say = Callable[[dict[str, Any]], None]
 
 
 class _Ticker:
-    """Says that there is progress, not more often than needed, and sets the alarm back."""
+    """Reports progress at most twice a second, and resets the alarm."""
 
     def __init__(self, say: Say, seconds: float) -> None:
         self._say, self._seconds, self._last = say, seconds, 0.0
@@ -45,7 +45,7 @@ class _Ticker:
             self._say({"tick": True})
 
     def always(self) -> None:
-        """A tick that counts in any case."""
+        """Report progress now."""
         self._last = 0.0
         self()
 
@@ -81,7 +81,7 @@ def _serve(lines: IO[bytes], say: Say, at: dict[str, Any]) -> None:
 def main() -> None:
     """Serve until standard input ends or an input brings the process down."""
     no_core_dump()
-    # Libraries print; the answers keep a descriptor of their own.
+    # Libraries print to standard output, so the answers get a descriptor of their own.
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -92,7 +92,7 @@ def main() -> None:
         answers.flush()
 
     def crashed(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-        # No reader is trusted after an error that it should not raise: the process ends, and says over what.
+        # No reader is trusted after an unexpected error: the process says what happened, and ends.
         allow_megabytes(None)
         if issubclass(kind, MemoryError):
             say({"number": at.get("number"), "out_of_memory": True})
@@ -102,7 +102,7 @@ def main() -> None:
 
     sys.excepthook = crashed
     say({"ready": True})
-    # From here on what libraries complain of stands in the reasons; a damaged file can make them write gigabytes.
+    # Complaints of libraries stand in the reasons. A damaged file can make them print gigabytes.
     os.dup2(nowhere, 2)
     _serve(sys.stdin.buffer, say, at)
 

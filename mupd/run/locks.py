@@ -1,7 +1,7 @@
-"""Tells a lock that a crashed run left from the lock of a run that is still at work.
+"""Distinguishes the lock of a crashed run from that of a run that is still at work.
 
-Snakemake locks the files of a working folder. Two runs from different folders with one output folder do not see each
-other's locks, hence a record in the output folder too.
+Snakemake locks the files of a working folder. Two runs that share an output folder but not a working folder do not see
+each other's locks, so the output folder gets a record of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RunningError(MupdError):
 
 
 def _is_dead(record: Any) -> bool:
-    """Whether a recorded run is known to be over: only one of this host can be."""
+    """Whether a recorded run is known to be over; this can be known only of runs on this host."""
     import psutil
 
     try:
@@ -41,6 +41,12 @@ def _is_dead(record: Any) -> bool:
         return False
 
 
+def _own_record() -> dict[str, Any]:
+    import psutil
+
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -49,10 +55,10 @@ def _read(path: Path) -> Any:
 
 
 def release_stale_lock(folder: Path) -> bool:
-    """Remove Snakemake's locks if every run recorded here is dead, so that one of them left them.
+    """Remove Snakemake's locks if every recorded run is dead.
 
-    A run on another host, one that is alive, and one that left no record may own a lock: then all
-    are left alone, and Snakemake itself refuses to start and says how to unlock.
+    A lock may belong to a run on another host, to one that is alive, or to one without a record. Then all locks stay,
+    and Snakemake itself refuses to start and says how to unlock.
 
     Parameters
     ----------
@@ -74,25 +80,21 @@ def release_stale_lock(folder: Path) -> bool:
 
 
 def record_run(folder: Path) -> Path:
-    """Record this process as a run; the record goes when the process ends, and stays if it is killed."""
-    import psutil
-
-    host, pid = socket.gethostname(), os.getpid()
-    path = folder / _RUNS / f"{host}-{pid}.json"
-    write_json(path, {"host": host, "pid": pid, "started": psutil.Process().create_time()})
+    """Record this process as a run. The record is removed when the process ends, and stays if it is killed."""
+    record = _own_record()
+    path = folder / _RUNS / f"{record['host']}-{record['pid']}.json"
+    write_json(path, record)
     atexit.register(path.unlink, missing_ok=True)
     return path
 
 
 def _claimed(path: Path) -> bool:
-    """Whether the record of this process now stands at a path where none was."""
-    import psutil
-
-    record = {"host": socket.gethostname(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+    """Write the record of this process to a path; False if there is a record already."""
+    record = _own_record()
     mine = path.with_name(f"{path.name}.{record['host']}-{record['pid']}")
     write_json(mine, record)
     try:
-        os.link(mine, path)  # whole or not at all, and for one run only
+        os.link(mine, path)  # atomic: only one run can create it
     except FileExistsError:
         return False
     finally:
@@ -101,10 +103,10 @@ def _claimed(path: Path) -> bool:
 
 
 def claim_output(out: Path) -> None:
-    """Make this process the one run that writes into an output folder, until it ends.
+    """Make this process the only run that writes into an output folder, until it ends.
 
-    The record of a run that crashed on this host is replaced. One of another host may be alive, which cannot be told
-    from here.
+    The record of a run that crashed on this host is replaced. A record of another host stays, because that run may be
+    alive.
 
     Raises
     ------
@@ -115,8 +117,8 @@ def claim_output(out: Path) -> None:
     if not _claimed(path):
         record = _read(path)
         if not _is_dead(record):
-            found = record if isinstance(record, dict) else {}
-            who = f"process {found.get('pid', 'unknown')} on {found.get('host', 'an unknown host')}"
+            known = record if isinstance(record, dict) else {}
+            who = f"process {known.get('pid', 'unknown')} on {known.get('host', 'an unknown host')}"
             raise RunningError(
                 f"{out}: another run writes into this folder: {who}. Wait for it, or give this one another outdir. "
                 f"If that run is over, remove {path} and start again."

@@ -1,8 +1,9 @@
-"""Digests of the rows of a cohort table, so that a changed row concerns its own shard alone.
+"""Digests of the rows of a cohort table, so that a changed row reruns its own shard alone.
 
-``python -m mupd.run.table_digests MODALITY PATH`` prints ``{"whole": "...", "rows": {ID: DIGEST}}``, or null for a
-table whose rows cannot be told apart quickly: genes in rows, stored by columns, over :data:`MOST_BYTES`. A process of
-its own, under a limit of memory: the workflow asks for it while it is parsed, and the table may be damaged or hostile.
+``python -m mupd.run.table_digests MODALITY PATH`` prints ``{"whole": "...", "rows": {ID: DIGEST}}``. It prints null for
+a table whose rows cannot be read one by one in a short time: genes in rows, stored by columns, over :data:`MOST_BYTES`.
+It is a process of its own with a memory limit, because the workflow runs it while it is parsed and the table may be
+damaged or hostile.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mupd.base.ids import Modality
 from mupd.errors import MupdError
 
 MOST_BYTES = 2 << 30
-"""Bytes of values; to read and hash more would hold up every start of the workflow after a change."""
+"""Most bytes of values that are read: more would delay every start of the workflow after a change."""
 
 MOST_MB = 3000
 _HEAD_ROWS = 64
@@ -37,7 +38,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """{id: digest}; rows of the same id count together."""
+    """{id: digest}; rows with the same id get one digest."""
     rows: dict[str, str] = {}
     for name, digest in pairs:
         rows[name] = _digest(rows[name].encode(), digest.encode()) if name in rows else digest
@@ -48,14 +49,14 @@ def _of_texts(path: Path) -> dict[str, Any]:
     from mupd.reports.files.tables import texts_of
 
     rows = {
-        name: _digest(*(text.encode("utf-8", "surrogatepass") for text in found))
-        for name, found in texts_of(path).items()
+        name: _digest(*(text.encode("utf-8", "surrogatepass") for text in texts))
+        for name, texts in texts_of(path).items()
     }
     return {"whole": "", "rows": rows}
 
 
 def _scale(matrix: np.ndarray) -> str:
-    """The scale that the table's first rows give away, which holds for every row."""
+    """The scale of the whole table, determined from its first rows."""
     from mupd.rna.profiles import scale_of
 
     return scale_of(matrix, "auto")[0]
@@ -126,7 +127,9 @@ def _of_anndata(path: Path) -> dict[str, Any] | None:
 
 
 def digests_of(modality: Modality, path: Path) -> dict[str, Any] | None:
-    """Digest of what all rows depend on (header, scale, synthetic marks) and of each row by its id; None as above.
+    """Digest of what all rows depend on (header, scale, synthetic marks), and of each row by its id.
+
+    None for a table whose rows cannot be read one by one.
 
     Raises
     ------
@@ -136,14 +139,15 @@ def digests_of(modality: Modality, path: Path) -> dict[str, Any] | None:
     from mupd.synthetic.verify.recognise import synthetic_marks
 
     if modality == "text":
-        found: dict[str, Any] | None = _of_texts(path)
+        digests: dict[str, Any] | None = _of_texts(path)
     elif path.name.lower().endswith((".h5ad", ".h5mu")):
-        found = _of_anndata(path)
+        digests = _of_anndata(path)
     else:
-        found = _of_text_matrix(path)
-    if found is None:
+        digests = _of_text_matrix(path)
+    if digests is None:
         return None
-    return found | {"whole": _digest(str(found["whole"]).encode(), *(mark.encode() for mark in synthetic_marks(path)))}
+    marks = (mark.encode() for mark in synthetic_marks(path))
+    return digests | {"whole": _digest(str(digests["whole"]).encode(), *marks)}
 
 
 def main() -> None:
@@ -154,10 +158,10 @@ def main() -> None:
     allow_megabytes(MOST_MB)
     modality, path = sys.argv[1:]
     try:
-        found = digests_of("text" if modality == "text" else "rna", Path(path))
+        digests = digests_of("text" if modality == "text" else "rna", Path(path))
     except (MupdError, OSError, ValueError, LookupError, EOFError, csv.Error, MemoryError):
         sys.exit(1)
-    json.dump(found, sys.stdout)
+    json.dump(digests, sys.stdout)
 
 
 if __name__ == "__main__":
