@@ -15,7 +15,6 @@ from openslide.lowlevel import OpenSlideError
 from mupd.errors import UnusableError
 from mupd.slides.limits import check_slide_size, check_tile_size
 from mupd.slides.openslide_formats import OpenSlideReader
-from mupd.slides.scale import one_scale
 from mupd.slides.slide_reader import SlideReader
 
 _PREFIX_BYTES = 128
@@ -198,7 +197,7 @@ class WsidicomReader(SlideReader):
         self._numbers = [level.level for level in levels]
         self.level_sizes_px = tuple((level.size.width, level.size.height) for level in levels)
         scale = levels[0].mpp
-        self._set_scale(mpp, one_scale(scale.width, scale.height) if scale is not None else None)
+        self._set_scale(mpp, (scale.width, scale.height) if scale is not None else (None, None))
 
     def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:
         with _as_value_errors(wsidicom=True):

@@ -12,7 +12,6 @@ from PIL import Image
 from mupd.errors import UnusableError
 from mupd.slides.blocks import WHITE
 from mupd.slides.limits import check_slide_size
-from mupd.slides.scale import one_scale
 from mupd.slides.slide_reader import SlideReader
 
 
@@ -31,8 +30,8 @@ class OpenSlideReader(SlideReader):
             check_slide_size(*self.size_px)
             self.format = str(self._slide.properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown"))
             names = (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y)
-            stated = (self._slide.properties.get(name) for name in names)
-            self._set_scale(mpp, one_scale(*(float(value) if value is not None else None for value in stated)))
+            x_um, y_um = (self._slide.properties.get(name) for name in names)
+            self._set_scale(mpp, (None if x_um is None else float(x_um), None if y_um is None else float(y_um)))
         except BaseException:
             self._slide.close()
             raise

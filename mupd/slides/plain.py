@@ -33,7 +33,7 @@ class PictureReader(SlideReader):
             self.format = str(image.format).lower()
             mode = image.mode
         # The resolution tags of plain pictures describe screens and printers (72 dpi), not microscopes.
-        self._set_scale(mpp, None)
+        self._set_scale(mpp)
         check_plain_size(*self.size_px, self.format)
         if self.format == "jpeg":
             check_jpeg_bytes(*self.size_px, path.stat().st_size)

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mupd.errors import UnusableError
 from mupd.slides.blocks import best_level, padded, reduced
+
+_MOST_ANISOTROPY = 1.05
+AxesUm = tuple[float | None, float | None]
+"""Micrometres per pixel in x and y; None if not stated."""
+
+
+def _mpp_of(axes_um: AxesUm) -> float | None:
+    """The mean of what a file states for its two axes, or the one value it states, or None.
+
+    Zero, negative and infinite values count as not stated: some programs write them for "unknown".
+    """
+    stated = [value for value in axes_um if value is not None and math.isfinite(value) and value > 0]
+    if not stated:
+        return None
+    if max(stated) > _MOST_ANISOTROPY * min(stated):
+        raise UnusableError(f"pixels are not square: {stated[0]:g} x {stated[1]:g} um; resample the slide")
+    return sum(stated) / len(stated)
 
 
 class SlideReader(ABC):
@@ -38,11 +57,17 @@ class SlideReader(ABC):
         """Width and height of level 0."""
         return self.level_sizes_px[0]
 
-    def _set_scale(self, caller_mpp: float | None, file_mpp: float | None) -> None:
-        """Set `mpp`, `mpp_source` and `file_mpp`. The caller's value takes precedence."""
-        self.file_mpp = file_mpp
-        self.mpp = caller_mpp if caller_mpp is not None else file_mpp
-        self.mpp_source = "sheet" if caller_mpp is not None else "file" if file_mpp else "none"
+    def _set_scale(self, caller_mpp: float | None, file_um: AxesUm = (None, None)) -> None:
+        """Set `mpp`, `mpp_source` and `file_mpp` from what the caller and the file state.
+
+        Raises
+        ------
+        UnusableError
+            If the file states pixels that are not square (a difference of 5% is tolerated).
+        """
+        self.file_mpp = _mpp_of(file_um)
+        self.mpp = caller_mpp if caller_mpp is not None else self.file_mpp
+        self.mpp_source = "sheet" if caller_mpp is not None else "file" if self.file_mpp else "none"
 
     @abstractmethod
     def _inside(self, level: int, x: int, y: int, w: int, h: int) -> NDArray[np.uint8]:

@@ -20,8 +20,7 @@ from PIL import Image
 from mupd.errors import UnusableError
 from mupd.slides.limits import check_plain_size, check_slide_size, check_tile_size
 from mupd.slides.openslide_formats import OpenSlideReader, openslide_vendor
-from mupd.slides.scale import one_scale
-from mupd.slides.slide_reader import SlideReader
+from mupd.slides.slide_reader import AxesUm, SlideReader
 from mupd.slides.tiff_directories import whole_directories
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -70,43 +69,43 @@ def open_tiff(path: Path, mpp: float | None) -> SlideReader:
         return TiffReader(path, mpp)
 
 
-def _ome_mpp(description: str, size_px: tuple[int, int]) -> float | None:
-    """Micrometres per pixel of the image of this size, from PhysicalSizeX and Y and their units (default: um)."""
+def _ome_um(description: str, size_px: tuple[int, int]) -> AxesUm:
+    """PhysicalSizeX and Y of the image of this size, by their units (default: um)."""
     try:
         root = ElementTree.fromstring(description)
     except ElementTree.ParseError as error:
         raise UnusableError(f"OME-XML that is not well formed ({error.msg})") from error
+
+    def um(pixels: ElementTree.Element, axis: str) -> float | None:
+        unit, stated = pixels.get(f"PhysicalSize{axis}Unit", "µm"), pixels.get(f"PhysicalSize{axis}")
+        # The units "pixel" and "reference frame" are no lengths: the scale is not stated then.
+        return float(stated) * _UNITS_UM[unit] if stated and unit in _UNITS_UM else None
+
     for pixels in root.iterfind(".//{*}Pixels"):
-        if (pixels.get("SizeX"), pixels.get("SizeY")) != (str(size_px[0]), str(size_px[1])):
-            continue
-        sizes = []
-        for axis in "XY":
-            unit = pixels.get(f"PhysicalSize{axis}Unit", "µm")
-            stated = pixels.get(f"PhysicalSize{axis}")
-            # The units "pixel" and "reference frame" are no lengths: the scale is not stated then.
-            sizes.append(float(stated) * _UNITS_UM[unit] if stated and unit in _UNITS_UM else None)
-        return one_scale(*sizes)
-    return None
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(size_px[0]), str(size_px[1])):
+            return um(pixels, "X"), um(pixels, "Y")
+    return None, None
 
 
-def _resolution_mpp(page: Any) -> float | None:
-    """Micrometres per pixel from a page's resolution tags; None unless their unit is a length."""
+def _resolution_um(page: Any) -> AxesUm:
+    """The page's resolution tags; None unless their unit is a length."""
     unit = _RESOLUTION_UNITS_UM.get(int(page.tags.valueof(_RESOLUTION_UNIT, default=2)))
-    sizes = []
-    for code in (_X_RESOLUTION, _Y_RESOLUTION):
+
+    def um(code: int) -> float | None:
         pixels, per = page.tags.valueof(code, default=(0, 1))
-        sizes.append(unit * per / pixels if unit and pixels else None)
-    return one_scale(*sizes)
+        return unit * per / pixels if unit and pixels else None
+
+    return um(_X_RESOLUTION), um(_Y_RESOLUTION)
 
 
-def _aperio_mpp(description: str) -> float | None:
+def _aperio_um(description: str) -> AxesUm:
     import tifffile
 
     try:
         stated = tifffile.tifffile.svs_description_metadata(description).get("MPP")
     except ValueError:
-        return None
-    return float(stated) if isinstance(stated, int | float) else None
+        return None, None
+    return float(stated) if isinstance(stated, int | float) else None, None
 
 
 def _sizes(series: Any) -> dict[str, int]:
@@ -157,16 +156,14 @@ class TiffReader(SlideReader):
             else:
                 # Some programs write a picture as one strip, which is decoded whole, like a plain picture.
                 check_plain_size(page.imagewidth, min(page.rowsperstrip, page.imagelength), "TIFF in one strip")
-        self._set_scale(mpp, self._mpp_in_file(series.keyframe))
+        self._set_scale(mpp, self._um_in_file(series.keyframe))
         self._cache: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
         self._cached_bytes = 0
 
-    def _mpp_in_file(self, page: Any) -> float | None:
+    def _um_in_file(self, page: Any) -> AxesUm:
         if self._file.is_ome:
-            return _ome_mpp(self._file.ome_metadata or "", self.size_px)
-        if self._file.is_svs:
-            return _aperio_mpp(page.description)
-        return _resolution_mpp(page)
+            return _ome_um(self._file.ome_metadata or "", self.size_px)
+        return _aperio_um(page.description) if self._file.is_svs else _resolution_um(page)
 
     def _segment(self, level: int, plane: int, index: int) -> NDArray[np.uint8] | None:
         """One decoded tile or strip (rows, columns, samples); None where the file stores nothing (white)."""

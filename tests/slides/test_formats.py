@@ -12,11 +12,13 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from benchmarks.slides.spoilt import vast_tiff
 from mupd.config import load_config
 from mupd.errors import UnusableError
 from mupd.slides.checks import check_he
+from mupd.slides.formats import FORMATS, format_of
 from mupd.slides.limits import MOST_FLAT_PIXELS
 from mupd.slides.openslide_formats import OpenSlideReader
 from mupd.slides.reader import open_slide, source_files
@@ -189,3 +191,15 @@ def test_a_label_alone_and_folders_of_folders_are_explained(tmp_path: Path) -> N
     assert "1 folders in it" in refusal(tmp_path)
     dicom_level(tmp_path / "label.dcm", PIXELS[:100, :100], "1.2.3.5", flavour="LABEL")
     assert "Image Type VOLUME" in refusal(tmp_path)
+
+
+def test_the_table_of_formats_recognises_files_by_their_bytes_or_name(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "named.svs", "PNG")
+    (tmp_path / "slide.mrxs").touch()
+    (tmp_path / "slide").mkdir()
+    ome_tiff(tmp_path / "named.png", PIXELS, 0.5)
+    dicom_level(tmp_path / "named.jpg", PIXELS, "1.2.3.4", codec="jpeg")
+    names = ("named.jpg", "slide", "slide.mrxs", "named.png", "named.svs")
+    assert [format_of(tmp_path / name).name for name in names] == ["DICOM", "DICOM", "MIRAX", "TIFF", "plain picture"]
+    assert source_files(tmp_path / "slide.mrxs") == [tmp_path / "slide.mrxs", tmp_path / "slide"]
+    assert len({one.name for one in FORMATS}) == len(FORMATS)
