@@ -18,10 +18,10 @@ def _contents(entry: Entry) -> set[str]:
 
 
 def note_duplicates(cases: Sequence[CaseInventory]) -> None:
-    """Say in the facts of each measured entry which other of these cases have the same content (`same_content_as`).
+    """Add to the facts of each measured entry which of these cases have the same content (`same_content_as`).
 
-    Contents are equal where a file's bytes are, a usable slide's, or a text's words without regard to white space.
-    What was noted before is kept: the cases of a shard first, those of the cohort later.
+    Two inputs have the same content if their bytes are equal, if one of their usable slides is the same, or if their
+    texts differ in white space only. Earlier notes are kept: those of the shard come first, those of the cohort later.
     """
     for modality in MODALITIES:
         owners: dict[str, list[str]] = {}
@@ -37,8 +37,8 @@ def note_duplicates(cases: Sequence[CaseInventory]) -> None:
                 entry.facts["same_content_as"] = list(dict.fromkeys([*known, *shared]))[:MOST_NAMED]
 
 
-def said_of(entry: Entry) -> str:
-    """What is said of an entry that shares its content with other cases; "" if it does not."""
+def sharing_of(entry: Entry) -> str:
+    """With which cases an entry shares its content, in words; "" if with none."""
     others = entry.facts.get("same_content_as", [])
     if not others:
         return ""

@@ -1,7 +1,7 @@
-"""When a stage ran on a shard and by what: told by the stage itself, so that it is known without Snakemake too.
+"""When a stage ran on a shard, by which engine, and what it used. The stage writes it itself, with or without Snakemake.
 
-``stages/STAGE/SHARD.json`` under the output folder. A record speaks for the output that it has the hash of, and for
-no other: where somebody wrote the output again by another way, the time of the earlier run is not claimed for it.
+``stages/STAGE/SHARD.json`` under the output folder. A record holds the hash of the output that it describes. If
+somebody has written the output again by other means, the record no longer applies.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from mupd.config import Config
 from mupd.errors import MupdError
 
 ENGINE_VARIABLE = "MUPD_ENGINE"
-"""Set by the workflow to its own name and version; the commands run by hand have no engine."""
+"""Set by the workflow to its name and version. Commands run by hand have no engine."""
 
 
 def now() -> str:
-    """The time in UTC to the second, ISO 8601."""
+    """The present time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)
 class StageRecord:
-    """One run of one stage on one shard; times in UTC, ISO 8601; `output` is relative to the output folder.
+    """One run of one stage on one shard. Times are in UTC, ISO 8601; `output` is relative to the output folder.
 
-    `seconds`, `cpu_seconds` and `peak_mb` are those of :class:`mupd.base.usage.Usage`, the process's start included;
-    None in records of versions that did not measure them.
+    `seconds`, `cpu_seconds` and `peak_mb` are those of :class:`mupd.base.usage.Usage`, from the start of the process.
     """
 
     stage: str
@@ -45,18 +44,18 @@ class StageRecord:
     engine: str
     output: str
     output_sha256: str
-    seconds: float | None = None
-    cpu_seconds: float | None = None
-    peak_mb: float | None = None
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
 
 
 def record_path(out: Path, stage: str, shard: int) -> Path:
-    """Where the record of a stage on a shard lies."""
+    """Path of the record of a stage on a shard."""
     return out / "stages" / stage / f"{shard_name(shard)}.json"
 
 
 def recorded(stage: str, run_shard: Callable[[Config, int], Path], config: Config, shard: int) -> Path:
-    """Run a stage on a shard and leave a record of it; returns the stage's output."""
+    """Run a stage on a shard and write its record; returns the path of the stage's output."""
     started = now()
     output = run_shard(config, shard)
     used = usage_now()
@@ -78,12 +77,12 @@ def recorded(stage: str, run_shard: Callable[[Config, int], Path], config: Confi
 
 
 def read_record(out: Path, stage: str, shard: int) -> StageRecord | None:
-    """The record of the run that wrote the output as it lies there; None if no record speaks for it.
+    """The record of the run that wrote the present output; None if there is none.
 
     Raises
     ------
     MupdError
-        If the record is there and is none.
+        If the file is not a stage record.
     """
     path = record_path(out, stage, shard)
     try:

@@ -1,4 +1,4 @@
-"""What a shard's job depends on: its own rows and files, so that a change elsewhere reruns nothing here."""
+"""What the job of a shard depends on: its own rows and files, so that other changes do not rerun it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from mupd.sheet import Sheet, SheetCase
 
 
 def inputs_of(cases: Sequence[SheetCase], config: Config, known: TableRows | None = None) -> list[str]:
-    """Files named in the rows of some cases, then the cohort tables.
+    """Files that the rows of some cases name, then the cohort tables.
 
-    Tables with a digest for every row (`known`) are left out: :meth:`mupd.run.table_rows.TableRows.digest` covers them.
+    Tables with a digest for every row (`known`) are not among them: the job depends on
+    :meth:`mupd.run.table_rows.TableRows.digest` instead.
     """
     rows = known or TableRows()
     files: dict[str, None] = {}
@@ -34,7 +35,7 @@ def inputs_of(cases: Sequence[SheetCase], config: Config, known: TableRows | Non
 
 
 def suite_files(config: Config, *tables: str) -> list[str]:
-    """Files of the expectation suites of some tables, of all if none is named: the shipped ones, then the user's."""
+    """Files of the expectation suites of some tables (of all if none is named): shipped ones first, then the user's."""
     from mupd.config.suite_columns import TABLES
     from mupd.config.suites import shipped_folder
 
@@ -44,12 +45,12 @@ def suite_files(config: Config, *tables: str) -> list[str]:
 
 
 def refuse_braces(sheet: Sheet, config: Config) -> None:
-    """Snakemake takes ``{...}`` in a path for a wildcard and cannot be told otherwise.
+    """Refuse paths with braces: Snakemake takes ``{...}`` in a path for a wildcard.
 
     Raises
     ------
     InputFaults
-        With every path that has a brace.
+        With every such path.
     """
     named = [(f"configuration [{key}]", getattr(config, key)) for key in ("outdir", "model")]
     named += [(f"configuration [stains.{index}.model]", stain.model) for index, stain in enumerate(config.stains)]
@@ -70,7 +71,7 @@ def refuse_braces(sheet: Sheet, config: Config) -> None:
 
 
 def model_files(config: Config) -> list[str]:
-    """Index, record vocabulary and weights of the model: training one part anew reruns what it makes.
+    """Index, record vocabulary and weights of the model: a newly trained part reruns what it makes.
 
     Raises
     ------

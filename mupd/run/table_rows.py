@@ -1,8 +1,8 @@
-"""Which rows of the cohort tables a shard depends on, by digest: a row added to a table reruns its own shard alone.
+"""Digests of the cohort tables' rows that a shard depends on: a row added to a table reruns its own shard alone.
 
-The workflow asks at parse time. A table is read once after each change, by a process of its own
-(:mod:`mupd.run.table_digests`), and remembered in ``.snakemake`` by size, times and inode. A table whose rows cannot
-be told apart stays an input of every shard.
+The workflow needs them at parse time. A table is read once after each change, by a process of its own
+(:mod:`mupd.run.table_digests`). The digests are kept in ``.snakemake``, together with the table's size, times and
+inode. A table without a digest for every row stays an input of every shard.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mupd.config import Config
 from mupd.sheet import SheetCase
 
 INDEX_NAME = "mupd-table-rows.json"
-_FORMAT = 1
-_SECONDS = 300
+_FORMAT = 2
+_MOST_SECONDS = 300
 
 Key = tuple[Modality, str]
 
@@ -46,11 +46,11 @@ class TableRows:
     rows: Mapping[Key, Mapping[str, str]] = field(default_factory=dict)
 
     def knows(self, modality: Modality, path: str) -> bool:
-        """Whether the table's rows are told apart."""
+        """Whether every row of the table has a digest."""
         return (modality, path) in self.rows
 
     def case_ids(self, config: Config) -> dict[Modality, frozenset[str]]:
-        """Ids that the configured cohort tables have a row of, of tables whose rows are told apart."""
+        """Case ids of the configured cohort tables that have a digest for every row."""
         named: dict[Modality, str | None] = {"rna": config.tables.rna, "text": config.tables.text}
         return {
             modality: frozenset(self.rows[modality, path])
@@ -59,7 +59,7 @@ class TableRows:
         }
 
     def digest(self, cases: Sequence[SheetCase], config: Config) -> str:
-        """Of the rows that some cases have in these tables, and of what these rows depend on."""
+        """Digest of the rows of some cases in these tables, and of what these rows depend on."""
         digest = hashlib.sha256()
         for case in cases:
             for modality, path, row in table_rows_of(case, config):
@@ -97,7 +97,7 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _examined(modality: Modality, path: str) -> dict[str, Any] | None:
-    """What the process of its own says; None where it says nothing, for whatever reason."""
+    """The answer of :mod:`mupd.run.table_digests`; None if it gives none."""
     search = os.pathsep.join(filter(None, [str(PACKAGE_PARENT), os.environ.get("PYTHONPATH")]))
     try:
         done = subprocess.run(
@@ -105,7 +105,7 @@ def _examined(modality: Modality, path: str) -> dict[str, Any] | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
-            timeout=_SECONDS,
+            timeout=_MOST_SECONDS,
             check=False,
         )
         return json.loads(done.stdout) if done.returncode == 0 else None
@@ -119,9 +119,10 @@ def table_rows(cases: Iterable[SheetCase], config: Config, folder: Path, examine
     Parameters
     ----------
     folder
-        Where the index stands: the workflow's ``.snakemake``.
+        Folder of the index: the workflow's ``.snakemake``.
     examine
-        Read tables that the index does not know as they are now, and write it. A job of a cluster does not.
+        Whether to read tables that have changed since the index was written, and to write it again. Jobs of a cluster
+        do not.
     """
     index_path = folder / INDEX_NAME
     wanted = dict.fromkeys((modality, path) for case in cases for modality, path, _ in table_rows_of(case, config))
@@ -139,11 +140,11 @@ def table_rows(cases: Iterable[SheetCase], config: Config, folder: Path, examine
         if not entry or entry.get("signature") != signature:
             if not examine:
                 continue
-            entry = {"signature": signature, "found": _examined(modality, path)}
+            entry = {"signature": signature, "digests": _examined(modality, path)}
         kept[name] = entry
-        if entry["found"] is not None:
-            whole[modality, path] = str(entry["found"]["whole"])
-            rows[modality, path] = entry["found"]["rows"]
+        if (digests := entry["digests"]) is not None:
+            whole[modality, path] = str(digests["whole"])
+            rows[modality, path] = digests["rows"]
     if examine and kept != {name: held.get(name) for name in kept}:
         write_json(index_path, {"format": _FORMAT, "tables": kept})
     return TableRows(whole, rows)

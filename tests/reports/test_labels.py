@@ -13,7 +13,7 @@ from benchmarks.reports.score import HALVES, Score, label_texts, read_labels, sc
 from mupd.base.ids import MODALITIES
 from mupd.config import IntakeLimits
 from mupd.contracts.inventory import CaseInventory, Entry
-from mupd.contracts.shared_inputs import note_duplicates, said_of
+from mupd.contracts.shared_inputs import note_duplicates, sharing_of
 from mupd.errors import MupdError, UnusableError
 from mupd.model.encoders import TextEncoder
 from mupd.model.text_chunks import MAX_TOKENS, token_counts
@@ -95,10 +95,14 @@ def _case(name: str, text_sha256: str, source_sha256: str) -> CaseInventory:
 def test_the_same_words_in_two_cases_are_told_whatever_their_files() -> None:
     cases = [_case("A", "same", "1"), _case("B", "same", "2"), _case("C", "other", "3")]
     note_duplicates(cases[:1])
-    assert said_of(cases[0].entries["text"]) == ""
+    assert sharing_of(cases[0].entries["text"]) == ""
     note_duplicates(cases)
     note_duplicates(cases)  # where shards meet, what a shard noted stays
-    assert [said_of(case.entries["text"]) for case in cases] == ["the same content as B", "the same content as A", ""]
+    assert [sharing_of(case.entries["text"]) for case in cases] == [
+        "the same content as B",
+        "the same content as A",
+        "",
+    ]
 
 
 def test_tokens_are_counted_as_the_encoder_reads_them() -> None:

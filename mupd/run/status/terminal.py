@@ -11,7 +11,7 @@ from rich.text import Text
 from mupd.base.ids import MODALITIES, Modality
 from mupd.config import Config
 from mupd.contracts.inventory import NOTHING_GIVEN, CaseInventory, Entry, Status, tasks_of
-from mupd.contracts.shared_inputs import said_of
+from mupd.contracts.shared_inputs import sharing_of
 from mupd.run.status.plain import counts_of
 
 _LOOK: dict[Status, tuple[str, str]] = {
@@ -30,7 +30,7 @@ def _cell(entry: Entry) -> Text:
         cell.append("\nbut synthetic: let in by intake.allow_synthetic", style="magenta")
     elif entry.status == "unusable":
         cell.append(f"\n{entry.reason}", style="dim")
-    if shared := said_of(entry):
+    if shared := sharing_of(entry):
         cell.append(f"\n{shared}", style="yellow")
     return cell
 

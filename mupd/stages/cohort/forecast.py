@@ -33,9 +33,9 @@ def _row(stage: str, what: str, forecast: float, actual: float, words: Callable[
 
 
 def _stage_rows(stage: str, figures: StageFigures, records: Sequence[StageRecord]) -> list[dict[str, Any]]:
-    wall = sum(record.seconds or 0.0 for record in records)
-    cpu = sum(record.cpu_seconds or 0.0 for record in records)
-    peak = max(record.peak_mb or 0.0 for record in records)
+    wall = sum(record.seconds for record in records)
+    cpu = sum(record.cpu_seconds for record in records)
+    peak = max(record.peak_mb for record in records)
     return [
         _row(stage, "all jobs in turn", figures.wall_s, wall, _time),
         _row(stage, "CPU time", figures.cpu_s, cpu, _time),
@@ -75,8 +75,8 @@ def view(cases: Sequence[CohortCase], config: Config) -> dict[str, Any] | None:
     for stage in _STAGES:
         if stage not in forecast.stages:
             continue
-        found = (read_record(config.out, stage, shard) for shard in shards)
-        records = [record for record in found if record is not None and record.cpu_seconds is not None]
+        of_shards = (read_record(config.out, stage, shard) for shard in shards)
+        records = [record for record in of_shards if record is not None]
         if not records:
             notes.append(f"{stage}: its jobs left no figures.")
             continue

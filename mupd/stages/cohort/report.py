@@ -17,7 +17,7 @@ from mupd.base.files import atomic_path
 from mupd.base.ids import MODALITIES
 from mupd.base.pages import page_stream
 from mupd.config import Config
-from mupd.contracts.shared_inputs import said_of
+from mupd.contracts.shared_inputs import sharing_of
 from mupd.stages.cohort.card_figures import mean_profile, profiles_of
 from mupd.stages.cohort.gather import CohortCase, Part, State
 from mupd.stages.cohort.looks import looks
@@ -109,7 +109,7 @@ def _cohort_rna(cases: Sequence[CohortCase], values: Sequence[CaseValues]) -> tu
 
 def _part_view(part: Part) -> dict[str, Any]:
     drawn = [draw for draw in part.draws if draw.draw >= 0]
-    same = said_of(part.entry)
+    same = sharing_of(part.entry)
     return {
         "modality": part.entry.modality,
         "name": NAMES[part.entry.modality],
