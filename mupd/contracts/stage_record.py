@@ -1,4 +1,4 @@
-"""When a stage ran on a shard, by which engine, and what it used. The stage writes it itself, with or without Snakemake.
+"""When a stage ran on a shard, by which engine, and what it used. The stage itself writes it, also without Snakemake.
 
 ``stages/STAGE/SHARD.json`` under the output folder. A record holds the hash of the output that it describes. If
 somebody has written the output again by other means, the record no longer applies.
