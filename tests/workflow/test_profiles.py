@@ -201,9 +201,9 @@ def test_jobs_run_and_are_tried_again_through_stand_ins(
     done = snakemake(tmp_path, *run, "--latency-wait", "5", path=str(stand_in))
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "made.txt").read_text() == "done\n"
-    found = (stand_in / "asked").read_text()
+    asked = (stand_in / "asked").read_text()
     for words in asked:
-        assert words in found, found
+        assert words in asked, asked
 
 
 def config_of(cohort: Path, tmp_path: Path, **sections: object) -> Config:

@@ -167,9 +167,14 @@ def test_ome_tiff_has_names_scale_pyramid_and_the_same_values(run: Config) -> No
 def test_both_forms_verify_and_are_refused_as_measured(run: Config, modality: str, tmp_path: Path) -> None:
     row = row_of(run, "SLIDE-1", modality)
     for name, kind in ((row["artifact"], "dicom-wsi"), (row["further_artifacts"], "ome-tiff")):
-        found = verify_path(run.out / name)
-        assert (found.kind, found.exit_code, found.content, found.marks_missing) == (kind, INTACT, "intact", ())
-        assert (found.case, found.draw, found.given) == ("SLIDE-1", (0,), ("he",))
+        verified = verify_path(run.out / name)
+        assert (verified.kind, verified.exit_code, verified.content, verified.marks_missing) == (
+            kind,
+            INTACT,
+            "intact",
+            (),
+        )
+        assert (verified.case, verified.draw, verified.given) == ("SLIDE-1", (0,), ("he",))
     renamed = tmp_path / "slide.tif"
     shutil.copy(run.out / row["further_artifacts"], renamed)
     assert any(mark.startswith("OME Image Name") for mark in synthetic_marks(renamed))

@@ -114,11 +114,11 @@ def test_a_changed_case_runs_its_own_shard_and_is_held_up(cohort: Path, finished
     words = report.read_text(encoding="utf-8")
     try:
         report.write_text(words + " Margins are free.", encoding="utf-8")
-        found = due(cohort, folder)
+        jobs = due(cohort, folder)
     finally:
         report.write_text(words, encoding="utf-8")
     one = dict.fromkeys(("intake", "generate", "check", "export"), 1)
-    assert found == one | {"expect_inputs": 1, "expect_draws": 1, "cohort": 1, "expect_run": 1}
+    assert jobs == one | {"expect_inputs": 1, "expect_draws": 1, "cohort": 1, "expect_run": 1}
 
 
 def test_one_more_case_in_a_cohort_table_concerns_its_own_shard_alone(tmp_path: Path, tiny_model: Path) -> None:

@@ -42,11 +42,11 @@ def manifest(folder: Path) -> list[dict[str, str]]:
 
 def contents(folder: Path) -> dict[str, dict[str, str]]:
     """Hash of the values of each draw, by artifact."""
-    found = {}
+    hashes = {}
     for path in sorted((folder / "results" / "exported").glob("*.json")):
         for artifact in json.loads(path.read_text(encoding="utf-8"))["artifacts"]:
-            found[artifact["path"]] = artifact["content_sha256"]
-    return found
+            hashes[artifact["path"]] = artifact["content_sha256"]
+    return hashes
 
 
 def modified(folder: Path) -> dict[str, int]:
@@ -152,8 +152,8 @@ def test_a_changed_key_reruns_what_depends_on_it(
     done = snakemake(configfile, finished, "--dry-run")
     assert done.returncode == 0, done.stdout
     stages = ("intake", "generate", "check", "export", "cohort")
-    found = {stage: len(re.findall(rf"^(?:local)?rule {stage}:", done.stdout, re.MULTILINE)) for stage in stages}
-    assert {stage: count for stage, count in found.items() if count} == due, done.stdout
+    jobs = {stage: len(re.findall(rf"^(?:local)?rule {stage}:", done.stdout, re.MULTILINE)) for stage in stages}
+    assert {stage: count for stage, count in jobs.items() if count} == due, done.stdout
     assert modified(finished) == before
 
 

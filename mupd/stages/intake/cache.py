@@ -28,7 +28,7 @@ CHECKER_VERSION: dict[Modality, int] = {"he": 1, "rna": 1, "text": 1}
 library."""
 
 _FORMAT = 1
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 """A file written this short a time before it was hashed may be written again within the same tick of its clock."""
 
 _CHECKERS = ("slides", "rna", "reports", "synthetic", "inputs", "stages/intake")
@@ -107,7 +107,7 @@ class Cache:
 
     def keep_hash(self, path: Path, before: Signature, after: Signature, sha256: str) -> None:
         """Remember a content hash, if a later change of the input would show in its signature."""
-        if sha256 and before == after and after.newest_ns < time.time_ns() - _SETTLED_NS:
+        if sha256 and before == after and after.newest_ns < time.time_ns() - SETTLED_NS:
             self._new_hashes[self._place(path)] = [after.digest, sha256]
 
     def known(self, request: Request) -> tuple[str, ...]:

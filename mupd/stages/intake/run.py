@@ -1,9 +1,10 @@
-"""A shard's rows of the sample sheet become its inventory."""
+"""Makes the inventory of a shard from its rows of the sample sheet."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from mupd.base.ids import shard_name, shard_of
@@ -33,7 +34,7 @@ def _every_so_often(save: Callable[[], None]) -> Callable[[], None]:
 def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
     """Examine the inputs of one shard's cases and write ``intake/SHARD.parquet``.
 
-    What was found is remembered in ``intake/cache``: an input that has not changed is not read again.
+    Outcomes are kept in ``intake/cache``: an input that has not changed is not read again.
 
     Parameters
     ----------
@@ -53,40 +54,33 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
     """
     cases = cases_of_shard(read_sheet(config), shard, config.shards)
     genes = model_genes(Path(config.model))
-    cache = Cache(cache_path(config, shard), checker_digest(config, genes))
+    remembered = Cache(cache_path(config, shard), checker_digest(config, genes))
     try:
         inventories = inventories_of(
             cases,
             config,
             in_workers(config, genes, jobs),
-            lambda _: cache,
+            lambda _: remembered,
             description=f"intake {shard_name(shard)}",
-            between=_every_so_often(cache.save),
+            between=_every_so_often(remembered.save),
         )
     finally:
         # What was read before an interruption need not be read after it.
-        cache.save()
+        remembered.save()
     path = config.out / "intake" / f"{shard_name(shard)}.parquet"
     write_inventory(path, inventories)
     return path
 
 
-def _caches_read(config: Config, genes: tuple[str, ...]) -> Callable[[SheetCase], Cache]:
-    """The shards' caches, to be looked into and never saved."""
+def _caches_to_read(config: Config, genes: tuple[str, ...]) -> Callable[[SheetCase], Cache]:
+    """The caches of all shards, each opened once and never saved."""
     checker = checker_digest(config, genes)
-    opened: dict[int, Cache] = {}
-
-    def cache_of(case: SheetCase) -> Cache:
-        shard = shard_of(case.case_id, config.shards)
-        if shard not in opened:
-            opened[shard] = Cache(cache_path(config, shard), checker)
-        return opened[shard]
-
-    return cache_of
+    of_shard = cache(lambda shard: Cache(cache_path(config, shard), checker))
+    return lambda case: of_shard(shard_of(case.case_id, config.shards))
 
 
 def status_rows(config: Config, jobs: int | None = None) -> list[CaseInventory]:
-    """Every case of the sheet, in its order, examined as intake would; nothing is written.
+    """The inventory of every case, in the order of the sheet, examined as intake would; writes nothing.
 
     Parameters
     ----------
@@ -94,7 +88,7 @@ def status_rows(config: Config, jobs: int | None = None) -> list[CaseInventory]:
         How many inputs are read at a time; all cores if None.
     """
     genes = model_genes(Path(config.model))
-    # What a run has remembered is used where there is one; a table is hashed only to look up its rows there.
-    caches = _caches_read(config, genes) if (config.out / "intake" / "cache").is_dir() else None
+    # Without caches of an earlier run nothing is remembered: a table need not be hashed.
+    caches = _caches_to_read(config, genes) if (config.out / "intake" / "cache").is_dir() else None
     run = in_workers(config, genes, jobs or cores())
     return inventories_of(read_sheet(config).cases, config, run, caches, description="examining cases")

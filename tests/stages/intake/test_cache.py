@@ -44,15 +44,15 @@ class Look:
     def __call__(self) -> list[CaseInventory]:
         self.asked, self.outcomes = [], []
         cache = Cache(cache_path(self.config, 0), checker_digest(self.config, self.genes))
-        found = inventories_of(read_sheet(self.config).cases, self.config, self._run, lambda _: cache)
+        inventories = inventories_of(read_sheet(self.config).cases, self.config, self._run, lambda _: cache)
         cache.save()
-        return found
+        return inventories
 
     @property
     def parsed(self) -> list[str]:
         """Names of the inputs that were parsed, not only hashed."""
         pairs = zip(self.asked, self.outcomes, strict=True)
-        return sorted(Path(asked.path).name for asked, found in pairs if not found.is_known)
+        return sorted(Path(asked.path).name for asked, outcome in pairs if not outcome.is_known)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def look(
     row = {"he": "slide.png", "he_mpp": "0.78", "rna": "rna.csv", "text": "report.txt"}
     sheet = write_sheet([{"case_id": "A"} | row, {"case_id": "B"} | row | {"he": "", "text": "bad.txt"}])
     # Files of a test are fresh; the cache waits two seconds before it trusts a file's times.
-    monkeypatch.setattr(mupd.stages.intake.cache, "_SETTLED_NS", -1)
+    monkeypatch.setattr(mupd.stages.intake.cache, "SETTLED_NS", -1)
     return Look(make_config(sheet))
 
 
@@ -148,7 +148,7 @@ def test_a_spoilt_outcome_is_ignored(look: Look) -> None:
 
 
 def test_a_file_written_to_just_now_is_hashed_again(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mupd.stages.intake.cache, "_SETTLED_NS", 3_600_000_000_000)
+    monkeypatch.setattr(mupd.stages.intake.cache, "SETTLED_NS", 3_600_000_000_000)
     look()
     look()
     assert len(look.asked) == 4
@@ -158,7 +158,7 @@ def test_a_file_written_to_just_now_is_hashed_again(look: Look, monkeypatch: pyt
 def test_rows_of_an_unchanged_table_are_not_read_again(
     tmp_path: Path, write_sheet: Write, make_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mupd.stages.intake.cache, "_SETTLED_NS", -1)
+    monkeypatch.setattr(mupd.stages.intake.cache, "SETTLED_NS", -1)
     table = tmp_path / "matrix.csv"
     frame = pd.DataFrame(counts_matrix(3), index=["A", "B", "X"], columns=list(GENES))
     frame.to_csv(table)
@@ -175,9 +175,9 @@ def test_rows_of_an_unchanged_table_are_not_read_again(
 
 
 def test_run_and_status_share_the_cache_and_status_writes_nothing(look: Look, tmp_path: Path) -> None:
-    found = read_inventory(run_shard(look.config, 0, jobs=2))
+    written = read_inventory(run_shard(look.config, 0, jobs=2))
     before = {path: path.read_bytes() for path in look.config.out.rglob("*") if path.is_file()}
-    assert status_rows(look.config) == found
+    assert status_rows(look.config) == written
     look()
     assert look.asked == []
     assert {path: path.read_bytes() for path in look.config.out.rglob("*") if path.is_file()} == before

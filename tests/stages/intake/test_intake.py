@@ -84,11 +84,11 @@ def test_every_pattern_is_told(cohort: Config) -> None:
 def test_shards_hold_their_cases_and_read_back(cohort: Config, tmp_path: Path) -> None:
     paths = [run_shard(cohort, shard) for shard in range(2)]
     assert [path.name for path in paths] == ["shard-0000.parquet", "shard-0001.parquet"]
-    found = by_id([case for path in paths for case in read_inventory(path)])
-    assert found == by_id(status_rows(cohort))
+    written = by_id([case for path in paths for case in read_inventory(path)])
+    assert written == by_id(status_rows(cohort))
     for shard, path in enumerate(paths):
         assert {shard_of(case.case_id, 2) for case in read_inventory(path)} <= {shard}
-    entry = found["complete"].entries["he"]
+    entry = written["complete"].entries["he"]
     assert entry.source == str(tmp_path / "slide.png")
     assert entry.source_sha256 == sha256_file(tmp_path / "slide.png")
     assert entry.facts["size_px"] == [640, 480]
@@ -275,8 +275,8 @@ def test_several_slides_are_examined_and_the_one_with_most_tissue_stands_for_the
     (tmp_path / "broken.png").write_bytes(large.read_bytes()[:9000])
     config = make_config(write_sheet([{"case_id": "A", "he": "broken.png", "he_mpp": 1.0}]))
     case = read_sheet(config).cases[0]
-    found = inventories_of([replace(case, further_he=(small, large))], config, in_place(config, GENES))[0]
-    entry = found.entries["he"]
+    inventory = inventories_of([replace(case, further_he=(small, large))], config, in_place(config, GENES))[0]
+    entry = inventory.entries["he"]
     assert (entry.status, entry.source) == ("measured", str(large))
     assert entry.source_sha256 == sha256_file(large)
     slides = entry.facts["slides"]
