@@ -32,16 +32,16 @@ class Corpus:
 
     def faults(self, cases: list[CaseInventory]) -> list[str]:
         """Every entry that is not what it must be."""
-        found = []
+        faults = []
         for case in cases:
             if item := self.items.get(case.case_id):
                 entry = case.entries[item.modality]
-                found += [item.fault(entry)]
+                faults += [item.fault(entry)]
                 if str(self.config.out.parent) in entry.reason:
-                    found.append(f"{item.what}: the reason names a path: {entry.reason}")
+                    faults.append(f"{item.what}: the reason names a path: {entry.reason}")
             else:
-                found += [f"{case.case_id}: {m} {e.status} ({e.reason})" for m, e in case.entries.items() if e.reason]
-        return [fault for fault in found if fault]
+                faults += [f"{case.case_id}: {m} {e.status} ({e.reason})" for m, e in case.entries.items() if e.reason]
+        return [fault for fault in faults if fault]
 
 
 def all_items(folder: Path) -> list[Hostile]:

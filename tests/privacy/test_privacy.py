@@ -255,7 +255,7 @@ def test_everything_was_read_or_refused_as_it_should_be(run: tuple[Path, Path]) 
 
 
 def test_no_patient_in_anything_a_run_leaves(run: tuple[Path, Path]) -> None:
-    found = leaks(run[0], planted.CANARIES)
+    leaked = leaks(run[0], planted.CANARIES)
     allowed = {f"results/{name}": set(planted.PLACES) for name in WORKING_FILES}
     allowed["results/intake/shard-0000.parquet"] |= {planted.FREE}
     allowed[f"results/{COHORT}"] = {planted.FREE}
@@ -263,9 +263,9 @@ def test_no_patient_in_anything_a_run_leaves(run: tuple[Path, Path]) -> None:
     odd = {planted.NAME, planted.GIVEN_NAME, planted.ACCESSION}
     allowed["results/intake/shard-0000.parquet"] |= odd
     allowed["results/case_ids.tsv"] = odd
-    more = {name: words - allowed.get(name, set()) for name, words in found.items()}
+    more = {name: words - allowed.get(name, set()) for name, words in leaked.items()}
     assert {name: words for name, words in more.items() if words} == {}
-    assert planted.FREE in found[f"results/{COHORT}"], "the scan does not see what is known to be there"
+    assert planted.FREE in leaked[f"results/{COHORT}"], "the scan does not see what is known to be there"
 
 
 def test_measured_text_is_shown_where_asked_for_and_nowhere_else(run: tuple[Path, Path], tmp_path: Path) -> None:
@@ -276,10 +276,10 @@ def test_measured_text_is_shown_where_asked_for_and_nowhere_else(run: tuple[Path
     shown = tmp_path / "shown.yaml"
     shown.write_text(yaml.safe_dump(values), encoding="utf-8")
     command(folder, shown, "cohort")
-    found = leaks(folder, [planted.BODY, planted.FREE])
-    assert found.pop("results/report.html") == {planted.BODY, planted.FREE}
-    assert set().union(*found.values()) == {planted.FREE}
-    assert set(found) <= {f"results/{COHORT}", "results/intake/shard-0000.parquet"}
+    leaked = leaks(folder, [planted.BODY, planted.FREE])
+    assert leaked.pop("results/report.html") == {planted.BODY, planted.FREE}
+    assert set().union(*leaked.values()) == {planted.FREE}
+    assert set(leaked) <= {f"results/{COHORT}", "results/intake/shard-0000.parquet"}
 
 
 def _gzip(path: Path, word: str) -> None:
@@ -359,8 +359,8 @@ def test_the_scan_finds_the_patient_in_each_input(tmp_path: Path) -> None:
     """And so does it know the formats that a run writes."""
     folder = planted.dicom_slide(tmp_path / "slide", 1)
     for path in folder.iterdir():
-        found = words_in(path, planted.CANARIES)
-        assert {planted.NAME, planted.BIRTH_DATE, planted.ACCESSION, planted.HOSPITAL, planted.SOURCE_UID} <= found, (
+        words = words_in(path, planted.CANARIES)
+        assert {planted.NAME, planted.BIRTH_DATE, planted.ACCESSION, planted.HOSPITAL, planted.SOURCE_UID} <= words, (
             path
         )
     for path in (planted.spots(tmp_path / "a.h5ad", 1), planted.svs_slide(tmp_path / "a.svs", 1)):

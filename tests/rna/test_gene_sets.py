@@ -66,7 +66,7 @@ def test_gmt_round_trip(
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "found"),
+    ("text", "line", "problem"),
     [
         ("A\tx\tG1\nA\tx\tG2\n", 2, "set 'A' again, as in line 1"),
         ("A\tx\tG1\tG2\tG1\n", 1, "G1 more than once"),
@@ -80,13 +80,13 @@ def test_gmt_round_trip(
         ("\tx\tG1\n", 1, "a set without a name"),
     ],
 )
-def test_what_is_wrong_with_a_gmt_is_said_with_its_line(tmp_path: Path, text: str, line: int, found: str) -> None:
+def test_what_is_wrong_with_a_gmt_is_said_with_its_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
     path = tmp_path / "sets.gmt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputFaults) as raised:
         read_gmt(path)
     assert f"sets.gmt:{line}" in str(raised.value)
-    assert found in str(raised.value)
+    assert problem in str(raised.value)
 
 
 def test_all_faults_of_a_gmt_at_once(tmp_path: Path) -> None:

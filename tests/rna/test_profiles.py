@@ -165,8 +165,8 @@ TPM = np.array([[0, 10, 20, 70, 900_000, 99_000.5, 999.5]])
     ],
 )
 def test_scale_is_told_from_the_numbers(matrix: np.ndarray, values: str) -> None:
-    found, evidence = detect_values(np.asarray(matrix, np.float32))
-    assert found == values
+    scale, evidence = detect_values(np.asarray(matrix, np.float32))
+    assert scale == values
     assert evidence
 
 

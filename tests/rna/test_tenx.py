@@ -42,10 +42,10 @@ def test_barcodes_without_positions_are_one_profile(tmp_path: Path, kind: str) -
     assert np.array_equal(read.matrix, counts.sum(0, keepdims=True))
     assert "30 barcodes without positions added up" in read.evidence
     assert read.stored is not None
-    given = read.stored.matrix
-    assert not isinstance(given, np.ndarray)
-    assert given.dtype == np.int64
-    assert np.array_equal(given.toarray(), counts.sum(0, keepdims=True))
+    stored = read.stored.matrix
+    assert not isinstance(stored, np.ndarray)
+    assert stored.dtype == np.int64
+    assert np.array_equal(stored.toarray(), counts.sum(0, keepdims=True))
     assert read.stored.names == IDS
     facts = check_rna(read, GENES, LIMITS)
     assert facts["barcodes"] == 30
