@@ -118,19 +118,3 @@ def test_intake_maps_ids_and_says_how_many(
     assert entries["A"].facts["genes_in_model"] == len(GENES)
     assert entries["M"].status == "unusable"
     assert "another species" in entries["M"].reason
-
-
-def test_a_draw_says_how_many_genes_its_profile_lacks() -> None:
-    from types import SimpleNamespace
-
-    from mupd.engines.mupd.conditions import CaseConditions
-    from tests.fixtures.tiny_model import tiny_codec
-
-    codec = tiny_codec()
-    panel = list(codec.panels["bulk"].genes)
-    conditions = CaseConditions(None, None, SimpleNamespace(rna_codec=codec))  # type: ignore[arg-type]
-    conditions._profile = profile(panel[3:], [[1.0] * (len(panel) - 3)])
-    (note,) = conditions.rna_notes()
-    assert note.startswith(f"3 of the model's {len(panel)} genes for a bulk profile are not in this one")
-    conditions._profile = profile(panel, [[1.0] * len(panel)])
-    assert conditions.rna_notes() == []

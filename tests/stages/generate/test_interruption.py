@@ -155,7 +155,7 @@ def slow(tmp_path: Path, tiny_model: Path) -> tuple[Driver, Config]:
 def test_sigterm_stops_soon_and_says_that_all_is_kept(slow: tuple[Driver, Config]) -> None:
     driver, config = slow
     process = driver.start()
-    wait_for(lambda: driver._journal("velocity-*.bin"), process)
+    wait_for(lambda: driver.journal("velocity-*.bin"), process)
     sent = time.monotonic()
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
@@ -165,7 +165,7 @@ def test_sigterm_stops_soon_and_says_that_all_is_kept(slow: tuple[Driver, Config
     assert process.returncode == 143
     assert "SIGTERM: stopped; what is finished is kept" in said
     assert "Traceback" not in said
-    assert driver._journal("latents.npz") or driver._journal("velocity-*.bin")
+    assert driver.journal("latents.npz") or driver.journal("velocity-*.bin")
     assert not [path for path in (config.out / "generated" / "store").rglob(".tmp-*")]
 
 

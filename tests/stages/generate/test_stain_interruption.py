@@ -123,7 +123,7 @@ def test_sigkill_and_sigterm_in_the_middle_of_a_stain(
 
     def reached() -> int:
         """The evaluation that the journal would go on with."""
-        found = [RegionJournal(path.parent).start()[0] for path in driver._journal("latents.npz")]
+        found = [RegionJournal(path.parent).start()[0] for path in driver.journal("latents.npz")]
         return max(found, default=0)
 
     process = driver.start()
