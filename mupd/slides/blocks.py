@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ SAMPLED_SIDE = 64
 _SAMPLED_PX = 128
 
 ReadLevel = Callable[[int, int, int, int], NDArray[np.uint8]]
-"""``read(x, y, width, height)`` -> (height, width, 3) uint8: a box inside one level, in that level's pixels."""
+"""``read(x, y, width, height)`` -> (height, width, 3) uint8: a box of one level, in that level's pixels."""
 
 
 def on_white(image: Image.Image) -> NDArray[np.uint8]:
@@ -41,6 +42,28 @@ def padded(read: ReadLevel, x: int, y: int, w: int, h: int, size_px: tuple[int, 
     if width > 0 and height > 0:
         canvas[top - y : top - y + height, left - x : left - x + width] = read(left, top, width, height)
     return canvas
+
+
+def resampled(
+    read: ReadLevel, corner: tuple[float, float], size: tuple[float, float], out_px: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """A box with fractional bounds, resampled (Lanczos, antialiased) to `out_px` (width, height).
+
+    It is read with a margin of the filter's support, so that its border does not depend on where it was cut out.
+
+    Parameters
+    ----------
+    read
+        Reads a box in whole pixels, also outside the level.
+    corner, size
+        x and y, and width and height, in pixels of the level.
+    """
+    (left, top), (wide, tall) = corner, size
+    margin = math.ceil(3 * max(1.0, wide / out_px[0], tall / out_px[1]))
+    x, y = math.floor(left) - margin, math.floor(top) - margin
+    part = Image.fromarray(read(x, y, math.ceil(left + wide) + margin - x, math.ceil(top + tall) + margin - y))
+    box = (left - x, top - y, left - x + wide, top - y + tall)
+    return np.asarray(part.resize(out_px, Image.Resampling.LANCZOS, box=box))
 
 
 def reduced_size(size_px: tuple[int, int], max_px: int) -> tuple[int, int]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import ndimage
 
 from mupd.errors import UnusableError
+from mupd.slides.blocks import resampled
 from mupd.slides.slide_reader import SlideReader
 from mupd.slides.tissue import count_in_boxes, tissue_mask
 
@@ -132,12 +131,11 @@ class RegionReader:
         wide, tall = width * self._step[0], height * self._step[1]
         if self._step == (1.0, 1.0) and left.is_integer() and top.is_integer():
             return self.reader.read_level(self._level, int(left), int(top), width, height)
-        margin = math.ceil(3 * max(1.0, *self._step))
-        x0, y0 = math.floor(left) - margin, math.floor(top) - margin
-        spans = math.ceil(left + wide) + margin - x0, math.ceil(top + tall) + margin - y0
-        part = Image.fromarray(self.reader.read_level(self._level, x0, y0, *spans))
-        box = (left - x0, top - y0, left - x0 + wide, top - y0 + tall)
-        return np.asarray(part.resize((width, height), Image.Resampling.LANCZOS, box=box))
+
+        def read_level(*box: int) -> NDArray[np.uint8]:
+            return self.reader.read_level(self._level, *box)
+
+        return resampled(read_level, (left, top), (wide, tall), (width, height))
 
     def tissue(self, x: int, y: int, width: int, height: int) -> NDArray[np.bool_]:
         """Where a box of the region is within 50 um of tissue, (height, width) bool."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mupd.errors import UnusableError
+from mupd.slides.blocks import resampled
 from mupd.slides.slide_reader import SlideReader
 from mupd.slides.tissue import count_in_boxes, tissue_mask
 
@@ -91,11 +90,5 @@ def read_window(
     if reader.mpp is None:
         raise UnusableError("no micrometres per pixel: a window of a physical size cannot be read")
     side = window_um / reader.mpp
-    left, top = float(centre_xy_px[0]) - side / 2, float(centre_xy_px[1]) - side / 2
-    # With a margin of the filter's support, the border of the window does not depend on where it was cut out.
-    margin = math.ceil(3 * max(1.0, side / out_px))
-    x, y = math.floor(left) - margin, math.floor(top) - margin
-    span = math.ceil(side) + 2 * margin + 1
-    region = Image.fromarray(reader.read(x, y, span, span))
-    box = (left - x, top - y, left - x + side, top - y + side)
-    return np.asarray(region.resize((out_px, out_px), Image.Resampling.LANCZOS, box=box))
+    corner = (float(centre_xy_px[0]) - side / 2, float(centre_xy_px[1]) - side / 2)
+    return resampled(reader.read, corner, (side, side), (out_px, out_px))
