@@ -18,15 +18,15 @@ from mupd.config import Config, parse_config
 from tests.fixtures.basic import GENES, counts_matrix, he_pixels
 from tests.fixtures.paths import SHARED_DATA
 
-# A busy machine is no failure of an invariant. A commit is judged by the same examples everywhere; new ones are looked
-# for on purpose: pytest --hypothesis-profile=explore.
+# No deadline, because a test may be slow on a busy machine. Examples are the same in every run; to try new ones, use
+# pytest --hypothesis-profile=explore.
 settings.register_profile("mupd", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("mupd")
 
 
 LONG = ("test_workflow.py", "test_privacy.py", "test_loop.py", "test_run.py", "test_measure.py")
-"""The files of tests that take longest: they begin first, so that several workers end at the same time."""
+"""The test files that take longest. They start first, so that all workers end at about the same time."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def threads_of_torch() -> Iterator[None]:
-    """A training sets them for its process: last bits of later draws would differ from those of other processes."""
+    """Restore the number of threads, which training changes. The last bits of later draws depend on it."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else None
     yield
@@ -45,7 +45,7 @@ def threads_of_torch() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The real data beside the repository; tests that need it skip where it is not there."""
+    """The folder of real data beside the repository. Tests that need it are skipped if it is absent."""
     folder = SHARED_DATA
     if not folder.is_dir():
         pytest.skip("REAL DATA ABSENT: ../shared/data is not there; this test needs it")
@@ -96,7 +96,7 @@ def write_sheet(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def genes_model(tmp_path: Path) -> Path:
-    """A model folder with nothing but its list of genes: what intake reads of a model."""
+    """A model folder with only a list of genes, which is all that intake reads."""
     folder = tmp_path / "genes-model"
     folder.mkdir()
     (folder / "genes.json").write_text(json.dumps(list(GENES)), encoding="utf-8")
@@ -121,7 +121,7 @@ def make_config(tmp_path: Path, genes_model: Path) -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete model folder with tiny random networks; not to be written to."""
+    """A complete model folder with tiny random networks. Do not write to it."""
     from tests.fixtures.tiny_model import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("model") / "mupd-tiny")
@@ -140,7 +140,7 @@ def shared_backbone() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def shared_text_encoder() -> Iterator[None]:
-    """The sentence encoder is loaded once a module."""
+    """Load the sentence encoder once for all tests of a module."""
     from mupd.model import encoders, pipeline
 
     text = encoders.TextEncoder()
@@ -151,7 +151,7 @@ def shared_text_encoder() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[tuple[str, str, int], str]:
-    """Content hashes of the draws of a shard that nothing stopped."""
+    """Content hashes of the draws of a shard that was not interrupted."""
     from mupd.stages.generate.run import run_shard
     from tests.fixtures.stopped_runs import cohort, contents
 

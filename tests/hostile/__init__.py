@@ -1,1 +1,1 @@
-"""Broken and odd inputs of every format, each with the status that it must get; made when a test asks for them."""
+"""Broken and odd inputs of every format, each with the status that it must get. Tests make them when needed."""

@@ -1,4 +1,4 @@
-"""The whole corpus as a cohort: one case an item, and usable cases between them."""
+"""The whole corpus as a cohort: one case per item, with usable cases between them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.hostile.reports import hostile_reports
 from tests.hostile.slides import hostile_slides
 
 EVERY = 10
-"""After so many hostile cases stands one that is complete and must come out so."""
+"""After every so many hostile cases there is a complete one, which must remain complete."""
 
 LIMITS = {"file_seconds": 30, "file_mb": 1024}
 
@@ -31,7 +31,7 @@ class Corpus:
     items: dict[str, Hostile]
 
     def faults(self, cases: list[CaseInventory]) -> list[str]:
-        """Every entry that is not what it must be."""
+        """Every entry that differs from what it must be."""
         faults = []
         for case in cases:
             if item := self.items.get(case.case_id):
@@ -64,7 +64,7 @@ def make_corpus(folder: Path) -> Corpus:
     for number, item in enumerate(items):
         name = f"h{number:03d}"
         by_id[name] = item
-        # A folder each: the files beside a DICOM slide may belong to it.
+        # A folder per case, because files beside a DICOM slide may belong to it.
         (folder / name).mkdir()
         item.write(folder / name / f"input{item.suffix}")
         cells = [

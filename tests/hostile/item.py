@@ -47,7 +47,7 @@ class Hostile:
         return self.suffix.lstrip(".") or "folder"
 
     def fault(self, entry: Entry) -> str:
-        """In what an entry is not as it must be; "" if it is."""
+        """How an entry differs from what it must be; "" if it does not."""
         if entry.status != self.status:
             return f"{self.what}: found {entry.status} ({entry.reason or entry.facts}); expected {self.status}"
         if not re.search(self.word, entry.reason, re.IGNORECASE):
@@ -56,7 +56,7 @@ class Hostile:
 
 
 def bytes_of(make: Callable[[Path], object], suffix: str, folder: Path) -> bytes:
-    """What a maker writes."""
+    """The bytes that a maker writes."""
     path = folder / f"made{suffix}"
     make(path)
     data = path.read_bytes()

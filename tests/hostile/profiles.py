@@ -109,7 +109,7 @@ def _npy(path: Path) -> None:
 
 
 def hostile_profiles(folder: Path) -> list[Hostile]:
-    """All of them; `folder` is used to make the valid files that they are spoilt from."""
+    """All items. `folder` is for the valid files from which they are made."""
     items: list[Hostile] = []
 
     def add(what: str, suffix: str, write: Callable[[Path], object], word: str = _ANY, **more: Any) -> None:

@@ -53,7 +53,7 @@ _OUTSIDE = _ENTITIES.replace(b'<!ENTITY a "aaaaaaaaaa">', b'<!ENTITY j SYSTEM "f
 
 
 def hostile_reports(folder: Path) -> list[Hostile]:
-    """All of them; `folder` is used to make the valid files that they are spoilt from."""
+    """All items. `folder` is for the valid files from which they are made."""
     items: list[Hostile] = []
 
     def add(what: str, suffix: str, content: bytes | Callable[[Path], object], word: str = _ANY, **more: Any) -> None:

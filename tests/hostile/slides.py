@@ -98,13 +98,13 @@ def _loop(path: Path) -> None:
 
 
 def _own_link(path: Path) -> None:
-    # The sheet's check needs something that exists: a folder in which a link leads to itself.
+    # A folder with a link to itself. The sheet's check needs a path that exists.
     path.mkdir()
     (path / "self.dcm").symlink_to(path / "self.dcm")
 
 
 def hostile_slides(folder: Path) -> list[Hostile]:
-    """All of them; `folder` is used to make the valid files that they are spoilt from."""
+    """All items. `folder` is for the valid files from which they are made."""
     items: list[Hostile] = []
 
     def add(what: str, suffix: str, write: Callable[[Path], object], word: str = _ANY, **more: Any) -> None:

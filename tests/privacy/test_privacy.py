@@ -1,4 +1,4 @@
-"""Nothing of a patient gets out: planted in every kind of input, looked for in everything a run leaves."""
+"""No identity of a patient leaves a run: it is planted in every kind of input and searched for in all results."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from tests.fixtures.privacy_scan import leaks, words_in
 from tests.fixtures.tiny_model import tiny_codec
 
 ODD_ID = f"{planted.NAME}, {planted.GIVEN_NAME} / {planted.ACCESSION}"
-"""No name for a file or a DICOM value; somebody's name all the same."""
+"""An id that is invalid in file names and DICOM values, and names a person."""
 STAGES = ("intake", "generate", "check", "export")
 WORKING_FILES = ("config.json", "intake/shard-0000.parquet")
-"""They name the inputs, because the next stage has to find them: no artifacts, and no part of the crate."""
+"""Files that name inputs, because the next stage has to find them. They are no artifacts and not in the crate."""
 COHORT = "cohort/cohort.h5mu"
-"""The sheet's free columns go into it, as config/README.md says; nothing else may."""
+"""It holds the sheet's free columns, as config/README.md says, and nothing else of a patient."""
 
 
 def write_inputs(folder: Path) -> list[dict[str, str]]:
-    """Files of every format, and of each modality a broken one, and their rows of the sheet."""
+    """Files of every format, a broken file of each modality, and their rows of the sheet."""
     rows: list[dict[str, str]] = []
 
     def case(name: str, **cells: Path | str) -> None:
@@ -63,7 +63,7 @@ def write_inputs(folder: Path) -> list[dict[str, str]]:
 
 
 def _cut(path: Path, share: float) -> Path:
-    """The file, ending too early."""
+    """The file, truncated."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
     return path
@@ -230,7 +230,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> tuple[Pat
 
 
 def test_everything_was_read_or_refused_as_it_should_be(run: tuple[Path, Path]) -> None:
-    """Else nothing is tested: an input that was never opened cannot leak."""
+    """Otherwise nothing is tested: an input that was never opened cannot leak."""
     with (run[0] / "results" / "manifest.tsv").open(encoding="utf-8", newline="") as stream:
         status = {(row["case_id"], row["modality"]): row["status"] for row in csv.DictReader(stream, delimiter="\t")}
     measured = {key for key, value in status.items() if value == "measured"}
@@ -259,7 +259,7 @@ def test_no_patient_in_anything_a_run_leaves(run: tuple[Path, Path]) -> None:
     allowed = {f"results/{name}": set(planted.PLACES) for name in WORKING_FILES}
     allowed["results/intake/shard-0000.parquet"] |= {planted.FREE}
     allowed[f"results/{COHORT}"] = {planted.FREE}
-    # One file's suffix and one id of the sheet name a patient: in those files, and nowhere else.
+    # One file's suffix and one id of the sheet name a patient. They may be in these files, and nowhere else.
     odd = {planted.NAME, planted.GIVEN_NAME, planted.ACCESSION}
     allowed["results/intake/shard-0000.parquet"] |= odd
     allowed["results/case_ids.tsv"] = odd
@@ -356,7 +356,7 @@ def test_the_scan_finds_what_is_hidden(tmp_path: Path, name: str, write: Callabl
 
 
 def test_the_scan_finds_the_patient_in_each_input(tmp_path: Path) -> None:
-    """And so does it know the formats that a run writes."""
+    """This shows that the scan reads the formats that a run writes."""
     folder = planted.dicom_slide(tmp_path / "slide", 1)
     for path in folder.iterdir():
         words = words_in(path, planted.CANARIES)
