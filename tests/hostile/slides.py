@@ -149,7 +149,7 @@ def hostile_slides(folder: Path) -> list[Hostile]:
     add("a TIFF that declares 4 x 10^9 pixels a side", ".tif", data(tiff_header(2**32 - 1, 2**32 - 1)), mpp="0.5")
     add("a TIFF with tiles of 2^30 pixels a side", ".tif", data(tiff_header(2**30, 2**30, 2**30)), mpp="0.5")
     add("a TIFF whose directory leads to itself", ".tif", data(_ifd_loop()), mpp="0.5")
-    add("a TIFF in floats", ".tif", lambda path: tifffile.imwrite(path, np.ones((300, 300, 3), np.float32)), mpp="0.5")
+    add("a TIFF in floats", ".tif", _float_tiff, mpp="0.5")
     add("a picture behind another format's suffix", ".jpg", data(whole[".png"]), status="measured", word="", mpp="0.78")
     add("an SVS behind the suffix .tif", ".tif", data(whole[".svs"]), status="measured", word="")
     add("a DICOM file that is no picture", ".dcm", _dicom_of(folder, lambda d: d.__setattr__("SOPClassUID", "1.2")))
@@ -187,6 +187,10 @@ def _few_frames(header: Any) -> None:
 
 def _no_spacing(header: Any) -> None:
     header.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing = [0, 0]
+
+
+def _float_tiff(path: Path) -> None:
+    tifffile.imwrite(path, np.ones((300, 300, 3), np.float32), photometric="rgb")
 
 
 def _gif(path: Path) -> None:
