@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _done(log: Path) -> dict[str, list[Score]]:
+def scores_in(log: Path) -> dict[str, list[Score]]:
     """{turn and picture: scores} of what an earlier, interrupted run has measured."""
     if not log.is_file():
         return {}
@@ -58,11 +58,11 @@ def _done(log: Path) -> dict[str, list[Score]]:
     return {line["of"]: [Score(**score) for score in line["scores"]] for line in lines}
 
 
-def _measured(
+def measure_missing(
     log: Path, turn: int, pictures: Iterable[Picture], score: Callable[[Picture, np.random.Generator], Iterable[Score]]
 ) -> None:
     """Score what the log lacks; each picture's scores are appended as they come."""
-    done = _done(log)
+    done = scores_in(log)
     for picture in pictures:
         of = f"{turn} {picture.group} {picture.name}"
         if of in done:
@@ -82,7 +82,7 @@ def _marked(pictures: Iterable[Picture], tiles: int, log: Path) -> None:
         if made or picture.group == SECTIONS:
             yield from level_tiles(picture, most // 2, rng)
 
-    _measured(log, 0, pictures, score)
+    measure_missing(log, 0, pictures, score)
 
 
 def _unmarked(data: Path, turns: int, log: Path) -> None:
@@ -92,8 +92,8 @@ def _unmarked(data: Path, turns: int, log: Path) -> None:
             most = {SECTIONS: _SECTION_TILES, SLIDE: _SLIDE_TILES}.get(picture.group, 1)
             yield from unmarked_tiles(picture, most, rng, turn)
 
-        _measured(log, turn, real(data, 200), score)
-        print(f"unmarked: {sum(len(scores) for scores in _done(log).values())} tiles", file=sys.stderr, flush=True)
+        measure_missing(log, turn, real(data, 200), score)
+        print(f"unmarked: {sum(len(scores) for scores in scores_in(log).values())} tiles", file=sys.stderr, flush=True)
 
 
 def _report(marked: list[Score], unmarked: list[Score], facts: dict[str, float]) -> tuple[str, dict[str, Any]]:
@@ -117,7 +117,7 @@ def _report(marked: list[Score], unmarked: list[Score], facts: dict[str, float])
     return text, {"facts": facts, "found": found, "false_alarms": alarms}
 
 
-def _into(docs: Path, text: str) -> None:
+def write_between_marks(docs: Path, text: str) -> None:
     page = docs.read_text(encoding="utf-8")
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
             _marked(chain(slides, real(options.data, every=_EVERY)), options.tiles, marked_log)
         if options.part in ("unmarked", "all"):
             _unmarked(options.data, options.turns, unmarked_log)
-        marked, unmarked = (list(chain(*_done(log).values())) for log in (marked_log, unmarked_log))
+        marked, unmarked = (list(chain(*scores_in(log).values())) for log in (marked_log, unmarked_log))
         if not marked or not unmarked:
             return 0
         facts = pace(slides)
@@ -148,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         write_json(options.out / "watermark.json", values)
         write_text(options.out / "watermark.md", text + "\n")
         if options.docs:
-            _into(options.docs, text)
+            write_between_marks(options.docs, text)
     except MupdError as error:
         print(f"watermark: {error}", file=sys.stderr)
         return error.exit_code

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.watermark.__main__ import _done, _into, _measured
+from benchmarks.watermark.__main__ import measure_missing, scores_in, write_between_marks
 from benchmarks.watermark.content import Picture, places
 from benchmarks.watermark.measure import Score, marked_tiles, unmarked_tiles
 from benchmarks.watermark.table import alarm_table, detection_table, interval, rates
@@ -54,16 +54,16 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
         asked.append(picture.name)
         return [Score("A", "PNG", 1.0)]
 
-    _measured(log, 0, pictures[:1], score)
-    _measured(log, 0, pictures, score)
+    measure_missing(log, 0, pictures[:1], score)
+    measure_missing(log, 0, pictures, score)
     assert asked == ["x", "y"]
-    assert sum(len(scores) for scores in _done(log).values()) == 2
+    assert sum(len(scores) for scores in scores_in(log).values()) == 2
 
 
 def test_the_block_in_the_docs_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- watermark figures: begin -->\nold\n<!-- watermark figures: end -->\nb\n")
-    _into(page, "new")
+    write_between_marks(page, "new")
     assert page.read_text().split("\n") == [
         "a",
         "<!-- watermark figures: begin -->",
@@ -74,4 +74,4 @@ def test_the_block_in_the_docs_is_replaced(tmp_path: Path) -> None:
     ]
     page.write_text("nothing")
     with pytest.raises(MupdError, match="expected both"):
-        _into(page, "new")
+        write_between_marks(page, "new")

@@ -13,7 +13,7 @@ from mupd.cli import app
 from mupd.config import parse_config
 from mupd.errors import InputFaults
 from mupd.sheet import SheetCase, read_sheet
-from mupd.sheet.make.folder import _expression
+from mupd.sheet.make.folder import expression_of
 
 OLD = "File ID\tFile Name\tData Category\tData Type\tProject ID\tCase ID\tSample ID\tSample Type"
 NEW = OLD.replace("Sample Type", "Tissue Type\tTumor Descriptor\tSpecimen Type\tPreservation Method")
@@ -189,7 +189,7 @@ def test_nothing_is_written_where_nothing_or_nothing_good_is_found(tmp_path: Pat
 @given(st.text(alphabet="ab.*?[]+-_ ", max_size=6), st.text(alphabet="ab._- ", min_size=1, max_size=6))
 def test_a_pattern_finds_the_id_that_it_was_made_with(around: str, case: str) -> None:
     name = f"x{around.replace('*', '').replace('?', 'q')}{case}.svs"
-    match = _expression(f"x{around}{{case}}.svs").fullmatch(name)
+    match = expression_of(f"x{around}{{case}}.svs").fullmatch(name)
     assert match is not None
     if "*" not in around:
         assert match["case"] == case

@@ -15,7 +15,7 @@ from mupd.sheet.paths import MAX_SLIDES
 _TOKENS = re.compile(r"(\{case\}|\*|\?)")
 
 
-def _expression(pattern: str) -> re.Pattern[str]:
+def expression_of(pattern: str) -> re.Pattern[str]:
     """``{case}`` is one or more characters of one name, the same wherever it stands; ``*`` and ``?`` as in a shell."""
     parts, seen = [], False
     for token in _TOKENS.split(pattern):
@@ -42,7 +42,7 @@ def _matches(folder: Path, pattern: str) -> dict[str, list[Path]]:
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     for part in parts:
         wild = _TOKENS.search(part)
-        matches = re.compile(_expression(part).pattern.replace("(?P=case)", "[^/]+?")).fullmatch
+        matches = re.compile(expression_of(part).pattern.replace("(?P=case)", "[^/]+?")).fullmatch
         deeper = []
         for parent in found:
             if not wild:
@@ -56,7 +56,7 @@ def _matches(folder: Path, pattern: str) -> dict[str, list[Path]]:
                 os.path.join(parent, name) for name in names if part[0] == "." or name[0] != "." if matches(name)
             ]
         found = deeper
-    whole = _expression("/".join(parts)).fullmatch
+    whole = expression_of("/".join(parts)).fullmatch
     cases: dict[str, list[Path]] = {}
     for name in sorted(found):
         match = whole(name)
