@@ -1,58 +1,16 @@
-"""The table of RNA formats, and reading the profile of one case from a file or folder.
-
-To add a format, write a reader that ends in :func:`mupd.rna.assemble.assemble`, and a row of :data:`FORMATS`.
-"""
+"""Reading the RNA profile of one case from its own file or folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Collection
 from pathlib import Path
 
 from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
 from mupd.rna.assemble import ReadOptions
-from mupd.rna.h5ad import ANNDATA_SUFFIXES, read_anndata
+from mupd.rna.formats import format_of
 from mupd.rna.profiles import RnaProfile
 from mupd.rna.size_limits import READ_ERRORS
-from mupd.rna.text_tables import TEXT_SUFFIXES, read_text_profile
-from mupd.rna.visium import MARKET_SUFFIXES, matrix_in, read_market, read_tenx_folder, read_tenx_h5, tenx_files
-
-
-@dataclass(frozen=True)
-class RnaFormat:
-    """A format of RNA inputs.
-
-    Attributes
-    ----------
-    name
-        What it is called.
-    suffixes
-        How file names end, in lower case; none for a folder.
-    read
-        Reads a profile.
-    files
-        The files that are read for a path, sorted. A content hash has to cover them.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    read: Callable[[Path, ReadOptions], RnaProfile]
-    files: Callable[[Path], list[Path]] = lambda path: [path]
-
-
-FORMATS = (
-    RnaFormat("10x folder", (), read_tenx_folder, lambda folder: tenx_files(matrix_in(folder))),
-    RnaFormat("AnnData, MuData", ANNDATA_SUFFIXES, read_anndata),
-    RnaFormat("10x HDF5", (".h5",), read_tenx_h5, tenx_files),
-    RnaFormat("10x MatrixMarket", MARKET_SUFFIXES, read_market, tenx_files),
-    RnaFormat("text table", TEXT_SUFFIXES, read_text_profile),
-)
-
-
-def _format_of(path: Path) -> RnaFormat | None:
-    name, folder = path.name.lower(), path.is_dir()
-    return next((one for one in FORMATS if (folder and not one.suffixes) or name.endswith(one.suffixes)), None)
 
 
 def read_rna(
@@ -83,7 +41,7 @@ def read_rna(
         If the file does not read as an expression table.
     """
     try:
-        if file_format := _format_of(path):
+        if file_format := format_of(path):
             known = None if genes is None else frozenset(genes)
             return file_format.read(path, ReadOptions(values, known, keep_stored))
     except READ_ERRORS as error:
@@ -101,5 +59,5 @@ def source_files(path: Path) -> list[Path]:
     OSError
         If the folder cannot be listed.
     """
-    file_format = _format_of(path)
+    file_format = format_of(path)
     return file_format.files(path) if file_format else [path]
