@@ -12,8 +12,8 @@ from pathlib import Path
 from mupd.rna.assemble import ReadOptions
 from mupd.rna.h5ad import ANNDATA_SUFFIXES, read_anndata
 from mupd.rna.profiles import RnaProfile
+from mupd.rna.tenx import MARKET_SUFFIXES, matrix_in, read_market, read_tenx_folder, read_tenx_h5, tenx_files
 from mupd.rna.text_tables import TEXT_SUFFIXES, read_text_profile
-from mupd.rna.visium import MARKET_SUFFIXES, matrix_in, read_market, read_tenx_folder, read_tenx_h5, tenx_files
 
 
 @dataclass(frozen=True)
