@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -388,16 +390,18 @@ def test_the_card_states_what_was_measured(measured: Path) -> None:
 
 
 def test_a_part_alone_keeps_figures_of_the_same_weights_only(
-    plan: Plan, measured: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, measured: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kept = {"old": {"value": 1.0, "note": "", "model": MuPDPipeline.from_pretrained(measured).sha256[:12]}}
-    write_json(measured / "metrics.json", kept | {"stale": {"value": 1.0, "note": "", "model": "another"}})
+    plan = replace(plan, out=shutil.copytree(measured, tmp_path / "model"))
+    pipeline = MuPDPipeline.from_pretrained(plan.out)
+    old = {"old": {"value": 1.0, "note": "", "model": pipeline.sha256[:12]}}
+    write_json(plan.out / "metrics.json", old | {"stale": {"value": 1.0, "note": "", "model": "another"}})
     monkeypatch.setitem(MEASURES, "vae", lambda bench: {"new": {"value": 2.0, "note": ""}})
-    found = measure(plan, MuPDPipeline.from_pretrained(measured), ["vae"], TINY)
-    assert sorted(found) == ["new", "old"]
-    assert read_metrics(measured) == found
+    metrics = measure(plan, pipeline, ["vae"], TINY)
+    assert sorted(metrics) == ["new", "old"]
+    assert read_metrics(plan.out) == metrics
     with pytest.raises(InputFaults, match="speed"):
-        measure(plan, MuPDPipeline.from_pretrained(measured), ["speed"], TINY)
+        measure(plan, pipeline, ["speed"], TINY)
 
 
 def test_shuffled_conditions_are_all_of_other_spots(plan: Plan, measured: Path) -> None:
