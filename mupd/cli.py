@@ -302,7 +302,10 @@ def push(
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-mini.yaml.")],
-    part: Annotated[str, typer.Option(help="codecs, vae, trunk, calibrate, metrics, or all in this order.")] = "all",
+    part: Annotated[
+        str,
+        typer.Option(help="codecs, vae, trunk, calibrate (of a stainer: pairs, vae, trunk, metrics), or all in order."),
+    ] = "all",
 ) -> None:
     """Train the parts of a model on paired data. Resumes from its last checkpoint."""
     from mupd.training.run import run_training

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.model.regions import HE_WINDOW_PX
-from mupd.training.labels import tile_record
-from mupd.training.prepare import Split, split_of
-from mupd.training.sources import read_tiles
+from mupd.training.public.labels import tile_record
+from mupd.training.public.read import read_tiles
+from mupd.training.public.splits import Split, split_of
 
 _MOST_HALVED = 12
 _PLAIN_TISSUE = ("tumour", "normal parenchyma", None)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.model.stats import Interval, frechet_distance, half_samples, kernel_distance
 from benchmarks.organs.data import Windows
 from mupd.errors import MupdError
-from mupd.training.measure.stats import Interval, frechet_distance, half_samples, kernel_distance
 
 COMPONENTS = 16
 Value = tuple[float, Interval]

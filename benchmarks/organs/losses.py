@@ -14,9 +14,10 @@ from torch import Tensor
 from benchmarks.organs.data import Windows
 from mupd.base.progress import track
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import he_extra
-from mupd.training.train_trunk import interpolate
-from mupd.training.vector_pairs import Patient, padded, patients
+from mupd.model.regions import from_uint8, he_extra
+from mupd.training.public.pairs import Patient, read_patients, with_texts
+from mupd.training.tokens import padded
+from mupd.training.trunk import interpolate
 
 _TIMES = (0.05, 0.15, 0.3, 0.5, 0.7, 0.9)
 _BATCH = 32
@@ -66,9 +67,8 @@ def _in_batches(people: Sequence[Patient], loss_of: Callable[[Sequence[Patient],
 
 def of_patients(pipeline: MuPDPipeline, tcga: Path) -> list[Loss]:
     """RNA from a record's sentences, and the record from RNA, of the patients that validate."""
-    people = patients(
-        tcga, pipeline.rna_codec, pipeline.pathway_scorer, pipeline.text_encoder, "validation", reports=False
-    )
+    people = read_patients(tcga, pipeline.rna_codec, pipeline.pathway_scorer, "validation")
+    people = with_texts(people, pipeline.text_encoder, reports=False)
     model, codec = pipeline.transformer, pipeline.record_codec
 
     def rna(rows: Sequence[Patient], start: int) -> Tensor:
@@ -105,9 +105,9 @@ def of_patients(pipeline: MuPDPipeline, tcga: Path) -> list[Loss]:
 @torch.no_grad()
 def rna_to_he(pipeline: MuPDPipeline, her2st: Path, section: str, most: int) -> Loss:
     """Squared error of the velocity of windows of a section given the RNA of their spots."""
-    from mupd.training.measure.bench import one_token, windows_at
-    from mupd.training.prepare import read_spots
-    from mupd.training.sources import HER2ST_MPP
+    from mupd.training.public.read import HER2ST_MPP
+    from mupd.training.public.spots import read_spots, windows_at
+    from mupd.training.tokens import one_token
 
     spots = read_spots(her2st, section, pipeline.rna_codec, pipeline.pathway_scorer)
     chosen = np.linspace(0, len(spots.xy_px) - 1, min(most, len(spots.xy_px))).astype(int)
@@ -115,8 +115,7 @@ def rna_to_he(pipeline: MuPDPipeline, her2st: Path, section: str, most: int) -> 
     parts = []
     for start in range(0, len(chosen), _BATCH):
         rows = chosen[start : start + _BATCH]
-        images = torch.from_numpy(pixels[start : start + _BATCH]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        latents = pipeline.vae.encode(images)
+        latents = pipeline.vae.encode(from_uint8(pixels[start : start + _BATCH]))
         conditions = {"rna": one_token(spots.conditions[rows]), "pathways": one_token(spots.pathways[rows])}
         context = pipeline.transformer.context(conditions, len(rows))
         total = torch.zeros(len(rows))

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.model.bench import cached_array, workflow_guidance
+from benchmarks.model.distances import JudgeEncoder
 from mupd.base.files import sha256_file
 from mupd.base.progress import track
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import HE_WINDOW_PX, he_extra
 from mupd.model.sampling import sample_he_windows
-from mupd.training.measure.bench import kept_array, workflow_guidance
-from mupd.training.measure.features import JudgeEncoder
-from mupd.training.vector_pairs import padded
+from mupd.training.tokens import padded
 
 _BATCH = 16
 
@@ -74,7 +74,7 @@ class Maker:
         texts = [str(text) for text in texts]
         key = hashlib.sha256("\0".join([str(seed), str(self.steps), *texts]).encode()).hexdigest()[:12]
         path = self.folder / f"{name}-{key}.npy"
-        return kept_array(path, lambda: self._sample(name, texts, seed))
+        return cached_array(path, lambda: self._sample(name, texts, seed))
 
     def _sample(self, name: str, texts: Sequence[str], seed: int) -> NDArray[np.uint8]:
         model, found = self.pipeline.transformer, []
@@ -112,13 +112,13 @@ class Maker:
             )
             return pixels
 
-        return kept_array(self.folder / f"{name}-{key}.npy", make)
+        return cached_array(self.folder / f"{name}-{key}.npy", make)
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, 1280) of windows."""
         key = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
         with torch.inference_mode():
-            return kept_array(self.work / "features" / f"{key}.npy", lambda: self.encoder(pixels, _BATCH))
+            return cached_array(self.work / "features" / f"{key}.npy", lambda: self.encoder(pixels, _BATCH))
 
 
 def windows_of(region: NDArray[np.uint8]) -> NDArray[np.uint8]:

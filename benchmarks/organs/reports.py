@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.organs.judge import Score, organ_of, share_right
 from benchmarks.organs.made import Maker, windows_of
-from mupd.training.prepare import Split, split_of
-from mupd.training.vector_pairs import read_reports
+from mupd.training.public.read import read_reports
+from mupd.training.public.splits import Split, split_of
 
 REPORT_COHORTS = (("luad", "lung"), ("brca", "breast"), ("coadread", "colorectum"))
 REGION_PX = 512

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isclose
 
+from benchmarks.model.stats import Interval
 from benchmarks.organs.augment import Task
 from benchmarks.organs.distance import Distances, Value
 from benchmarks.organs.judge import Score, Verdict
 from benchmarks.organs.losses import Loss
 from benchmarks.organs.reports import Said
-from mupd.training.measure.stats import Interval
 
 
 def _percent(score: Score) -> str:

@@ -19,7 +19,7 @@ from mupd.errors import MupdError
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec
 from mupd.rna.gene_sets import default_gmt, read_gmt
-from mupd.training.sources import HELD_OUT_SECTION
+from mupd.training.public.read import HELD_OUT_SECTION
 
 _BEGIN, _END = "<!-- pathway figures: begin -->", "<!-- pathway figures: end -->"
 _RESAMPLES = 2000

@@ -14,8 +14,15 @@ from mupd.model.pathway_scores import PathwayScorer, universe
 from mupd.model.rna_codec import Kind, Panel, RnaCodec, fit_panel, panel_values
 from mupd.rna.gene_sets import GeneSets
 from mupd.slides.tissue import stain_density
-from mupd.training.prepare import TCGA_COHORTS, is_held_out, log_cp10k, read_tcga
-from mupd.training.sources import HELD_OUT_SECTION, read_her2st_counts, read_her2st_section
+from mupd.training.public.read import (
+    HELD_OUT_SECTION,
+    TCGA_COHORTS,
+    log_cp10k,
+    read_her2st_counts,
+    read_her2st_section,
+    read_tcga,
+)
+from mupd.training.public.splits import is_held_out
 
 HIGH_GENES = 3000
 COMPONENTS = 64

@@ -25,17 +25,10 @@ from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import RnaCodec, panel_values
 from mupd.reports.record.fields import FIELDS, render_record
 from mupd.slides.tissue import stain_density
-from mupd.training.labels import HER2ST_RECORD, tcga_records, tile_record
-from mupd.training.prepare import (
-    TCGA_COHORTS,
-    Spots,
-    is_held_out,
-    log_cp10k,
-    organ_tiles,
-    read_tcga,
-    spot_tiles,
-)
-from mupd.training.sources import HER2ST_MPP, read_her2st_section, read_tiles
+from mupd.training.public.labels import HER2ST_RECORD, tcga_records, tile_record
+from mupd.training.public.read import HER2ST_MPP, TCGA_COHORTS, log_cp10k, read_her2st_section, read_tcga, read_tiles
+from mupd.training.public.splits import is_held_out
+from mupd.training.public.spots import Spots, organ_tiles, spot_tiles
 
 VERSION = 3
 NEIGHBOURS = 10

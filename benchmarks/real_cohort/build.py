@@ -19,7 +19,7 @@ import yaml
 from benchmarks.real_cohort.pattern import Case, Part
 from mupd.base.files import sha256_file, write_json, write_text
 from mupd.reports.record.fields import render_record
-from mupd.training.sources import HER2ST_MPP, read_her2st_counts
+from mupd.training.public.read import HER2ST_MPP, read_her2st_counts
 
 RNA_TABLE = "rna_table.tsv.gz"
 TEXT_TABLE = "reports.csv"

@@ -25,8 +25,7 @@ from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import panel_values
 from mupd.slides.reader import open_slide
 from mupd.slides.tiles import read_window, tissue_tiles
-from mupd.training.prepare import log_cp10k, read_tcga
-from mupd.training.sources import HER2ST_MPP, read_her2st_counts, read_her2st_section
+from mupd.training.public.read import HER2ST_MPP, log_cp10k, read_her2st_counts, read_her2st_section, read_tcga
 
 NEAR_UM = 100.0
 TOP_GENES = 250

@@ -33,7 +33,7 @@ from mupd.model.rna_codec import panel_values
 from mupd.reports.record.fields import extract_record
 from mupd.slides.reader import open_slide
 from mupd.slides.tiles import read_window, tissue_tiles
-from mupd.training.prepare import log_cp10k
+from mupd.training.public.read import log_cp10k
 
 _LOOKS = (
     ("haematoxylin", "haematoxylin OD, error of mean", "{:.3f}"),

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.model.nuclei import nuclei
 from mupd.model.regions import NATIVE_MPP
 from mupd.slides.tissue import stain_density, tissue_mask
-from mupd.training.nuclei import nuclei
 
 Floats = NDArray[np.floating]
 BOOTSTRAPS = 300

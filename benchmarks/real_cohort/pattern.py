@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mupd.base.ids import Modality
-from mupd.training.labels import HER2ST_RECORD, tcga_records
-from mupd.training.prepare import TCGA_COHORTS, is_held_out
-from mupd.training.sources import TEST_PATIENTS
+from mupd.training.public.labels import HER2ST_RECORD, tcga_records
+from mupd.training.public.read import TCGA_COHORTS
+from mupd.training.public.splits import TEST_PATIENTS, is_held_out
 
 Seen = Literal["held out", "in training", "codec only"]
 """Whether the model was trained on the case; ``codec only``: its spots helped to choose genes and axes alone."""

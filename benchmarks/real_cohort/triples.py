@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.real_cohort.pattern import Case, reports_of
 from mupd.base.ids import MODALITIES, Modality
-from mupd.training.labels import tcga_records
-from mupd.training.sources import TEST_PATIENTS
+from mupd.training.public.labels import tcga_records
+from mupd.training.public.splits import TEST_PATIENTS
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ TRIPLES = (
     Triple("TCGA-AD-6964", "coadread", "TCGA-AD-6964-01Z", 0.5),
     Triple("TCGA-3M-AB46", "stad", "TCGA-3M-AB46-01Z", None),
 )
-"""Those of :data:`~mupd.training.sources.TEST_PATIENTS`, which no training reads anything of."""
+"""Those of :data:`~mupd.training.public.read.TEST_PATIENTS`, which no training reads anything of."""
 
 MISSING: tuple[tuple[Modality, ...], ...] = (
     ("he",),

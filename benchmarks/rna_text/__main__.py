@@ -33,22 +33,20 @@ def run(options: argparse.Namespace) -> int:
     """
     import torch
 
+    from benchmarks.model.bench import Bench
+    from benchmarks.model.metrics_file import read_metrics, still_true
     from benchmarks.pages import fill
     from benchmarks.rna_text.fields import both_rows, rna_rows
     from benchmarks.rna_text.profiles import profile_rows
     from benchmarks.rna_text.table import BEGIN, END, page
     from mupd.model.pipeline import MuPDPipeline
-    from mupd.training.measure.bench import Bench
-    from mupd.training.measure.parts import read_metrics, still_true
-    from mupd.training.measure.patients import Cohort
     from mupd.training.plan import load_plan
 
     pipeline = MuPDPipeline.from_pretrained(options.model)
     plan = load_plan(options.config or Path("config/train") / f"{pipeline.model_id}.yaml")
     bench = Bench(replace(plan, out=options.model), pipeline)
     torch.set_num_threads(plan.threads)
-    cohort = Cohort(bench)
-    tables = rna_rows(bench, cohort), both_rows(bench, cohort), profile_rows(bench, cohort)
+    tables = rna_rows(bench), both_rows(bench), profile_rows(bench)
     model = f"{pipeline.model_id}, SHA-256 {pipeline.sha256[:12]}"
     text = page(*tables, still_true(options.model, read_metrics(options.model)), model)
     print(text)

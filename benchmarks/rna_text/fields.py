@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.model.bench import Bench
+from benchmarks.model.records import calibrated
+from benchmarks.model.stats import Interval, balanced_accuracy, bootstrap
 from benchmarks.rna_text import predictors as simple
 from mupd.base.progress import track
 from mupd.reports.record.leaks import leaked_fields, mask_report, masked_together
-from mupd.training.measure.bench import Bench
-from mupd.training.measure.patients import Cohort, Person
-from mupd.training.measure.records import calibrated, of_patients, places
-from mupd.training.measure.stats import Interval, balanced_accuracy, bootstrap
+from mupd.training.calibrate.records import records_of_patients, value_indices
+from mupd.training.public.pairs import Patient
 
 Places = NDArray[np.int64]
 Said = dict[str, NDArray[np.float64]]
@@ -41,28 +42,28 @@ class Row:
     stated: int | None = None
 
 
-def _vectors(people: list[Person]) -> NDArray[np.float32]:
+def _vectors(people: list[Patient]) -> NDArray[np.float32]:
     return np.stack([np.concatenate([p.condition, p.pathways]) for p in people])
 
 
-def trunk_says(bench: Bench, cohort: Cohort) -> Said:
+def trunk_says(bench: Bench) -> Said:
     """Calibrated probabilities (fields, block) of each held-out patient from RNA, as the model's metrics have them."""
-    pipeline, held = bench.pipeline, cohort.people("held_out")
-    found = calibrated(of_patients(pipeline, held), pipeline.record_codec, "rna")
-    return {person.case_id: rows for person, rows in zip(held, found, strict=True)}
+    pipeline, held = bench.pipeline, bench.patients("held_out")
+    probabilities = calibrated(records_of_patients(pipeline, held), pipeline.record_codec, "rna")
+    return {person.case_id: rows for person, rows in zip(held, probabilities, strict=True)}
 
 
 class _Task:
     """Patients of whom a field is known: training and held-out, and their truth."""
 
-    def __init__(self, bench: Bench, field: str, trained: list[Person], held: list[Person]) -> None:
+    def __init__(self, bench: Bench, field: str, trained: list[Patient], held: list[Patient]) -> None:
         fields = bench.pipeline.record_codec.fields
         index = list(fields).index(field)
         self.values = len(fields[field])
         self.trained = [p for p in trained if field in p.record]
         self.held = [p for p in held if field in p.record]
-        self.y = places(fields, [p.record for p in self.trained])[:, index]
-        self.truth = places(fields, [p.record for p in self.held])[:, index]
+        self.y = value_indices(fields, [p.record for p in self.trained])[:, index]
+        self.truth = value_indices(fields, [p.record for p in self.held])[:, index]
         self.x, self.x_held = (_vectors(people) if people else np.zeros((0, 1)) for people in (self.trained, self.held))
         self.bench, self.field, self.index = bench, field, index
 
@@ -96,27 +97,27 @@ class _Task:
         return Row(self.field, len(truth), len(classes), int(counts.min()), scores, stated)
 
 
-def rna_rows(bench: Bench, cohort: Cohort) -> list[Row]:
+def rna_rows(bench: Bench) -> list[Row]:
     """RNA to record on the held-out tenth: the model beside simpler predictors of the same features."""
     rows = []
-    said = trunk_says(bench, cohort)
+    said = trunk_says(bench)
     for field in track(FIELDS, "RNA to record"):
         if field not in bench.pipeline.record_codec.fields:
             continue
-        task = _Task(bench, field, cohort.people("train"), cohort.people("held_out"))
+        task = _Task(bench, field, bench.patients("train"), bench.patients("held_out"))
         if not task.can_be_scored:
             continue
         found = {
             "MuPD": task.trunk(said).argmax(1),
-            "nearest neighbour": simple.nearest_places(task.x, task.y, task.x_held),
-            "ridge": simple.ridge_places(task.x, task.y, task.x_held),
+            "nearest neighbour": simple.nearest_values(task.x, task.y, task.x_held),
+            "ridge": simple.ridge_values(task.x, task.y, task.x_held),
             "logistic": simple.from_vectors(task.x, task.y, task.x_held, task.values).argmax(1),
         }
         rows.append(task.row(found, {"MuPD less logistic": ("MuPD", "logistic")}))
     return rows
 
 
-def both_rows(bench: Bench, cohort: Cohort) -> list[Row]:
+def both_rows(bench: Bench) -> list[Row]:
     """Report alone, RNA alone and both, on the patients with a report; what it states of the field is masked.
 
     Raises
@@ -125,8 +126,8 @@ def both_rows(bench: Bench, cohort: Cohort) -> list[Row]:
         If the rules still read the field in a masked report.
     """
     rows = []
-    trained, held = ([p for p in cohort.people(split) if p.report] for split in ("train", "held_out"))
-    said = trunk_says(bench, cohort)
+    trained, held = ([p for p in bench.patients(split) if p.report] for split in ("train", "held_out"))
+    said = trunk_says(bench)
     masks: dict[tuple[str, ...], dict[str, str]] = {}
     for field in FIELDS:
         if field not in bench.pipeline.record_codec.fields:

@@ -44,7 +44,7 @@ def from_vectors(x: Floats, y: Places, x_held: Floats, values: int) -> Floats:
     return spread_out(model.predict_proba((x_held - mean) / sd), model.classes_, values)
 
 
-def ridge_places(x: Floats, y: Places, x_held: Floats) -> Places:
+def ridge_values(x: Floats, y: Places, x_held: Floats) -> Places:
     """Values by ridge regression on one-hot classes of equal weight, its strength chosen by leaving one out."""
     from sklearn.linear_model import RidgeClassifierCV
 
@@ -53,7 +53,7 @@ def ridge_places(x: Floats, y: Places, x_held: Floats) -> Places:
     return model.fit((x - mean) / sd, y).predict((x_held - mean) / sd)
 
 
-def nearest_places(x: Floats, y: Places, x_held: Floats) -> Places:
+def nearest_values(x: Floats, y: Places, x_held: Floats) -> Places:
     """Value of the nearest training row, by Euclidean distance."""
     return y[((x_held[:, None] - x[None]) ** 2).sum(-1).argmin(1)]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.training.measure.bench import Bench, top_columns
-from mupd.training.measure.patients import Cohort
-from mupd.training.measure.rna import SOURCES, TOP_GENES, TextPairs, ridge_predictor, text_pairs
-from mupd.training.measure.stats import Interval, bootstrap, column_correlations
+from benchmarks.model.bench import Bench
+from benchmarks.model.rna import SOURCES, TOP_GENES, TextPairs, ridge_predictor, text_pairs
+from benchmarks.model.stats import Interval, bootstrap, column_correlations
+from mupd.training.calibrate.spread import top_columns
 
 Floats = NDArray[np.floating]
 Score = tuple[float, Interval]
@@ -95,9 +95,9 @@ def _rows(bench: Bench, pairs: TextPairs, source: str) -> list[ProfileRow]:
     return rows
 
 
-def profile_rows(bench: Bench, cohort: Cohort) -> list[ProfileRow]:
+def profile_rows(bench: Bench) -> list[ProfileRow]:
     """Both kinds of text: the real report, and the sentences of the record alone."""
     found = []
     for name in ("report to RNA", "text to RNA"):
-        found += _rows(bench, text_pairs(bench, cohort, name), SOURCES[name])
+        found += _rows(bench, text_pairs(bench, name), SOURCES[name])
     return found

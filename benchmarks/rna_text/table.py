@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.model.stats import Metrics
 from benchmarks.rna_text.fields import Row
 from benchmarks.rna_text.profiles import ProfileRow
-from mupd.training.measure.stats import Metrics
 
 BEGIN, END = "<!-- rna and reports: begin -->", "<!-- rna and reports: end -->"
 _CALIBRATED = ("RNA to text: calibration error", "H&E to text: calibration error")

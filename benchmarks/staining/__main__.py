@@ -21,7 +21,7 @@ from benchmarks.staining.pixels import PixelRegression
 from benchmarks.staining.unet import predict, train_unet
 from mupd.base.files import write_json, write_text
 from mupd.model.stainer import MuPDStainer
-from mupd.training.loop import LoopSettings
+from mupd.training.settings import LoopSettings
 from mupd.training.stain.batches import StainBatches, whole_pairs
 from mupd.training.stain.figures import grid, save_picture
 from mupd.training.stain.measure import readings, score
@@ -74,8 +74,7 @@ def _unet(plan: StainPlan, batches: StainBatches, options: argparse.Namespace) -
         max_minutes=options.unet_minutes,
         bf16=True,
     )
-    batch_size = plan.parts["trunk"]["batch_size"]
-    return train_unet(batches, len(plan.facts.channels), settings, plan.work / "unet", batch_size)
+    return train_unet(batches, len(plan.channels), settings, plan.work / "unet", plan.trunk.batch_size)
 
 
 def main() -> None:
@@ -91,7 +90,7 @@ def main() -> None:
     rows = [row for row in kept_pairs(plan) if row.used]
     train_rows = [row for row in rows if not row.held_out]
     folder = plan.work / "pairs"
-    batches = StainBatches(folder, train_rows, plan.facts.window_px, plan.parts["trunk"]["colour_jitter"])
+    batches = StainBatches(folder, train_rows, plan.window_px, plan.trunk.colour_jitter)
     unet = _unet(plan, batches, options)
     if options.only:
         sys.exit(0)
@@ -106,15 +105,15 @@ def main() -> None:
     found["U-Net, L1"] = [predict(unet, picture) for picture in he]
     found["regression by pixel"] = [by_pixel.predict(picture) for picture in he]
     methods = {name: score(real, pictures, groups) for name, pictures in found.items()}
-    written = table(methods, plan.facts.channels)
+    written = table(methods, plan.channels)
     about = {"pairs": len(held), "groups": len(set(groups)), "draws": options.draws, "steps": options.steps}
-    write_json(plan.work / "scores.json", about | {"channels": plan.facts.channels, "methods": methods})
+    write_json(plan.work / "scores.json", about | {"channels": plan.channels, "methods": methods})
     write_text(plan.work / "table.md", written)
     chosen = _spread(groups, SHOWN)
     order = ["stainer, one draw", "stainer, one step", "U-Net, L1"]
     stains = [_u8(real, chosen), *(_u8(found[name], chosen) for name in order)]
-    save_picture(grid(np.stack([he[n] for n in chosen]), stains, plan.facts.stain), plan.work / "grid.png")
-    save_picture(grid(None, stains[1:], plan.facts.stain), plan.work / "generated.png")
+    save_picture(grid(np.stack([he[n] for n in chosen]), stains, plan.stain), plan.work / "grid.png")
+    save_picture(grid(None, stains[1:], plan.stain), plan.work / "generated.png")
     print(f"{about}\n\n{written}\npictures: {plan.work}/grid.png")
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mupd.model.regions import from_uint8
-from mupd.training.loop import LoopSettings, train
+from mupd.training.loop import train
 from mupd.training.processes import batch_rng
+from mupd.training.settings import LoopSettings
 from mupd.training.stain.batches import StainBatches
 
 

@@ -1,15 +1,14 @@
-"""Feature alignment: the trunk's tokens of H&E are drawn towards the patch features of a frozen encoder.
+"""Feature alignment: a loss pulls the trunk's H&E tokens towards the patch features of a frozen encoder.
 
-Representation alignment (REPA, arXiv:2410.06940) with what MuPD (arXiv:2604.03635) adds to it: a
-light convolutional projector, and a second loss by which the trunk's tokens have to denoise the
-encoder's CLS feature. Projector and head are trained with the trunk and left out of the model.
+Representation alignment (REPA, arXiv:2410.06940) with the additions of MuPD (arXiv:2604.03635): a light convolutional
+projector, and a second loss for denoising the encoder's CLS feature from the trunk's tokens. Projector and head are
+trained with the trunk and are not part of the model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,30 +16,11 @@ from torch.nn import functional as F
 
 from mupd.errors import ModelError
 from mupd.model.layers import timestep_embedding, zeroed
+from mupd.training.settings import AlignSettings
 from mupd.training.warm_start import first_line
 
 TIMM = "timm:"
 _IMAGENET_MEAN, _IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class AlignSettings:
-    """How features are aligned.
-
-    Attributes
-    ----------
-    encoder
-        Folder of a vision transformer of ``transformers``, or ``timm:NAME``.
-    block
-        Block of the trunk whose tokens are aligned, from 0.
-    weight, cls_weight
-        Of the two losses beside the velocity's.
-    """
-
-    encoder: str
-    block: int
-    weight: float = 0.5
-    cls_weight: float = 0.03
 
 
 class PatchEncoder:
@@ -52,9 +32,13 @@ class PatchEncoder:
         Length of the features.
     side
         Pictures are resized to this many pixels.
+    prefix
+        Tokens before the patch tokens; the first is CLS.
     """
 
-    def __init__(self, network: nn.Module, dim: int, side: int, prefix: int, mean: Any, sd: Any) -> None:
+    def __init__(
+        self, network: nn.Module, dim: int, side: int, prefix: int, mean: Sequence[float], sd: Sequence[float]
+    ) -> None:
         self.network = network.eval().requires_grad_(False)
         self.dim, self.side, self.prefix = dim, side, prefix
         self.mean, self.sd = torch.tensor(mean)[:, None, None], torch.tensor(sd)[:, None, None]
@@ -65,12 +49,12 @@ class PatchEncoder:
         self.network.to(images.device)
         size = (self.side, self.side)
         small = F.interpolate((images + 1) / 2, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-        found = self._tokens((small - self.mean.to(images)) / self.sd.to(images))
-        patches = found[:, self.prefix :]
+        tokens = self._tokens((small - self.mean.to(images)) / self.sd.to(images))
+        patches = tokens[:, self.prefix :]
         rows = round(patches.shape[1] ** 0.5)
         if rows * rows != patches.shape[1]:
             raise ModelError(f"align.encoder: found {patches.shape[1]} patch tokens; expected a square grid of them")
-        return found[:, 0], patches.transpose(1, 2).unflatten(2, (rows, rows))
+        return tokens[:, 0], patches.transpose(1, 2).unflatten(2, (rows, rows))
 
     def _tokens(self, pixels: Tensor) -> Tensor:
         if hasattr(self.network, "forward_features"):
@@ -101,8 +85,10 @@ def _timm_encoder(name: str) -> PatchEncoder:
     prefix = int(getattr(network, "num_prefix_tokens", 0))
     if prefix < 1:
         raise ModelError(f"align.encoder {TIMM}{name}: found no CLS token; expected a vision transformer")
-    given = network.default_cfg
-    return PatchEncoder(network, network.num_features, given["input_size"][-1], prefix, given["mean"], given["std"])
+    defaults = network.default_cfg
+    return PatchEncoder(
+        network, network.num_features, defaults["input_size"][-1], prefix, defaults["mean"], defaults["std"]
+    )
 
 
 def _transformers_encoder(folder: Path) -> PatchEncoder:
@@ -171,6 +157,6 @@ class Alignment(nn.Module):
         clean = self.projector.cls_norm(cls)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         at = t.to(clean)[:, None]
-        found = self.projector.cls_velocity(tokens, (1 - at) * noise + at * clean, t)
-        denoising = (found.float() - (clean - noise)).square().mean()
+        velocity = self.projector.cls_velocity(tokens, (1 - at) * noise + at * clean, t)
+        denoising = (velocity.float() - (clean - noise)).square().mean()
         return self.settings.weight * (1 - alike.mean()) + self.settings.cls_weight * denoising

@@ -19,47 +19,13 @@ from mupd.errors import ModelError
 from mupd.training import processes
 from mupd.training.checkpoint import Checkpoint
 from mupd.training.logs import TrainingLog, training_log
+from mupd.training.settings import LoopSettings
 
 LossOfStep = Callable[[int, torch.Generator], Tensor | Mapping[str, Tensor]]
-"""Step and a generator seeded by it to the loss, or to named losses that are added up."""
+"""From a step and a generator seeded by it to the loss, or to named losses that are added up."""
 
-OnCheckpoint = Callable[[int, dict[str, Tensor]], None]
-"""Step and EMA weights."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How long and how to optimise.
-
-    Attributes
-    ----------
-    steps
-        Optimiser steps in all, over every resumption.
-    learning_rate, warmup_steps
-        Peak of AdamW's cosine schedule and its linear warm-up.
-    ema
-        Decay of the exponential moving average of the weights.
-    checkpoint_every
-        Steps between checkpoints: at most so many are lost to a SIGKILL.
-    clip
-        Largest norm of the gradient over all parameters.
-    max_minutes
-        Stop and save after so long; 0 = no limit.
-    bf16
-        Compute losses in bfloat16 where it is safe (autocast); weights stay 32-bit.
-    """
-
-    steps: int
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    weight_decay: float = 0.01
-    ema: float = 0.999
-    clip: float = 1.0
-    checkpoint_every: int = 100
-    log_every: int = 20
-    max_minutes: float = 0.0
-    seed: int = 0
-    bf16: bool = False
+OnCheckpoint = Callable[[int], None]
+"""Called with the step, while the model holds its averaged weights and is in evaluation mode."""
 
 
 def cosine_rate(step: int, settings: LoopSettings) -> float:
@@ -77,12 +43,12 @@ _signals: list[int] = []
 
 
 def was_stopped() -> bool:
-    """Whether a signal has told this process to stop: then nothing else should be begun."""
+    """Whether this process was told to stop by a signal; nothing new should be started then."""
     return bool(_signals)
 
 
 def all_were_stopped() -> bool:
-    """The same of any of the processes that train together; all of them have to ask."""
+    """Whether any of the processes that train together was told to stop. All of them have to call this."""
     return processes.anywhere(was_stopped())
 
 
@@ -120,20 +86,18 @@ def train(
 ) -> dict[str, Tensor]:
     """Optimise `model` and return its averaged (EMA) state dict.
 
-    Under ``accelerate launch`` all processes call this; each makes batches of its own, the
-    gradients are averaged, and the main process alone writes. `folder` has to be on a file system
-    that all nodes share.
+    Under ``accelerate launch`` all processes call this. Each makes its own batches, gradients are averaged, and only
+    the main process writes. `folder` has to be on a file system that all nodes share.
 
     Parameters
     ----------
     loss_of_step
-        Given the step and a generator seeded by it, draws a batch and returns the loss. Seeding by
-        step makes a resumed run see the batches that an unbroken one would have seen.
+        Draws a batch and returns its loss. As random numbers are seeded by the step, a resumed run sees the same
+        batches as an uninterrupted one.
     folder
-        Where checkpoint.safetensors, log.jsonl, tensorboard/ and whatever `on_checkpoint` makes are kept.
+        Gets checkpoint.safetensors, log.jsonl, tensorboard/ and whatever `on_checkpoint` writes.
     on_checkpoint
-        Called in the main process with the step and the EMA weights after each checkpoint, e.g. to
-        draw a sample grid.
+        Called in the main process after each checkpoint, e.g. to draw a sample grid.
 
     Raises
     ------
@@ -143,12 +107,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     model.to(processes.device())
     optimiser = _optimiser(model, settings)
-    ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    ema = _copied_state(model)
     checkpoint = Checkpoint(folder)
     first = _common_start(checkpoint.load(model, ema, optimiser), folder)
     processes.share_weights(model)
     if first == 0:
-        ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        ema = _copied_state(model)
     main, started = processes.is_main(), time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     logs = training_log(folder, first) if main else nullcontext()
@@ -158,9 +122,9 @@ def train(
         recent: list[_Step] = []
         for step in range(first, settings.steps):
             late = bool(settings.max_minutes) and (time.monotonic() - started) / 60 >= settings.max_minutes
-            found = _optimise(model, optimiser, loss_of_step, step, settings, late)
+            figures = _optimise(model, optimiser, loss_of_step, step, settings, late)
             _update_ema(ema, model, min(settings.ema, (step + 1) / (step + 10)))
-            recent.append(found)
+            recent.append(figures)
             bar.advance(task)
             done = step + 1
             minutes = (time.monotonic() - started) / 60
@@ -169,19 +133,36 @@ def train(
                     mean = _write_means(log, done, recent, cosine_rate(step, settings), minutes)
                     bar.update(task, description=f"train loss {mean:.4f}")
                 recent.clear()
-            if done % settings.checkpoint_every == 0 or done == settings.steps or found.stop:
+            if done % settings.checkpoint_every == 0 or done == settings.steps or figures.stop:
                 if log is not None:
                     checkpoint.save(done, model, ema, optimiser)
                     progress = {"step": done, "of": settings.steps, "minutes": minutes, "processes": processes.count()}
                     write_json(folder / "progress.json", progress)
                     if on_checkpoint is not None:
-                        on_checkpoint(done, ema)
+                        with _averaged(model, ema):
+                            on_checkpoint(done)
                         log.picture(done)
-                        model.train()
                 processes.wait()
-            if found.stop:
+            if figures.stop:
                 break
     return ema
+
+
+def _copied_state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+@contextmanager
+def _averaged(model: nn.Module, ema: dict[str, Tensor]) -> Iterator[None]:
+    """The model with its averaged weights, in evaluation mode; afterwards as it was in training."""
+    current = _copied_state(model)
+    model.load_state_dict(ema)
+    model.eval()
+    try:
+        yield
+    finally:
+        model.load_state_dict(current)
+        model.train()
 
 
 def _optimiser(model: nn.Module, settings: LoopSettings) -> torch.optim.Optimizer:
@@ -199,7 +180,8 @@ def _common_start(step: int, folder: Path) -> int:
     total = int(processes.total(torch.tensor([float(step)], device=processes.device())).item())
     if total != step * processes.count():
         raise ModelError(
-            f"{folder}: processes found different checkpoints; expected a folder that all nodes share ({step} here)"
+            f"{folder}: processes found different checkpoints (this one: step {step}); expected a folder that all "
+            "nodes share"
         )
     return step
 
@@ -217,11 +199,11 @@ def _optimise(
         group["lr"] = cosine_rate(step, settings)
     generator = processes.seed_torch(settings.seed * 1_000_003 + step)
     with torch.autocast(processes.device().type, torch.bfloat16, enabled=settings.bf16):
-        found = loss_of_step(step, generator)
-    parts = dict(found) if isinstance(found, Mapping) else {}
-    loss = torch.stack(list(parts.values())).sum() if isinstance(found, Mapping) else found
+        loss_or_parts = loss_of_step(step, generator)
+    parts = dict(loss_or_parts) if isinstance(loss_or_parts, Mapping) else {}
+    loss = torch.stack(list(parts.values())).sum() if isinstance(loss_or_parts, Mapping) else loss_or_parts
     optimiser.zero_grad(set_to_none=True)
-    if torch.isfinite(loss):  # else it is told below, by all processes at once
+    if torch.isfinite(loss):  # otherwise all processes report it below, together
         loss.backward()
     own = torch.stack([loss.detach(), *(part.detach() for part in parts.values())]).float()
     flags = torch.tensor([float(late or was_stopped())], device=own.device)
@@ -237,14 +219,14 @@ def _optimise(
 
 
 def _write_means(log: TrainingLog, done: int, steps: list[_Step], rate: float, minutes: float) -> float:
-    """Write the means over some steps (of a target: over the steps of its turn); returns that of the loss."""
-    values: dict[str, float] = {}
+    """Write the means over some steps (of a target: over the steps it took part in); returns the mean loss."""
+    means: dict[str, float] = {}
     for name in dict.fromkeys(name for step in steps for name in step.losses):
         own = [step.losses[name] for step in steps if name in step.losses]
-        values[name] = round(sum(own) / len(own), 5)
-    values["gradient_norm"] = round(sum(step.gradient_norm for step in steps) / len(steps), 4)
-    log.write(done, values | {"learning_rate": float(f"{rate:.4g}"), "minutes": round(minutes, 2)})
-    return values["loss"]
+        means[name] = round(sum(own) / len(own), 5)
+    means["gradient_norm"] = round(sum(step.gradient_norm for step in steps) / len(steps), 4)
+    log.write(done, means | {"learning_rate": float(f"{rate:.4g}"), "minutes": round(minutes, 2)})
+    return means["loss"]
 
 
 @torch.no_grad()

@@ -1,34 +1,33 @@
-"""A training configuration: validated, typed, and what several parts share."""
+"""The training configuration of a model, and what its parts share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import yaml
+from pydantic import Field
 
-from mupd.config import load_schema, schema_faults, with_defaults
+from mupd.config.faults import read_yaml, validated
 from mupd.errors import Fault, InputFaults, ModelError
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.presets import preset
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.transformer import TARGETS, Target
 from mupd.model_folder.contents import read_json_file
-from mupd.training.align import AlignSettings
-from mupd.training.he_batches import TileBalance
-from mupd.training.loop import LoopSettings
-from mupd.training.prepare import RawFeatures, Spots, read_spots
-from mupd.training.sources import HELD_OUT_SECTION
-from mupd.training.train_trunk import TargetSettings
+from mupd.training.public.he_batches import TileBalance
+from mupd.training.public.read import HELD_OUT_SECTION
+from mupd.training.public.spots import RawFeatures, Spots, read_spots
+from mupd.training.settings import AlignSettings, LoopSettings, Name, Positive, TargetSettings, settings
 
 _PUBLIC = ("her2st", "tcga", "tiles")
 _SPLITS = {"text": 2, "pathways": 4, "rna": 8}
+NetworkSize = dict[str, int | bool | dict[str, int]]
+"""Arguments of :class:`~mupd.model.transformer.MuPDTransformer` that set its size."""
 
 
-def read_size(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    """What a transformer folder's config.json says of some keys.
+def read_size(folder: Path, keys: tuple[str, ...]) -> NetworkSize:
+    """The values of some keys in the config.json of a transformer folder.
 
     Raises
     ------
@@ -41,7 +40,7 @@ def read_size(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: config[key] for key in keys if key in config}
 
 
-@dataclass(frozen=True)
+@settings
 class CohortSettings:
     """A user's own cohort as training data.
 
@@ -56,53 +55,112 @@ class CohortSettings:
     """
 
     configfile: Path
-    share: float
-    windows: int
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    windows: Positive = 512
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A validated training configuration and what several parts share.
+@settings
+class DataSettings:
+    """What is trained on: the three public sets, a cohort, or both.
 
     Attributes
     ----------
-    public
-        Folders of the public data: ``her2st``, ``tcga`` and ``tiles``, or none.
+    her2st, tcga, tiles
+        Folders of the public data: all three or none.
     tile_share, tile_balance
         Share of the public H&E windows that are tiles, and how often each tile is drawn.
     tile_reports
         Whether real reports are among the texts of tiles.
-    cohort
-        The user's own cases.
+    """
+
+    her2st: Path | None = None
+    tcga: Path | None = None
+    tiles: Path | None = None
+    tile_share: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    tile_balance: TileBalance = "classes"
+    tile_reports: bool = False
+    cohort: CohortSettings | None = None
+
+
+@settings
+class VaeSettings(LoopSettings):
+    """Training of the autoencoder.
+
+    Attributes
+    ----------
+    finish_steps, finish_noise
+        Steps in which the decoder alone is refined, and the largest noise on the latents in them.
+    """
+
+    batch_size: Positive = 16
+    finish_steps: Annotated[int, Field(ge=0)] = 0
+    finish_noise: Annotated[float, Field(ge=0, le=1)] = 0.15
+
+
+def _all_targets() -> dict[Target, TargetSettings]:
+    return {
+        "he": TargetSettings(32),
+        "rna": TargetSettings(128, every=2, dropout=0.1),
+        "text": TargetSettings(128, every=8, dropout=0.3),
+    }
+
+
+@settings
+class TrunkSettings(LoopSettings):
+    """Size and training of the trunk.
+
+    Attributes
+    ----------
+    preset
+        Named size. None = that of the base's trunk or, without a base, mini.
+    width, depth, heads, stem_width
+        Instead of those of the preset.
+    """
+
+    preset: Literal["mini", "S", "B", "L", "XL"] | None = None
+    width: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    depth: Positive | None = None
+    heads: Positive | None = None
+    stem_width: Annotated[int, Field(ge=8, multiple_of=8)] | None = None
+    align: AlignSettings | None = None
+    targets: Annotated[dict[Target, TargetSettings], Field(min_length=1)] = Field(default_factory=_all_targets)
+
+
+@settings
+class Plan:
+    """A training configuration.
+
+    Attributes
+    ----------
     base
         Model folder whose codecs (RNA, pathways, tiles, autoencoder, records) are taken over.
-    align
-        Alignment of the trunk's features to an encoder.
     gene_sets
         GMT file of the pathways whose scores are conditions.
     start
         Folder of a transformer whose weights the trunk starts from, where names and shapes agree.
     history
-        What the model card says of the training beside its settings.
+        Remarks on the training for the model card.
     """
 
-    name: str
-    public: dict[str, Path]
-    tile_share: float
-    tile_balance: TileBalance
-    tile_reports: bool
-    cohort: CohortSettings | None
-    base: Path | None
-    gene_sets: Path
+    name: Name
+    data: DataSettings
     work: Path
     out: Path
-    sections: tuple[str, ...]
-    rna_components: int
-    tile_components: int
-    threads: int
-    start: Path | None
-    history: str
-    parts: dict[str, dict[str, Any]]
+    sections: Annotated[tuple[str, ...], Field(min_length=1)] = ("B4", "C2", "C3", "C4")
+    rna_components: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = 64
+    tile_components: Annotated[int, Field(ge=2, le=1024)] = 128
+    threads: Positive = 2
+    gene_sets: Path = Path("resources/gene_sets/mupd.gmt")
+    base: Path | None = None
+    start: Path | None = None
+    history: str = ""
+    vae: VaeSettings = Field(default_factory=VaeSettings)
+    trunk: TrunkSettings = Field(default_factory=TrunkSettings)
+
+    @property
+    def public(self) -> bool:
+        """Whether public data are trained on."""
+        return self.data.her2st is not None
 
     @property
     def her2st(self) -> Path:
@@ -119,37 +177,25 @@ class Plan:
         """Folder of H&E tiles."""
         return self._public("tiles")
 
-    def _public(self, name: str) -> Path:
-        if name not in self.public:
+    def _public(self, name: Literal["her2st", "tcga", "tiles"]) -> Path:
+        folder: Path | None = getattr(self.data, name)
+        if folder is None:
             fault = Fault(f"[data.{name}]", "nothing", "a folder: this part of the training needs it")
             raise InputFaults(f"training configuration of {self.name}", [fault])
-        return self.public[name]
+        return folder
 
-    @property
-    def align(self) -> AlignSettings | None:
-        """How the trunk's features are aligned to an encoder's."""
-        given = self.parts["trunk"]["align"]
-        return None if given is None else AlignSettings(**given)
-
-    def settings(self, part: str) -> LoopSettings:
-        """Loop settings of a part; what is not given has its default."""
-        known = {field.name for field in fields(LoopSettings)}
-        given = {key: value for key, value in self.parts[part].items() if key in known}
-        return LoopSettings(**({"steps": 1000} | given))
-
-    def network(self) -> dict[str, Any]:
-        """Size of the trunk and tokens a vector: of its preset, or of the base's trunk, and what is given beside it."""
-        trunk = self.parts["trunk"]
-        given = {key: trunk[key] for key in ("width", "depth", "heads", "stem_width") if key in trunk}
-        size = preset(trunk["preset"] or "mini")
-        if trunk["preset"] is None and self.base is not None:
+    def network(self) -> NetworkSize:
+        """Size of the trunk and tokens per vector: of its preset or the base's trunk, and the sizes set beside it."""
+        trunk = self.trunk
+        size: NetworkSize = dict(preset(trunk.preset or "mini"))
+        if trunk.preset is None and self.base is not None:
             size = read_size(self.base / "transformer", (*size, "own_modulation", "splits", "rna_tokens"))
-        return {"splits": _SPLITS} | size | given
+        own = {"width": trunk.width, "depth": trunk.depth, "heads": trunk.heads, "stem_width": trunk.stem_width}
+        return {"splits": _SPLITS} | size | {key: number for key, number in own.items() if number is not None}
 
     def targets(self) -> dict[Target, TargetSettings]:
-        """How each target takes part in the training of the trunk."""
-        given = self.parts["trunk"]["targets"]
-        return {target: TargetSettings(**given[target]) for target in TARGETS if target in given}
+        """The targets that are trained, in the order of the model."""
+        return {target: self.trunk.targets[target] for target in TARGETS if target in self.trunk.targets}
 
     @cached_property
     def codec(self) -> RnaCodec:
@@ -166,37 +212,45 @@ class Plan:
         """Backbone features of training tiles, kept in the work folder."""
         return RawFeatures(self.work / "features")
 
-    def spots(self, names: tuple[str, ...]) -> list[Spots]:
-        """Sections with pictures, spots and RNA."""
-        return [read_spots(self.her2st, name, self.codec, self.scorer) for name in names]
+    def spots(self, name: str) -> Spots:
+        """A section with picture, spots and RNA."""
+        return read_spots(self.her2st, name, self.codec, self.scorer)
 
 
-def _data_faults(values: Any, where: str) -> list[Fault]:
-    """Data folders and sections that are not there, and the section that must stay unseen."""
+def _file_faults(values: object, where: str) -> list[Fault]:
+    """Data that are not there, and the section that must stay unseen; of values that may be wrong otherwise."""
     data = values.get("data") if isinstance(values, dict) else None
-    if not isinstance(data, dict):
+    if not isinstance(values, dict) or not isinstance(data, dict):
         return []
-    known = load_schema("train")["properties"]
-    folders = {key: Path(data[key]) for key in _PUBLIC if isinstance(data.get(key), str)}
-    folders |= {key: Path(values[key]) for key in ("base", "start") if isinstance(values.get(key), str)}
-    faults = [
-        Fault(f"{where} [{f'data.{key}' if key in _PUBLIC else key}]", f"no folder {folder}", "a folder")
+    faults = []
+    named = [name for name in _PUBLIC if data.get(name) is not None]
+    if named and len(named) < len(_PUBLIC):
+        faults.append(Fault(f"{where} [data]", f"only {', '.join(named)}", f"all of {', '.join(_PUBLIC)}, or none"))
+    if not named and data.get("cohort") is None:
+        faults.append(Fault(f"{where} [data]", "no data", f"{', '.join(_PUBLIC)}, a cohort, or both"))
+    folders = {f"data.{name}": data[name] for name in named} | {key: values.get(key) for key in ("base", "start")}
+    faults += [
+        Fault(f"{where} [{key}]", f"no folder {folder}", "a folder")
         for key, folder in folders.items()
-        if not folder.is_dir()
+        if isinstance(folder, str) and not Path(folder).is_dir()
     ]
     cohort = data.get("cohort")
     configfile = cohort.get("configfile") if isinstance(cohort, dict) else None
     if isinstance(configfile, str) and not Path(configfile).is_file():
         faults.append(Fault(f"{where} [data.cohort.configfile]", f"no file {configfile}", "a run configuration"))
-    sections = values.get("sections", known["sections"]["default"])
-    if not isinstance(sections, list):
-        return faults
+    return faults + _section_faults(values.get("sections", Plan.sections), data.get("her2st"), where)
+
+
+def _section_faults(sections: object, her2st: object, where: str) -> list[Fault]:
+    if not isinstance(sections, list | tuple):
+        return []
+    faults = []
     if HELD_OUT_SECTION in sections:
         expected = "sections without it: the model's figures are measured on it"
         faults.append(Fault(f"{where} [sections]", HELD_OUT_SECTION, expected))
-    if "her2st" in folders and folders["her2st"].is_dir():
-        for name in (*sections, HELD_OUT_SECTION):
-            picture = folders["her2st"] / "images" / f"{name}.jpg"
+    if isinstance(her2st, str) and Path(her2st).is_dir():
+        for name in dict.fromkeys((*sections, HELD_OUT_SECTION)):
+            picture = Path(her2st) / "images" / f"{name}.jpg"
             if not picture.is_file():
                 faults.append(Fault(f"{where} [sections]", f"no {picture}", "a picture of every section"))
     return faults
@@ -208,35 +262,12 @@ def load_plan(path: Path) -> Plan:
     Raises
     ------
     InputFaults
-        With every fault at once; data folders that are not there are faults too.
+        With every fault at once, data folders that do not exist among them.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputFaults(f"training configuration {path}", [Fault(str(path), reason, "a YAML file")]) from error
-    schema = load_schema("train")
-    faults = schema_faults(values, schema, str(path)) + _data_faults(values, str(path))
-    if faults:
-        raise InputFaults(f"training configuration {path}", faults)
-    filled = with_defaults(values, schema)
-    cohort = filled["data"].get("cohort")
-    return Plan(
-        name=filled["name"],
-        public={name: Path(filled["data"][name]) for name in _PUBLIC if name in filled["data"]},
-        tile_share=filled["data"]["tile_share"],
-        tile_balance=filled["data"]["tile_balance"],
-        tile_reports=filled["data"]["tile_reports"],
-        cohort=None if cohort is None else CohortSettings(**(cohort | {"configfile": Path(cohort["configfile"])})),
-        base=None if filled["base"] is None else Path(filled["base"]),
-        gene_sets=Path(filled["gene_sets"]),
-        work=Path(filled["work"]),
-        out=Path(filled["out"]),
-        sections=tuple(filled["sections"]),
-        rna_components=filled["rna_components"],
-        tile_components=filled["tile_components"],
-        threads=filled["threads"],
-        start=None if filled["start"] is None else Path(filled["start"]),
-        history=filled["history"],
-        parts={part: filled[part] for part in ("vae", "trunk")},
-    )
+    what = "training configuration"
+    values = read_yaml(path, what)
+    plan, faults = validated(Plan, values, str(path))
+    faults += _file_faults(values, str(path))
+    if plan is None or faults:
+        raise InputFaults(f"{what} {path}", faults)
+    return plan

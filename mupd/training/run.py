@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from mupd.base.files import atomic_path
-from mupd.errors import Fault, InputFaults, MupdError
+from mupd.errors import Fault, InputFaults
 from mupd.model.encoders import TEXT_DIM, TileEncoder, fit_projection
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.model.rna_codec import SPREAD_FILE
 from mupd.model.transformer import MuPDTransformer, Target
-from mupd.model.vae import MuPDVAE
+from mupd.model.vae import Autoencoder, MuPDVAE
 from mupd.training import processes
-from mupd.training.data_module import DataModule
-from mupd.training.loop import OnCheckpoint, all_were_stopped
+from mupd.training.align import Alignment, load_encoder
+from mupd.training.batches import BatchSource
+from mupd.training.codecs import fit_pathways, fit_rna_codec
+from mupd.training.data import TrainingData
+from mupd.training.loop import all_were_stopped
+from mupd.training.parts import Part, check_part, run_parts
 from mupd.training.plan import Plan, load_plan
-from mupd.training.prepare import fit_pathways, fit_rna_codec
 from mupd.training.stain.plan import is_stain_config
 from mupd.training.stain.run import run_stain_training
+from mupd.training.trunk import TargetLoss, he_loss, record_loss, rna_loss, train_trunk
 
-PARTS = ("codecs", "vae", "trunk", "calibrate", "metrics")
-_ALONE = ("codecs", "calibrate", "metrics")
-"""Parts that the main process does while the others wait."""
+PARTS = ("codecs", "vae", "trunk", "calibrate")
 
 
 def _take(part: str, base: Path, out: Path) -> None:
@@ -38,7 +39,7 @@ def _take(part: str, base: Path, out: Path) -> None:
 def _codecs(plan: Plan) -> None:
     from mupd.reports.record.fields import FIELDS
 
-    data = DataModule(plan)
+    data = TrainingData(plan)
     data.report()
     if plan.base is not None:
         for part in ("rna_codec", "pathways", "tile_encoder"):
@@ -55,7 +56,7 @@ def _codecs(plan: Plan) -> None:
 
 
 def _vae(plan: Plan) -> None:
-    from mupd.training.train_vae import finish_decoder, train_vae
+    from mupd.training.autoencoder import AutoencoderRun, finish_decoder, train_vae
 
     if plan.base is not None:
         if processes.is_main():
@@ -63,70 +64,75 @@ def _vae(plan: Plan) -> None:
         processes.wait()
         return
     with processes.main_first():
-        sampler = DataModule(plan).crops()
+        crops = TrainingData(plan).crops()
     torch.manual_seed(0)
-    model = MuPDVAE()
-    vae = plan.parts["vae"]
-    train_vae(model, sampler, plan.settings("vae"), plan.work / "vae", plan.out / "vae", vae["batch_size"])
-    if vae["finish_steps"] and not all_were_stopped():
-        finish_decoder(
-            model,
-            sampler,
-            plan.settings("vae"),
-            plan.work / "vae-finish",
-            plan.out / "vae",
-            vae["batch_size"],
-            steps=vae["finish_steps"],
-            noise=vae["finish_noise"],
-        )
+    model, settings = MuPDVAE(), plan.vae
+    run = AutoencoderRun(plan.work / "vae", plan.out / "vae", settings.batch_size)
+    train_vae(model, crops, settings, run)
+    if settings.finish_steps and not all_were_stopped():
+        run = AutoencoderRun(plan.work / "vae-finish", plan.out / "vae", settings.batch_size)
+        finish_decoder(model, crops, settings, run, steps=settings.finish_steps, noise=settings.finish_noise)
+
+
+def _check_sources(plan: Plan, sources: dict[Target, BatchSource]) -> None:
+    """Refuse data without any target that is trained at every step."""
+    if not any(plan.targets()[target].every == 1 for target in sources):
+        expected = "data for a target that is trained at every step"
+        fault = Fault("[trunk.targets]", f"data for {sorted(sources)}", expected)
+        raise InputFaults(f"training configuration of {plan.name}", [fault])
+
+
+def _losses(
+    plan: Plan, model: MuPDTransformer, vae: Autoencoder, records: RecordCodec, sources: dict[Target, BatchSource]
+) -> tuple[dict[Target, TargetLoss], Alignment | None]:
+    """The loss of each target that has data, and the alignment of H&E features."""
+    targets, alignment = plan.targets(), None
+    losses: dict[Target, TargetLoss] = {}
+    if "he" in sources:
+        if plan.trunk.align is not None:
+            alignment = Alignment(load_encoder(plan.trunk.align.encoder), plan.trunk.align, model.config["width"])
+        losses["he"] = he_loss(model, vae, sources["he"], targets["he"], alignment)
+    if "rna" in sources:
+        losses["rna"] = rna_loss(model, sources["rna"], targets["rna"])
+    if "text" in sources:
+        losses["text"] = record_loss(model, sources["text"], records, targets["text"])
+    return losses, alignment
 
 
 def _trunk(plan: Plan) -> None:
-    from mupd.training.align import Alignment, load_encoder
     from mupd.training.preview import WINDOWS, preview_grid
-    from mupd.training.train_trunk import TargetLoss, he_loss, record_loss, rna_loss, train_trunk
     from mupd.training.warm_start import start_from
 
     records = RecordCodec(RecordCodec.from_pretrained(plan.out).fields)
     tiles = TileEncoder.from_pretrained(plan.out / "tile_encoder")
     vae = MuPDPipeline(plan.out, str(processes.device())).vae
     torch.manual_seed(0)
-    streams = {"text": TEXT_DIM, "pathways": plan.scorer.dim, "rna": plan.codec.dim + 1, "he": tiles.dim}
     model = MuPDTransformer(
-        streams,
+        {"text": TEXT_DIM, "pathways": plan.scorer.dim, "rna": plan.codec.dim + 1, "he": tiles.dim},
         he_channels=vae.latent_channels,
         rna_dim=plan.codec.dim,
         text_dim=records.dim,
         text_tokens=len(records.fields),
         **plan.network(),
     )
-    data, targets = DataModule(plan), plan.targets()
+    data, targets = TrainingData(plan), plan.targets()
     with processes.main_first():
         texts = data.texts()
         sources = data.sources(list(targets), tiles, texts, records)
         examples = data.examples(sources, WINDOWS)
         if processes.is_main():
             texts.save()
-    if not any(targets[target].every == 1 for target in sources):
-        expected = "data for a target that is trained at every step"
-        fault = Fault("[trunk.targets]", f"data for {sorted(sources)}", expected)
-        raise InputFaults(f"training configuration of {plan.name}", [fault])
-    alignment = None
-    if plan.align is not None and "he" in sources:
-        alignment = Alignment(load_encoder(plan.align.encoder), plan.align, plan.network()["width"])
-    losses: dict[Target, TargetLoss] = {}
-    if "he" in sources:
-        losses["he"] = he_loss(model, vae, sources["he"], targets["he"], alignment)
-    if "rna" in sources:
-        losses["rna"] = rna_loss(model, sources["rna"], targets["rna"])
-    if "text" in sources:
-        losses["text"] = record_loss(model, sources["text"], targets["text"])
+    _check_sources(plan, sources)
+    losses, alignment = _losses(plan, model, vae, records, sources)
+    work = plan.work / "trunk"
     if plan.start is not None:
-        start_from(model, plan.start, plan.work / "trunk" / "start.json" if processes.is_main() else None)
-    show: OnCheckpoint | None = None
-    if examples is not None:
-        show = partial(preview_grid, model, vae, examples.real, examples.conditions, plan.work / "trunk")
-    ema = train_trunk(model, losses, targets, plan.settings("trunk"), plan.work / "trunk", show, alignment)
+        start_from(model, plan.start, work / "start.json" if processes.is_main() else None)
+
+    def show(step: int) -> None:
+        if examples is not None:
+            preview_grid(model, vae, examples, work, step)
+
+    ema = train_trunk(model, losses, targets, plan.trunk, work, show, alignment)
     model.load_state_dict(ema)
     model.eval()
     if processes.is_main():
@@ -135,28 +141,18 @@ def _trunk(plan: Plan) -> None:
 
 
 def _calibrate(plan: Plan) -> None:
-    from mupd.training.calibrate import calibrate
-    from mupd.training.model_facts import write_facts
+    from mupd.training.calibrate.run import calibrate
+    from mupd.training.describe import write_description
 
-    write_facts(plan)
+    write_description(plan)
     if not plan.public:
         print("mupd train: no public data: the record's probabilities are not calibrated")
         return
     calibrate(plan, MuPDPipeline.from_pretrained(plan.out))
 
 
-def _metrics(plan: Plan) -> None:
-    from mupd.training.measure.run import measure, write_measured_card
-
-    if not plan.public:
-        print("mupd train: no public data: nothing is measured; compare on held-out cases of your own")
-        return
-    pipeline = MuPDPipeline.from_pretrained(plan.out)
-    write_measured_card(plan, pipeline, measure(plan, pipeline))
-
-
 def run_training(config: Path, part: str) -> None:
-    """Train one part or, with ``all``, every part in order; then measure.
+    """Train one part or, with ``all``, every part in order.
 
     Raises
     ------
@@ -168,18 +164,17 @@ def run_training(config: Path, part: str) -> None:
     if is_stain_config(config):
         run_stain_training(config, part)
         return
-    if part != "all" and part not in PARTS:
-        raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
+    check_part(part, PARTS)
     plan = load_plan(config)
-    if plan.align is not None and plan.align.block >= plan.network()["depth"]:
-        fault = Fault("[trunk.align.block]", str(plan.align.block), f"0 to {plan.network()['depth'] - 1}")
+    align, depth = plan.trunk.align, plan.network()["depth"]
+    if align is not None and isinstance(depth, int) and align.block >= depth:
+        fault = Fault("[trunk.align.block]", str(align.block), f"0 to {depth - 1}")
         raise InputFaults(f"training configuration {config}", [fault])
     torch.set_num_threads(plan.threads)
-    steps = {"codecs": _codecs, "vae": _vae, "trunk": _trunk, "calibrate": _calibrate, "metrics": _metrics}
-    for name in PARTS if part == "all" else (part,):
-        if processes.is_main():
-            print(f"mupd train: {name}")
-        if processes.is_main() or name not in _ALONE:
-            steps[name](plan)
-        if all_were_stopped():
-            raise MupdError(f"stopped by a signal while training {name}; run the same command again to go on")
+    parts = (
+        Part("codecs", lambda: _codecs(plan), alone=True),
+        Part("vae", lambda: _vae(plan)),
+        Part("trunk", lambda: _trunk(plan)),
+        Part("calibrate", lambda: _calibrate(plan), alone=True),
+    )
+    run_parts(parts, part)

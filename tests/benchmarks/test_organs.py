@@ -20,7 +20,7 @@ from benchmarks.organs.picture import ACROSS, chosen_rows, write_picture
 from benchmarks.organs.reports import held_reports, said_of
 from benchmarks.pages import fill
 from mupd.errors import MupdError
-from mupd.training.prepare import split_of
+from mupd.training.public.splits import split_of
 
 CLASSES = (("lung", "adenocarcinoma"), ("lung", "benign"), ("colon", "adenocarcinoma"))
 

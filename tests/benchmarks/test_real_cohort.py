@@ -36,8 +36,8 @@ from mupd.model.rna_codec import panel_values
 from mupd.reports.checks import check_organ
 from mupd.reports.record.fields import FIELDS
 from mupd.reports.record.organs import organ_term
-from mupd.training.prepare import is_held_out, log_cp10k, read_tcga
-from mupd.training.sources import TEST_PATIENTS, read_her2st_counts
+from mupd.training.public.read import log_cp10k, read_her2st_counts, read_tcga
+from mupd.training.public.splits import TEST_PATIENTS, is_held_out
 from tests.fixtures.paths import REPOSITORY
 from tests.fixtures.tiny_model import make_tiny_model
 

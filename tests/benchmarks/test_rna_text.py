@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.model.bench import Bench, Effort
 from benchmarks.rna_text import predictors
 from benchmarks.rna_text.__main__ import run
 from benchmarks.rna_text.fields import both_rows, rna_rows
@@ -15,8 +16,6 @@ from benchmarks.rna_text.profiles import profile_rows, without_organ
 from benchmarks.rna_text.table import BEGIN, END
 from mupd.errors import MupdError
 from mupd.model.pipeline import MuPDPipeline
-from mupd.training.measure.bench import Bench, Effort
-from mupd.training.measure.patients import Cohort
 from mupd.training.plan import Plan, load_plan
 from tests.fixtures.public_data import write_public_data, write_training
 from tests.fixtures.tiny_model import make_tiny_model
@@ -40,8 +39,8 @@ def test_simple_predictors_find_what_is_there() -> None:
     assert probabilities.sum(1) == pytest.approx(np.ones(100))
     assert probabilities[:, 3:].max() < 1e-5
     assert (probabilities.argmax(1) == truth).mean() > 0.9
-    assert (predictors.ridge_places(x, y, x_held) == truth).mean() > 0.9
-    assert (predictors.nearest_places(x, y, x_held) == truth).mean() > 0.85
+    assert (predictors.ridge_values(x, y, x_held) == truth).mean() > 0.9
+    assert (predictors.nearest_values(x, y, x_held) == truth).mean() > 0.85
 
 
 def test_words_tell_what_they_tell() -> None:
@@ -85,19 +84,18 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 @pytest.mark.slow
 def test_all_rows_are_measured_on_held_out_patients(plan: Plan) -> None:
     bench = Bench(plan, MuPDPipeline.from_pretrained(plan.out), EFFORT)
-    cohort = Cohort(bench)
-    held = cohort.people("held_out")
-    rows = {row.field: row for row in rna_rows(bench, cohort)}
+    held = bench.patients("held_out")
+    rows = {row.field: row for row in rna_rows(bench)}
     assert {"organ", "grade"} <= set(rows)
     assert rows["organ"].n == len(held)
     assert {"MuPD", "ridge", "logistic", "nearest neighbour", "MuPD less logistic"} <= set(rows["grade"].scores)
-    both = {row.field: row for row in both_rows(bench, cohort)}
+    both = {row.field: row for row in both_rows(bench)}
     scores = both["grade"].scores
     assert scores["both less RNA"][0] == pytest.approx(scores["both"][0] - scores["RNA"][0])
     assert both["organ"].n == sum(bool(p.report) for p in held)
     for row in (*rows.values(), *both.values()):
         assert all(low <= high for _, (low, high) in row.scores.values())
-    profiles = profile_rows(bench, cohort)
+    profiles = profile_rows(bench)
     assert {row.source for row in profiles} == {"sentences of the record", "the real pathology report"}
     assert any(row.measure == "pathways, within organs" for row in profiles)
     assert all(np.isfinite(value) for row in profiles for value, _ in row.scores.values())
@@ -109,7 +107,7 @@ def test_the_tables_go_between_their_marks(
     from benchmarks.rna_text import fields, profiles
 
     for module, name in ((fields, "rna_rows"), (fields, "both_rows"), (profiles, "profile_rows")):
-        monkeypatch.setattr(module, name, lambda bench, cohort: [])
+        monkeypatch.setattr(module, name, lambda bench: [])
     page = tmp_path / "text.md"
     page.write_text(f"# Text\n\n{BEGIN}\nold\n{END}\nrest\n")
     options = argparse.Namespace(model=plan.out, config=next(plan.work.parent.rglob("*.yaml")), docs=page)

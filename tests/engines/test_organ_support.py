@@ -25,7 +25,7 @@ from mupd.reports.record.synoptic import extract_report
 from mupd.stages.check.run import _organ_checks
 from mupd.stages.cohort import run
 from mupd.stages.export import run_shard as export_shard
-from mupd.training.labels import _TCGA_ORGAN, HER2ST_RECORD
+from mupd.training.public.labels import _TCGA_ORGAN, HER2ST_RECORD
 from tests.fixtures.cohort import Plan, make_cohort, make_model
 from tests.fixtures.paths import REPOSITORY
 from tests.fixtures.synthetic import meta_of

@@ -14,7 +14,7 @@ from mupd.errors import UnusableError
 from mupd.reports.read import check_text, has_text_row, read_text, read_text_row
 from mupd.reports.record.fields import FIELDS, extract_record, render_record
 from mupd.reports.record.subtypes import find_subtype, find_tissue
-from mupd.training.labels import tcga_records
+from mupd.training.public.labels import tcga_records
 
 LIMITS = IntakeLimits(0.05, 3, 0.1, "auto", ())
 

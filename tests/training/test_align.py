@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mupd.errors import ModelError
-from mupd.training.align import Alignment, AlignSettings, PatchEncoder, Projector, load_encoder
-from mupd.training.loop import LoopSettings
-from mupd.training.train_trunk import TargetSettings, he_loss, train_trunk
+from mupd.training.align import Alignment, PatchEncoder, Projector, load_encoder
+from mupd.training.batches import Batch
+from mupd.training.settings import AlignSettings, LoopSettings, TargetSettings
+from mupd.training.trunk import he_loss, train_trunk
 from tests.fixtures.tiny_model import tiny_transformer, tiny_vae
 
 DIM, SIDE = 24, 32
@@ -127,8 +128,8 @@ def test_aligned_features_have_no_loss(encoder: PatchEncoder, monkeypatch: pytes
 class Windows:
     """One batch of windows, again and again."""
 
-    def batch(self, size: int, rng: np.random.Generator) -> Any:
-        return images(size), {}, torch.zeros(size, 2)
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        return Batch(images(size), {}, torch.zeros(size, 2))
 
 
 def test_training_draws_the_trunks_features_to_the_encoders(encoder: PatchEncoder, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_training_draws_the_trunks_features_to_the_encoders(encoder: PatchEncode
         targets,
         how,
         tmp_path,
-        lambda _, weights: seen.append(set(weights)),
+        lambda _: seen.append(set(model.state_dict())),
         alignment,  # type: ignore[dict-item]
     )
     assert share() < 0.8 * before

@@ -16,13 +16,16 @@ from mupd.base.files import sha256_path
 from mupd.errors import InputFaults
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
-from mupd.training.cohort.batches import CohortHe, Mixed, join_conditions
+from mupd.training.batches import Batch, Mixed
+from mupd.training.codecs import on_shared_genes
+from mupd.training.cohort.batches import CohortHe
 from mupd.training.cohort.cases import read_cohort
-from mupd.training.data_module import DataModule, _on_shared_genes
+from mupd.training.data import TrainingData
 from mupd.training.logs import read_log
 from mupd.training.plan import load_plan
-from mupd.training.prepare import is_held_out, split_of
+from mupd.training.public.splits import is_held_out, split_of
 from mupd.training.run import run_training
+from mupd.training.tokens import join_conditions
 from tests.fixtures.public_data import TINY_TRUNK, TINY_VAE, write_training
 from tests.fixtures.tiny_model import SPOT_GENES, write_tiny_cohort
 
@@ -143,7 +146,7 @@ def test_a_fine_tuned_model_runs(model: Path) -> None:
 def sources(model: Path) -> dict[str, Any]:
     plan = load_plan(model)
     pipeline = MuPDPipeline.from_pretrained(plan.out)
-    data = DataModule(plan)
+    data = TrainingData(plan)
     return data.sources(["he", "rna", "text"], pipeline.tile_encoder, data.texts(), pipeline.record_codec)  # type: ignore[return-value]
 
 
@@ -159,8 +162,9 @@ def test_windows_carry_the_rna_of_their_spot_or_of_the_case(sources: dict[str, A
     assert bulk.he_conditions is not None
     assert bulk.conditions is not None
     assert (bulk.he_conditions[0, -1], bulk.conditions[0, -1]) == (0, 1)  # read as a spot's where H&E is made
-    alone = CohortHe([spatial], he.rna_dim, he.sets)
-    images, conditions, extra = alone.batch(40, np.random.default_rng(0))
+    alone = CohortHe([spatial], he.rna_dim, he.pathways_dim)
+    batch = alone.batch(40, np.random.default_rng(0))
+    images, conditions, extra = batch.clean, batch.conditions, batch.extra
     assert images.shape == (40, 3, 128, 128)
     rna, given = conditions["rna"]
     assert 20 < given.sum() < 40
@@ -168,19 +172,21 @@ def test_windows_carry_the_rna_of_their_spot_or_of_the_case(sources: dict[str, A
     mean = rna[given[:, 0], 0].mean(0).numpy()
     np.testing.assert_allclose(mean, spatial.he_conditions[4], atol=0.3)
     assert set(extra[:, 1].tolist()) == {0.0, 1.0}
-    without = CohortHe([by_name[NO_RNA]], he.rna_dim, he.sets).batch(20, np.random.default_rng(0))[1]
+    without = CohortHe([by_name[NO_RNA]], he.rna_dim, he.pathways_dim).batch(20, np.random.default_rng(0)).conditions
     assert not without["rna"][1].any()
     assert without["text"][1].any()
 
 
 def test_rna_and_records_of_a_cohort(sources: dict[str, Any]) -> None:
-    clean, conditions, extra = sources["rna"].batch(60, np.random.default_rng(0))
+    batch = sources["rna"].batch(60, np.random.default_rng(0))
+    clean, conditions, extra = batch.clean, batch.conditions, batch.extra
     bulk = extra[:, 0] == 1
     assert 0 < bulk.sum() < 60
     assert not conditions["he"][1][bulk].any()
     assert conditions["he"][1][~bulk].any()
     assert clean.shape == (60, 8)
-    values, known, given = sources["text"].batch(60, np.random.default_rng(0))
+    batch = sources["text"].batch(60, np.random.default_rng(0))
+    values, known, given = batch.clean, batch.known, batch.conditions
     assert torch.equal(values.sum(-1) == 1, known)
     present = torch.stack([given[name][1].any(1) for name in ("he", "rna", "pathways")])
     assert present.any(0).all()
@@ -231,10 +237,10 @@ def test_targets_without_data_are_left_out(
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({}, "minProperties"),
-        ({"tcga": "."}, "dependentRequired"),
+        ({}, "found no data; expected her2st, tcga, tiles, a cohort, or both"),
+        ({"tcga": "."}, "found only tcga; expected all of her2st, tcga, tiles, or none"),
         ({"cohort": {"configfile": "gone.yaml"}}, "no file gone.yaml"),
-        ({"cohort": {}}, "required"),
+        ({"cohort": {}}, r"\[data.cohort.configfile\]: found nothing; expected a value"),
     ],
 )
 def test_data_that_are_not_given(tmp_path: Path, data: dict[str, Any], words: str) -> None:
@@ -271,11 +277,12 @@ def test_sources_are_mixed_by_their_shares() -> None:
         def __init__(self, value: float) -> None:
             self.value = value
 
-        def batch(self, size: int, rng: np.random.Generator) -> tuple[Any, ...]:
+        def batch(self, size: int, rng: np.random.Generator) -> Batch:
             rows = torch.full((size, 1), self.value)
-            return rows, {"text": (rows[:, None], torch.ones(size, 1, dtype=torch.bool))}, rows
+            return Batch(rows, {"text": (rows[:, None], torch.ones(size, 1, dtype=torch.bool))}, rows)
 
-    values, conditions, extra = Mixed([Constant(0.0), Constant(1.0)], [1.0, 3.0]).batch(4000, np.random.default_rng(0))
+    batch = Mixed([Constant(0.0), Constant(1.0)], [1.0, 3.0]).batch(4000, np.random.default_rng(0))
+    values, conditions, extra = batch.clean, batch.conditions, batch.extra
     assert values.mean().item() == pytest.approx(0.75, abs=0.03)
     assert torch.equal(values, extra)
     assert torch.equal(conditions["text"][0][:, 0], values)
@@ -283,12 +290,12 @@ def test_sources_are_mixed_by_their_shares() -> None:
 
 def test_profiles_are_brought_to_the_genes_that_all_have() -> None:
     a, b = np.log1p(np.array([[1.0, 2.0, 7.0]])), np.log1p(np.array([[5.0, 4.0]]))
-    found, genes = _on_shared_genes([(a.astype(np.float32), ["A", "B", "C"]), (b.astype(np.float32), ["C", "A"])])
+    found, genes = on_shared_genes([(a.astype(np.float32), ["A", "B", "C"]), (b.astype(np.float32), ["C", "A"])])
     assert genes == ["A", "C"]
     np.testing.assert_allclose(np.expm1(found[0]), [[1250, 8750]], rtol=1e-4)
     np.testing.assert_allclose(np.expm1(found[1]), [[4e4 / 9, 5e4 / 9]], rtol=1e-4)
     with pytest.raises(InputFaults, match="found 0 genes that all profiles have"):
-        _on_shared_genes([(a.astype(np.float32), ["A", "B", "C"]), (b.astype(np.float32), ["D", "E"])])
+        on_shared_genes([(a.astype(np.float32), ["A", "B", "C"]), (b.astype(np.float32), ["D", "E"])])
 
 
 def test_the_held_out_tenth_is_a_tenth() -> None:

@@ -11,15 +11,15 @@ import pytest
 from mupd.reports.record.fields import FIELDS
 from mupd.reports.record.rules import flatten
 from mupd.reports.record.subtypes import find_tissue
-from mupd.training.labels import (
+from mupd.training.public.labels import (
     HER2ST_RECORD,
     LABELLED_SECTIONS,
-    labelled_spots,
+    labelled_counts,
     spot_tissue,
     tcga_records,
     tile_record,
 )
-from mupd.training.sources import HELD_OUT_SECTION, read_her2st_counts
+from mupd.training.public.read import HELD_OUT_SECTION, read_her2st_counts
 
 
 def in_vocabulary(record: dict[str, str]) -> bool:
@@ -102,7 +102,7 @@ def test_labels_belong_to_the_spot_they_are_near(tmp_path: Path) -> None:
     )
     small_section(tmp_path, HEADER + rows)
     assert spot_tissue(tmp_path, "A1") == {"9x21": "tumour", "10x20": "normal parenchyma", "30x30": "adipose tissue"}
-    counts, tissue = labelled_spots(tmp_path, "A1")
+    counts, tissue = labelled_counts(tmp_path, "A1")
     assert list(counts.index) == ["9x21", "10x20"]
     assert counts.loc["10x20", "ERBB2"] == 4
     assert tissue == ["tumour", "normal parenchyma"]
@@ -149,7 +149,7 @@ def test_real_labels_lie_on_spots_with_counts(shared_data: Path) -> None:
     found: Counter[str] = Counter()
     for section in LABELLED_SECTIONS:
         assert not (folder / "images" / f"{section}.jpg").exists()
-        counts, tissue = labelled_spots(folder, section)
+        counts, tissue = labelled_counts(folder, section)
         assert len(counts) == len(tissue) >= 0.98 * len(spot_tissue(folder, section))
         found.update(tissue)
     assert HELD_OUT_SECTION not in LABELLED_SECTIONS

@@ -26,7 +26,8 @@ from mupd.errors import ModelError
 from mupd.training import logs
 from mupd.training.checkpoint import Checkpoint
 from mupd.training.logs import read_log
-from mupd.training.loop import LoopSettings, cosine_rate, train, was_stopped
+from mupd.training.loop import cosine_rate, train, was_stopped
+from mupd.training.settings import LoopSettings
 from tests.fixtures.paths import REPOSITORY
 
 
@@ -219,7 +220,7 @@ def test_tensorboard_has_figures_and_pictures(tmp_path: Path) -> None:
 
     model = small_model()
 
-    def draw(step: int, ema: dict[str, Tensor]) -> None:
+    def draw(step: int) -> None:
         Image.new("RGB", (8, 6), (step, 0, 0)).save(tmp_path / "preview.png")
 
     train(model, loss_of(model), replace(SETTINGS, checkpoint_every=3), tmp_path, draw)
@@ -261,7 +262,8 @@ import sys, time
 from pathlib import Path
 import torch
 from torch import nn
-from mupd.training.loop import LoopSettings, train, was_stopped
+from mupd.training.loop import train, was_stopped
+from mupd.training.settings import LoopSettings
 
 model = nn.Linear(2, 1)
 def loss(step, generator):
@@ -301,7 +303,8 @@ import sys, time
 from pathlib import Path
 import torch
 from torch import nn
-from mupd.training.loop import LoopSettings, train
+from mupd.training.loop import train
+from mupd.training.settings import LoopSettings
 
 model = nn.Linear(2, 1)
 def loss(step, generator):
@@ -348,7 +351,8 @@ atexit.register(threads)
 import torch
 from torch import nn
 from mupd.training import processes
-from mupd.training.loop import LoopSettings, all_were_stopped, train, was_stopped
+from mupd.training.loop import all_were_stopped, train, was_stopped
+from mupd.training.settings import LoopSettings
 
 folder, stop_at = Path(sys.argv[1]), int(sys.argv[2])
 torch.manual_seed(processes.rank())  # they begin apart

@@ -1,134 +1,222 @@
-"""How the training draws tiles of organs, and what their texts say."""
+"""What a training writes of the organs it was trained on: what its batches hold, and nothing that is not known."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from mupd.base.files import write_json
-from mupd.model.encoders import TEXT_DIM
-from mupd.training.card import trained_parts
-from mupd.training.he_batches import HeBatches, class_reports, tile_texts, tile_weights
-from mupd.training.prepare import Spots, split_of
-from mupd.training.sources import read_tiles
-from tests.fixtures.basic import he_pixels
-from tests.fixtures.public_data import write_public_data
-from tests.fixtures.tiny_model import GENE_SETS, RNA_DIM
+from mupd.errors import ModelError
+from mupd.model.pipeline import MuPDPipeline
+from mupd.model_folder.trained_on import DIRECTIONS, TRAINED_ON_FILE, TrainedOn, read_trained_on
+from mupd.reports.record.fields import FIELDS
+from mupd.training import processes
+from mupd.training.batches import Mixed
+from mupd.training.cohort.batches import CohortHe, CohortRecords, CohortRna
+from mupd.training.cohort.cases import TrainingCase, read_cohort
+from mupd.training.data import TrainingData
+from mupd.training.describe import organs_of_plan
+from mupd.training.organs import organs_of_cases, organs_of_public, trained_on
+from mupd.training.plan import DataSettings, Plan, load_plan
+from mupd.training.public.splits import is_held_out
+from mupd.training.run import run_training
+from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.public_data import write_public_data, write_training
+from tests.fixtures.tiny_model import SPOT_GENES, write_tiny_cohort
 
-TABLE = pd.DataFrame(
-    [("lung", "adenocarcinoma")] * 90 + [("lung", "benign")] * 10 + [("colon", "benign")] * 4 + [("colorectum", "x")],
-    columns=["organ", "diagnosis"],
-).assign(file="a.png")
+MINI = REPOSITORY / "resources" / "models" / "mupd-mini"
+TARGETS = ("he", "rna", "text")
+TCGA = {"bladder", "colorectum", "stomach"}
 
-
-def shares(balance: Any) -> dict[str, float]:
-    weights = tile_weights(TABLE, balance)
-    return {name: float(weights[TABLE["organ"] == name].sum()) for name in TABLE["organ"].unique()}
-
-
-def test_classes_are_drawn_as_the_root_of_their_size() -> None:
-    roots = {"lung": 90**0.5 + 10**0.5, "colon": 2.0, "colorectum": 1.0}
-    total = sum(roots.values())
-    assert shares("classes") == pytest.approx({name: root / total for name, root in roots.items()})
-
-
-def test_organs_are_drawn_equally_often_under_their_name_in_the_record() -> None:
-    assert shares("organs") == pytest.approx({"lung": 1 / 2, "colon": 1 / 3, "colorectum": 1 / 6})
-    weights = tile_weights(TABLE, "organs")
-    acinar, benign = weights[:90].sum(), weights[90:100].sum()
-    assert acinar / benign == pytest.approx(3)  # within an organ: the roots of 90 and of 10
+pytestmark = pytest.mark.usefixtures("shared_backbone")
 
 
-def test_every_text_of_a_tile_states_its_diagnosis() -> None:
-    texts = tile_texts("lung", "squamous cell carcinoma", "H&E histology of lung squamous cell carcinoma")
-    assert len(set(texts)) == len(texts) == 5
-    assert all("squamous cell carcinoma" in text.lower() and "lung" in text.lower() for text in texts)
+def trained_name(prefix: str) -> str:
+    return next(name for name in (f"{prefix}-{n}" for n in range(99)) if not is_held_out(name))
 
 
-class StubText:
-    """Stands for the text encoder: a vector by the text's length."""
+ORGANS = {"spatial": "Kidney", "bulk": "", "no-he": "colon", "no-rna": "Liver, NOS", "no-text": "unknown"}
+NAMES = {trained_name(name): organ for name, organ in ORGANS.items()}
+SPATIAL, BULK, NO_HE, NO_RNA, NO_TEXT = NAMES
+PARTS = ("he+spots+text", "he+rna+text", "rna+text", "he+text", "he+rna")
 
-    def __call__(self, text: str) -> Any:
-        return np.full((1, TEXT_DIM), len(text) / 100, np.float32)
+
+def write_cohort(folder: Path, model: Path, cases: dict[str, str], organs: dict[str, str]) -> Path:
+    config = write_tiny_cohort(folder, model, cases)
+    sheet = folder / "cases.tsv"
+    head, *rows = sheet.read_text(encoding="utf-8").splitlines()
+    lines = [f"{head}\torgan", *(f"{row}\t{organs[row.split(chr(9))[0]]}" for row in rows)]
+    sheet.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return config
 
 
 @pytest.fixture(scope="module")
-def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return Path(write_public_data(tmp_path_factory.mktemp("public"))["tiles"])
+def cohort(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("cohort"), tiny_model, dict(zip(NAMES, PARTS, strict=True)), NAMES)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-def test_the_share_of_tiles_is_that_asked_for(tiles: Path, share: float) -> None:
-    rng = np.random.default_rng(0)
-    components = rng.standard_normal((12, RNA_DIM)).astype(np.float32)
-    scores = np.zeros((12, len(GENE_SETS)), np.float32)
-    xy = rng.uniform(160, 320, (12, 2))
-    section = Spots("T1", he_pixels(640, 480), xy, components, np.pad(components, ((0, 0), (0, 1))), scores)
-    encoder: Any = StubText()
-    source = HeBatches([section], tiles, encoder, share, "organs")
-    _, conditions, _ = source.batch(300, rng)
-    either = (conditions["rna"][1] | conditions["pathways"][1])[:, 0].float().mean().item()
-    # Four fifths of the section's windows are around spots; of these, all but 2 in 100 keep one of the two streams.
-    assert either == pytest.approx((1 - share) * 0.8 * 0.98, abs=0.08)
-    assert len(source.images) == 9
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory, cohort: Path, tiny_model: Path) -> Plan:
+    """Public data and a cohort, with the codecs of the tiny model."""
+    folder = tmp_path_factory.mktemp("both")
+    data = write_public_data(folder / "public") | {"cohort": {"configfile": str(cohort), "windows": 4}}
+    config = write_training(folder, data, base=str(tiny_model))
+    for part in ("codecs", "vae"):
+        run_training(config, part)
+    return load_plan(config)
 
 
-def test_reports_are_of_the_class_and_of_nobody_held_back(tmp_path: Path) -> None:
-    cases = [f"TCGA-{n:04d}" for n in range(30)]
-    folder = tmp_path / "other_reports"
-    folder.mkdir()
-    for cohort in ("luad", "brca", "coadread"):
-        table = pd.DataFrame({"case_id": cases, "text": [f"{cohort} {case}" for case in cases]})
-        table.loc[0, "text"] = " "
-        table.to_csv(folder / f"{cohort}_reports.csv.gz", index=False)
-    seen: list[str] = []
+@pytest.fixture(scope="module")
+def sources(plan: Plan) -> dict[str, Mixed]:
+    """What the trunk is trained on: of each target the public data and the cohort."""
+    pipeline, data = MuPDPipeline(plan.out, "cpu"), TrainingData(plan)
+    return data.sources(list(TARGETS), pipeline.tile_encoder, data.texts(), pipeline.record_codec)  # type: ignore[return-value]
 
-    def encoder(text: str) -> Any:
-        seen.append(text)
-        return np.zeros((2, TEXT_DIM), np.float32)
 
-    found = class_reports(tmp_path, encoder)
-    usable = [case for case in cases[1:] if split_of(case) == "train"]
-    assert seen == [f"{cohort} {case}" for cohort in ("luad", "brca", "coadread") for case in usable]
-    assert 0 < len(usable) < 29
-    assert {key: len(rows) for key, rows in found.items()} == {
-        ("lung", "adenocarcinoma"): len(usable),
-        ("breast", "breast carcinoma"): len(usable),
-        ("colon", "adenocarcinoma"): len(usable),
+def drawn(target: str, source: Any, bulk: bool) -> set[str]:
+    """Directions that stand in 200 samples of a source; `bulk`: the kind of profile that conditions its H&E."""
+    batch = source.batch(200, np.random.default_rng(0))
+    conditions = batch.conditions
+    given = {name: mask.any(1) for name, (_, mask) in conditions.items()}
+    if target == "rna":
+        kinds = batch.extra[:, 0] == 1
+        made = {"bulk": kinds, "spot": ~kinds}
+        return {f"{name}->{kind}" for name in given for kind, rows in made.items() if (given[name] & rows).any()}
+    found = {f"{name}->{target}" for name in ("he", "text") if name in given and given[name].any()}
+    tokens, mask = conditions["rna"]
+    if given["rna"].any():
+        # What conditions H&E is read as a spot's, so that a column of the records' conditions alone tells the kinds.
+        kinds = {bool(value) for value in tokens[mask][:, -1] == 1} if target == "text" else {bulk}
+        found |= {f"{'bulk' if kind else 'spot'}->{target}" for kind in kinds}
+    return found
+
+
+def test_the_public_directions_are_those_of_the_batches(sources: dict[str, Mixed]) -> None:
+    found = set().union(*(drawn(target, sources[target].sources[0], bulk=False) for target in TARGETS))
+    assert found == {
+        direction for direction, organs in organs_of_public({"lung"}, TCGA, TARGETS, 0.25).items() if organs
     }
 
 
-def test_a_third_of_the_texts_of_a_class_with_reports_are_reports(tiles: Path) -> None:
-    encoder: Any = StubText()
-    rows = np.zeros((2, RNA_DIM), np.float32)
-    scores = np.zeros((2, len(GENE_SETS)), np.float32)
-    xy = np.full((2, 2), 200.0)
-    section = Spots("T1", he_pixels(640, 480), xy, rows, np.pad(rows, ((0, 0), (0, 1))), scores)
-    report = np.full((3, TEXT_DIM), 7, np.float32)
-    table = read_tiles(tiles)
-    classes = {(row.organ, row.diagnosis): [report] for row in table.itertuples()}
-    source = HeBatches([section], tiles, encoder, 0.99, "organs", classes)
-    _, conditions, _ = source.batch(400, np.random.default_rng(0))
-    tokens, given = conditions["text"]
-    share = float((tokens[:, 0, 0] == 7).float().mean())
-    assert share == pytest.approx(0.99 * 0.9 / 3, abs=0.06)
-    assert set(given.sum(1).tolist()) == {0, 1, 2, 3}  # of a report between one chunk and all
+def test_the_public_organs_are_those_of_the_batches(plan: Plan, sources: dict[str, Mixed]) -> None:
+    """Each organ that is named has samples, and each sample's organ is named."""
+    found = organs_of_plan(replace(plan, data=replace(plan.data, cohort=None)), ())
+    he, rna, text = (sources[target].sources[0] for target in TARGETS)
+    people = {person.record["organ"] for person in rna.people}
+    assert people == {person.record["organ"] for person in text.people} == found["text->bulk"] == found["bulk->text"]
+    assert {tiles.record["organ"] for tiles in text.classes} | {"breast"} == found["he->text"] == found["text->he"]
+    assert found["he->text"] == {"lung", "colorectum", "breast"}  # none of the source that may not be trained on
+    assert len(he.images) == 9
+    assert found["spot->he"] == found["he->spot"] == found["text->spot"] == found["spot->text"] == {"breast"}
+    assert found["bulk->he"] == frozenset()
 
 
-def test_the_card_keeps_what_was_trained_in_another_work_folder(tmp_path: Path) -> None:
-    out, work = tmp_path / "out", tmp_path / "work"
-    first = {"part": "phase1", "parameters": 6_000_000, "processes": 1, "steps": 1690, "minutes": 53.0}
-    write_json(out / "training.json", [first, first | {"part": "trunk", "steps": 5}])
-    for folder, step in (("trunk", 700), ("vae", 20)):
-        write_json(work / folder / "progress.json", {"step": step, "processes": 2})
-        (work / folder / "log.jsonl").write_text('{"minutes": 2.0}\n{"minutes": 0.5}\n')
-    plan: Any = SimpleNamespace(out=out, work=work)
-    parts = trained_parts(plan, {"vae": 2_000_000, "trunk": 6_000_000})
-    assert [(part["part"], part["steps"]) for part in parts] == [("phase1", 1690), ("trunk", 700), ("vae", 20)]
-    assert parts[0] == first
-    assert parts[2] == {"part": "vae", "parameters": 2_000_000, "processes": 2, "steps": 20, "minutes": 2.5}
+def test_the_directions_of_a_case_are_those_of_its_batches(plan: Plan, sources: dict[str, Mixed]) -> None:
+    cases = {case.case_id: case for case in TrainingData(plan).cohort.cases}
+    he, rna, text = (sources[target].sources[1] for target in TARGETS)
+    seen: dict[str, set[str]] = {name: set() for name in cases}
+    for case in he.cases:
+        seen[case.case_id] |= drawn("he", CohortHe([case], he.rna_dim, he.pathways_dim), case.bulk)
+    for case in rna.cases:
+        seen[case.case_id] |= drawn("rna", CohortRna([case], rna.tile_dim), case.bulk)
+    for case in text.cases:
+        seen[case.case_id] |= drawn("text", CohortRecords([case], text.codec, text.dims), case.bulk)
+    assert seen == {name: set(organs_of_cases([case], FIELDS, TARGETS)) for name, case in cases.items()}
+    assert seen[SPATIAL] == {"spot->he", "text->he", "he->spot", "text->spot", "he->text", "spot->text"}
+    assert seen[NO_TEXT] == {"bulk->he"}
+
+
+def test_the_organ_of_a_case_is_the_sheet_s_or_else_the_report_s(cohort: Path) -> None:
+    found = {case.case_id: case.organ for case in read_cohort(cohort, SPOT_GENES).cases}
+    assert found == {SPATIAL: "kidney", BULK: "breast", NO_HE: "colorectum", NO_RNA: "liver", NO_TEXT: None}
+
+
+def test_calibrate_writes_the_file_and_leaves_out_what_is_not_known(
+    plan: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mupd.training.calibrate.run.calibrate", lambda *_: None)  # there is no trunk to calibrate
+    monkeypatch.setattr("mupd.training.run.MuPDPipeline", type("", (), {"from_pretrained": lambda _: None}))
+    config = plan.out.parent / "train.yaml"
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "is_main", lambda: False)  # as in every process of a training but one
+        run_training(config, "calibrate")
+    assert not (plan.out / TRAINED_ON_FILE).exists()
+    run_training(config, "calibrate")
+    found = read_trained_on(plan.out)
+    # H&E was learned from the bulk RNA of a case whose organ nobody states: nothing can be said of any organ there.
+    assert set(found) == set(DIRECTIONS) - {"bulk->he"}
+    assert "leaves out bulk->he: there the organ of a case is in neither the sheet" in capsys.readouterr().out
+    assert found["spot->he"] == found["he->spot"] == {"breast", "kidney"}
+    assert found["text->bulk"] == found["bulk->text"] == TCGA | {"breast"}
+    assert found["text->he"] == found["he->text"] == {"breast", "colorectum", "lung", "kidney", "liver"}
+    assert not any(name in (plan.out / TRAINED_ON_FILE).read_text() for name in NAMES)
+
+
+def case_of(organ: str | None, **parts: Any) -> TrainingCase:
+    given: dict[str, Any] = {"he": Path("a.png"), "mpp": 0.5, "profile": None, "text": "x", "record": {"grade": "G1"}}
+    return TrainingCase("C", **(given | parts), organ=organ)
+
+
+def test_a_word_outside_the_vocabulary_is_not_repeated() -> None:
+    said = trained_on([organs_of_cases([case_of("lung"), case_of("mrs smith's")], FIELDS, TARGETS)])
+    assert set(DIRECTIONS) - set(said) == {"text->he", "he->text"}
+    assert trained_on([organs_of_cases([case_of("lung")], FIELDS, TARGETS)])["text->he"] == {"lung"}
+
+
+def test_a_target_that_is_not_trained_teaches_nothing() -> None:
+    said = trained_on(
+        [organs_of_public({"bone"}, TCGA, ("text",), 0.25), organs_of_cases([case_of("lung")], FIELDS, ("text",))]
+    )
+    assert {direction for direction, organs in said.items() if organs} == {"he->text", "spot->text", "bulk->text"}
+    assert said["he->text"] == {"bone", "breast", "lung"}
+    # Without tiles among the windows of H&E their texts teach none; the records are still learned from them.
+    assert organs_of_public({"bone"}, TCGA, TARGETS, 0.0)["text->he"] == {"breast"}
+    assert organs_of_public({"bone"}, TCGA, TARGETS, 0.0)["he->text"] == {"bone", "breast"}
+    # A text that states no field of the record teaches H&E and no record.
+    assert set(organs_of_cases([case_of("lung", record={})], FIELDS, TARGETS)) == {"text->he"}
+    assert set(organs_of_cases([case_of("lung", record={"grade": "G9"})], FIELDS, TARGETS)) == {"text->he"}
+
+
+def started(plan: Plan, folder: Path, said: TrainedOn | None) -> Plan:
+    (folder / "transformer").mkdir(parents=True)
+    if said is not None:
+        write_json(folder / TRAINED_ON_FILE, {direction: sorted(organs) for direction, organs in said.items()})
+    return replace(plan, data=DataSettings(), start=folder / "transformer")
+
+
+def test_what_the_start_was_trained_on_stays_in(plan: Plan, tmp_path: Path) -> None:
+    said = dict.fromkeys(DIRECTIONS, frozenset[str]()) | {
+        "text->he": frozenset({"bone"}),
+        "bulk->he": frozenset({"skin"}),
+    }
+    found = organs_of_plan(started(plan, tmp_path / "a", said), [case_of("lung")])
+    assert found == said | {"text->he": {"bone", "lung"}, "he->text": {"lung"}}
+    # The codecs of a base carry no weights of the trunk.
+    alone = organs_of_plan(replace(plan, data=DataSettings(), base=MINI), [case_of("lung")])
+    assert alone["text->he"] == {"lung"}
+    assert alone["text->bulk"] == frozenset()
+
+
+def test_nothing_is_said_where_the_start_says_nothing(plan: Plan, tmp_path: Path) -> None:
+    part = {"text->he": frozenset({"bone"})}
+    assert organs_of_plan(started(plan, tmp_path / "a", part), [case_of("lung")]) == {"text->he": {"bone", "lung"}}
+    assert organs_of_plan(started(plan, tmp_path / "b", None), [case_of("lung")]) == {}
+    broken = started(plan, tmp_path / "c", {"he->moon": frozenset({"lung"})})
+    with pytest.raises(ModelError, match="he->moon"):
+        organs_of_plan(broken, [])
+
+
+def test_the_shipped_file_is_what_its_configuration_gives(shared_data: Path) -> None:
+    shipped = load_plan(REPOSITORY / "config" / "train" / "mupd-mini.yaml")
+    assert organs_of_plan(shipped, ()) == read_trained_on(MINI)
+
+
+def test_the_rules_need_no_torch() -> None:
+    code = "import sys, mupd.training.organs; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

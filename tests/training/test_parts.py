@@ -23,26 +23,21 @@ from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
 from mupd.model.vae import MuPDVAE
 from mupd.reports.record.fields import FIELDS
-from mupd.training.he_batches import HeBatches
+from mupd.training.augment import bag
+from mupd.training.autoencoder import AutoencoderRun, finish_decoder, train_vae
+from mupd.training.crops import PublicCrops
+from mupd.training.describe import write_description
 from mupd.training.logs import read_log
-from mupd.training.loop import LoopSettings
-from mupd.training.model_facts import write_facts
 from mupd.training.plan import load_plan
-from mupd.training.prepare import Spots, split_of
+from mupd.training.public.he_batches import HeBatches, TileMix
+from mupd.training.public.pairs import LabelledSpots, Patient, SpotSet, TileClass
+from mupd.training.public.splits import split_of
+from mupd.training.public.spots import Spots
+from mupd.training.public.vector_batches import RecordBatches, RnaBatches
 from mupd.training.run import run_training
-from mupd.training.train_trunk import (
-    TargetSettings,
-    he_loss,
-    interpolate,
-    joint_loss,
-    logit_normal,
-    record_loss,
-    rna_loss,
-    train_trunk,
-)
-from mupd.training.train_vae import CropSampler, finish_decoder, train_vae
-from mupd.training.vector_batches import RecordBatches, RnaBatches
-from mupd.training.vector_pairs import LabelledSpots, Patient, SpotSet, TileClass, bag, padded
+from mupd.training.settings import LoopSettings, TargetSettings
+from mupd.training.tokens import padded
+from mupd.training.trunk import he_loss, interpolate, joint_loss, logit_normal, record_loss, rna_loss, train_trunk
 from mupd.training.warm_start import start_from
 from tests.fixtures.basic import he_pixels
 from tests.fixtures.paths import REPOSITORY
@@ -85,7 +80,7 @@ class StubText:
 
 
 def he_source(tiles: Path | None = None) -> HeBatches:
-    return HeBatches([spots_of()], tiles, StubText())  # type: ignore[arg-type]
+    return HeBatches([spots_of()], StubText(), None if tiles is None else TileMix(tiles, 0.25, "classes", {}))
 
 
 def rna_source() -> RnaBatches:
@@ -105,7 +100,7 @@ def vector_data() -> tuple[list[SpotSet], list[Patient], list[TileClass], list[L
     condition[-1] = 1
     record = {"organ": "stomach", "grade": "G2"}
     texts = [rows_of(3, TEXT_DIM), rows_of(1, TEXT_DIM)]
-    people = [Patient("P1", rows_of(RNA_DIM), condition, rows_of(sets), record, texts)]
+    people = [Patient("P1", rows_of(RNA_DIM), condition, rows_of(sets), rows_of(5), record, texts=texts)]
     classes = [
         TileClass("g1", rows_of(20, TILE_COMPONENTS), {"organ": "lung", "diagnosis": "lung adenocarcinoma"}),
         TileClass("g2", rows_of(5, TILE_COMPONENTS), {"organ": "bone"}),
@@ -116,7 +111,8 @@ def vector_data() -> tuple[list[SpotSet], list[Patient], list[TileClass], list[L
 
 def test_windows_of_he(data: dict[str, str]) -> None:
     source = he_source(Path(data["tiles"]))
-    images, conditions, extra = source.batch(64, np.random.default_rng(0))
+    batch = source.batch(64, np.random.default_rng(0))
+    images, conditions, extra = batch.clean, batch.conditions, batch.extra
     assert images.shape == (64, 3, 128, 128)
     assert images.min() >= -1
     assert images.max() <= 1
@@ -128,13 +124,14 @@ def test_windows_of_he(data: dict[str, str]) -> None:
     assert (rna & pathways).any()
     assert (rna ^ pathways).any()  # each is left out without the other, too
     again = source.batch(64, np.random.default_rng(0))
-    assert torch.equal(images, again[0])
+    assert torch.equal(images, again.clean)
     # Of the tiles, those of the source that may not be trained on and of held-out groups are not there.
     assert len(source.images) == 9
 
 
 def test_rna_of_spots_and_patients() -> None:
-    clean, conditions, extra = rna_source().batch(64, np.random.default_rng(0))
+    batch = rna_source().batch(64, np.random.default_rng(0))
+    clean, conditions, extra = batch.clean, batch.conditions, batch.extra
     assert clean.shape == (64, RNA_DIM)
     bulk = extra[:, 0] == 1
     assert 0 < bulk.sum() < 64
@@ -145,7 +142,8 @@ def test_rna_of_spots_and_patients() -> None:
 
 def test_records_of_tiles_patients_and_spots() -> None:
     source = record_source()
-    clean, known, conditions = source.batch(256, np.random.default_rng(0))
+    batch = source.batch(256, np.random.default_rng(0))
+    clean, known, conditions = batch.clean, batch.known, batch.conditions
     codec = source.codec
     assert clean.shape == (256, len(FIELDS), codec.block)
     assert torch.equal(clean.sum(-1) == 1, known)
@@ -208,17 +206,18 @@ def test_a_perfect_model_has_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
         kept["velocity"] = velocity
         return x, velocity
 
-    monkeypatch.setattr("mupd.training.train_trunk.interpolate", remember)
+    monkeypatch.setattr("mupd.training.trunk.interpolate", remember)
     monkeypatch.setattr(model, "forward", lambda *_, **__: kept["velocity"])
     assert he_loss(model, tiny_vae(), he_source(), settings)(*generators()) == 0
     assert rna_loss(model, rna_source(), settings)(*generators()) == 0
     source = record_source()
-    clean, known, _ = source.batch(6, np.random.default_rng(0))
+    batch = source.batch(6, np.random.default_rng(0))
+    clean, known = batch.clean, batch.known
     logits = torch.where(known[:, :, None], 50 * clean, 10 * torch.randn(clean.shape)).flatten(1)
     monkeypatch.setattr(model, "forward", lambda *_, **__: logits)
-    assert record_loss(model, source, settings)(*generators()) == pytest.approx(0, abs=1e-4)
+    assert record_loss(model, source, source.codec, settings)(*generators()) == pytest.approx(0, abs=1e-4)
     monkeypatch.setattr(model, "forward", lambda *_, **__: -logits)
-    assert record_loss(model, source, settings)(*generators()) > 10
+    assert record_loss(model, source, source.codec, settings)(*generators()) > 10
 
 
 def test_targets_take_turns_and_have_weights() -> None:
@@ -254,7 +253,7 @@ def test_the_trunk_learns_all_targets_together(tmp_path: Path) -> None:
     losses = {
         "he": he_loss(model, tiny_vae(), he_source(), targets["he"]),
         "rna": rna_loss(model, rna_source(), targets["rna"]),
-        "text": record_loss(model, record_source(), targets["text"]),
+        "text": record_loss(model, record_source(), RecordCodec(FIELDS), targets["text"]),
     }
     start = {name: loss(*generators()).item() for name, loss in losses.items()}
     settings = LoopSettings(steps=16, learning_rate=0.02, warmup_steps=2, ema=0.7, checkpoint_every=16, log_every=8)
@@ -289,29 +288,29 @@ def test_starting_from_another_model(tmp_path: Path) -> None:
 
 
 def test_crops_for_the_autoencoder(data: dict[str, str]) -> None:
-    sampler = CropSampler(Path(data["her2st"]), ["B4"], Path(data["tiles"]), 0.5)
-    crops = sampler.batch(12, np.random.default_rng(0))
+    sampler = PublicCrops(Path(data["her2st"]), ["B4"], Path(data["tiles"]), 0.5)
+    crops = sampler.batch(12, np.random.default_rng(0)).clean
     assert crops.shape == (12, 3, 128, 128)
     assert -1 <= crops.min() < 0 < crops.max() <= 1
-    assert torch.equal(crops, sampler.batch(12, np.random.default_rng(0)))
+    assert torch.equal(crops, sampler.batch(12, np.random.default_rng(0)).clean)
     assert len(sampler.tiles) == 9  # held-out groups are not seen by the autoencoder either
 
 
 def test_the_autoencoder_trains_and_its_decoder_is_finished(data: dict[str, str], tmp_path: Path) -> None:
-    sampler = CropSampler(Path(data["her2st"]), ["B4"], None, 0.25)
+    sampler = PublicCrops(Path(data["her2st"]), ["B4"], None, 0.25)
     settings = LoopSettings(steps=4, checkpoint_every=2, log_every=1, warmup_steps=1)
     model, out = tiny_vae(), tmp_path / "out" / "vae"
-    train_vae(model, sampler, settings, tmp_path / "work", out, batch_size=2)
+    train_vae(model, sampler, settings, AutoencoderRun(tmp_path / "work", out, 2))
     trained = load_file(out / "diffusion_pytorch_model.safetensors")
     assert (tmp_path / "work" / "preview.png").stat().st_size > 1000
     assert json.loads((tmp_path / "work" / "preview.json").read_text())["step"] == 4
-    finish_decoder(model, sampler, settings, tmp_path / "finish", out, 2, steps=3, noise=0.1)
+    finish_decoder(model, sampler, settings, AutoencoderRun(tmp_path / "finish", out, 2), steps=3, noise=0.1)
     finished = load_file(out / "diffusion_pytorch_model.safetensors")
     changed = {key.split(".")[0] for key, value in finished.items() if not torch.equal(value, trained[key])}
     assert changed == {"decoder"}
     vae = MuPDVAE.from_pretrained(out)
     assert vae.config["latent_channels"] == LATENT_CHANNELS
-    assert vae.encode(sampler.batch(1, np.random.default_rng(0))).shape == (1, LATENT_CHANNELS, 16, 16)
+    assert vae.encode(sampler.batch(1, np.random.default_rng(0)).clean).shape == (1, LATENT_CHANNELS, 16, 16)
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +319,7 @@ def trained(data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
     config = write_training(tmp_path_factory.mktemp("trained"), data)
     for part in ("codecs", "vae", "trunk"):
         run_training(config, part)
-    write_facts(load_plan(config))
+    write_description(load_plan(config))
     return config
 
 
@@ -403,7 +402,7 @@ def test_a_tiny_model_from_scratch_in_minutes(data: dict[str, str], tmp_path: Pa
     started = time.monotonic()
     for part in ("codecs", "vae", "trunk"):
         run_training(config, part)
-    write_facts(load_plan(config))
+    write_description(load_plan(config))
     minutes = (time.monotonic() - started) / 60
     print(f"trained in {minutes:.1f} minutes")
     work = tmp_path / "work"

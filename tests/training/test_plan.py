@@ -15,7 +15,7 @@ from mupd.errors import InputFaults, MupdError
 from mupd.model.presets import preset
 from mupd.training.plan import load_plan
 from mupd.training.run import run_training
-from mupd.training.train_trunk import TargetSettings
+from mupd.training.settings import TargetSettings
 from tests.fixtures.paths import REPOSITORY
 
 SPLITS = {"text": 2, "pathways": 4, "rna": 8}
@@ -40,8 +40,8 @@ def write_plan(tmp_path: Path, **changes: Any) -> Path:
 
 def test_a_plan_has_defaults(tmp_path: Path) -> None:
     plan = load_plan(write_plan(tmp_path, vae={"steps": 7, "batch_size": 3, "learning_rate": 0.1}))
-    assert (plan.settings("vae").steps, plan.settings("vae").learning_rate) == (7, 0.1)
-    assert plan.parts["vae"]["batch_size"] == 3
+    assert (plan.vae.steps, plan.vae.learning_rate) == (7, 0.1)
+    assert plan.vae.batch_size == 3
     assert plan.sections == ("B4", "C2", "C3", "C4")
     assert plan.start is None
     assert plan.network() == preset("mini") | {"splits": SPLITS}

@@ -13,9 +13,7 @@ from mupd.errors import ModelError
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline, model_sha256
 from mupd.model.rna_codec import KINDS, Panel, RnaCodec, Spread
-from mupd.training.measure.parts import parts_sha256, read_metrics, stamp_metrics, still_true, write_metrics
-from mupd.training.measure.stats import draw_interval
-from mupd.training.spread import DrawnBulk, coverage, fitted_spread, lacking_sd
+from mupd.training.calibrate.spread import DrawnBulk, coverage, draw_interval, fitted_spread, lacking_sd
 from tests.fixtures.tiny_model import make_tiny_model
 
 K, GENES, N, DRAWS = 6, 40, 400, 40
@@ -147,23 +145,3 @@ def test_a_spread_is_the_same_after_saving(tmp_path: Path) -> None:
     spread = Spread(tuple(np.linspace(0, 1, K).round(3).tolist()), 1.25)
     a_codec().with_spread("bulk", "text", spread).save_pretrained(tmp_path / "rna_codec")
     assert RnaCodec.from_pretrained(tmp_path / "rna_codec").spreads == {("bulk", "text"): spread}
-
-
-def test_figures_outlive_a_calibration_that_they_do_not_use(tmp_path: Path) -> None:
-    make_tiny_model(tmp_path)
-    model = model_sha256(tmp_path)[:12]
-    names = ["RNA to H&E: nuclear count", "H&E to RNA: per gene", "RNA to text: grade", "text to RNA: per gene"]
-    write_metrics(tmp_path, {name: {"value": 1.0, "note": "", "model": model} for name in names})
-    write_metrics(tmp_path, read_metrics(tmp_path) | {"of others": {"value": 1.0, "note": "", "model": "0" * 12}})
-    stamp_metrics(tmp_path)
-    assert list(read_metrics(tmp_path)) == names
-    assert all(row["parts"] == parts_sha256(tmp_path, name) for name, row in read_metrics(tmp_path).items())
-    codec = RnaCodec.from_pretrained(tmp_path / "rna_codec")
-    codec.with_spread("bulk", "text", Spread(tuple([0.5] * codec.dim), 1.0)).save_spreads(tmp_path / "rna_codec")
-    assert list(still_true(tmp_path, read_metrics(tmp_path))) == names[:3]
-    record = tmp_path / "record.json"
-    record.write_text(record.read_text().replace("1.0", "1.5", 1))
-    assert list(still_true(tmp_path, read_metrics(tmp_path))) == names[:2]
-    weights = next((tmp_path / "transformer").glob("*.safetensors"))
-    weights.write_bytes(weights.read_bytes() + b" ")
-    assert still_true(tmp_path, read_metrics(tmp_path)) == {}

@@ -15,7 +15,7 @@ from mupd.errors import MupdError, UnusableError
 from mupd.rna.profiles import RnaProfile
 from mupd.sheet import SheetCase, read_sheet
 from mupd.slides.reader import READ_ERRORS
-from mupd.training.prepare import is_held_out
+from mupd.training.public.splits import is_held_out
 
 _READ_ERRORS = (*READ_ERRORS, MupdError, LookupError, RuntimeError)
 

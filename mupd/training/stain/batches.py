@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.model.regions import from_uint8
+from mupd.training.crops import turned
 from mupd.training.stain.pairs import PairRow
-from mupd.training.train_vae import turned
 
 _BACKGROUND = 245.0
 """Grey value taken as unstained, for optical densities."""

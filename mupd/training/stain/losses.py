@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,8 @@ from mupd.model.regions import he_extra
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import Autoencoder, MuPDVAE, reconstruction_loss
 from mupd.training.processes import batch_rng
-from mupd.training.train_trunk import interpolate, logit_normal
+from mupd.training.stain.plan import StainTrunkSettings
+from mupd.training.trunk import interpolate, logit_normal
 
 Loss = Callable[[int, torch.Generator], Tensor]
 
@@ -48,9 +50,9 @@ def stain_vae_loss(model: MuPDVAE, stains: Stains, weights: Tensor, batch_size: 
     def loss_of_step(step: int, _generator: torch.Generator) -> Tensor:
         images = stains.batch(batch_size, batch_rng(seed, step)).to(model.device)
         scale = weights.to(images)[:, None, None]
-        found, latents = model(images)
-        # Squared errors beside absolute ones: of a marker that is dark nearly everywhere the median is black.
-        loss = reconstruction_loss(scale * found, scale * images) + F.mse_loss(scale * found, scale * images)
+        decoded, latents = model(images)
+        # Squared errors as well as absolute ones: for a marker that is dark almost everywhere the median is black.
+        loss = reconstruction_loss(scale * decoded, scale * images) + F.mse_loss(scale * decoded, scale * images)
         if step % 2:
             half = model.decode(F.avg_pool2d(latents, 2))
             loss = loss + 0.5 * reconstruction_loss(scale * half, scale * F.avg_pool2d(images, 2))
@@ -59,36 +61,34 @@ def stain_vae_loss(model: MuPDVAE, stains: Stains, weights: Tensor, batch_size: 
     return loss_of_step
 
 
+@dataclass(frozen=True)
+class Autoencoders:
+    """The frozen autoencoders of the H&E and of its stain."""
+
+    he: Autoencoder
+    stain: Autoencoder
+
+
 def stain_trunk_loss(
-    model: MuPDTransformer,
-    he_vae: Autoencoder,
-    stain_vae: Autoencoder,
-    pairs: Pairs,
-    *,
-    mpp: float,
-    batch_size: int,
-    at_noise: float,
-    seed: int,
+    model: MuPDTransformer, autoencoders: Autoencoders, pairs: Pairs, settings: StainTrunkSettings, mpp: float
 ) -> Loss:
     """Mean squared error of the velocity of the stain's latents, given those of the H&E.
 
-    Parameters
-    ----------
-    at_noise
-        Share of the samples that are pure noise (t = 0): there the network learns the expectation of the latents
-        given the H&E, which one step of Euler reads.
+    A share of the samples, ``at_noise``, is pure noise (t = 0). From these the network learns the expectation of the
+    latents given the H&E, which a single Euler step reads.
     """
+    batch_size = settings.batch_size
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         device = model.device
-        he, stain = pairs.pair_batch(batch_size, batch_rng(seed, 1, step))
+        he, stain = pairs.pair_batch(batch_size, batch_rng(settings.seed, 1, step))
         with torch.no_grad():
-            aligned, clean = he_vae.encode(he.to(device)), stain_vae.encode(stain.to(device))
-        t = logit_normal(batch_size, generator) * (torch.rand(batch_size, generator=generator) >= at_noise)
+            aligned, clean = autoencoders.he.encode(he.to(device)), autoencoders.stain.encode(stain.to(device))
+        t = logit_normal(batch_size, generator) * (torch.rand(batch_size, generator=generator) >= settings.at_noise)
         t = t.to(device)
         x, velocity = interpolate(clean, t, generator)
         extra = he_extra(mpp).to(device).expand(batch_size, 2)
-        found = model(x, t, "he", Context(batch_size, {}), extra, aligned=aligned)
-        return (found - velocity).square().mean()
+        predicted = model(x, t, "he", Context(batch_size, {}), extra, aligned=aligned)
+        return (predicted - velocity).square().mean()
 
     return loss_of_step

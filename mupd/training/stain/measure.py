@@ -24,10 +24,10 @@ Stains = Sequence[NDArray[np.float32]]
 
 def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     """Correlation of two arrays of one size; NaN where one of them is flat."""
+    from scipy.stats import pearsonr
+
     a, b = a.ravel().astype(np.float64), b.ravel().astype(np.float64)
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > _FLAT * len(a) else float("nan")
+    return float(pearsonr(a, b).statistic) if a.std() * b.std() > _FLAT else float("nan")
 
 
 def ssim(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -118,7 +118,7 @@ def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registrati
     UnusableError
         If it cannot be used.
     """
-    settings, mpp, folder = plan.pairs, plan.facts.mpp, plan.pairs.table.parent
+    settings, mpp, folder = plan.pairs, plan.mpp, plan.pairs.table.parent
     he = open_picture(folder / row[settings.he])
     if he.dtype != np.uint8 or he.ndim != 3 or he.shape[2] not in {3, 4}:
         raise UnusableError(f"the H&E is {he.dtype} of shape {he.shape}; expected an 8-bit RGB picture")
@@ -141,12 +141,10 @@ def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registrati
         rows, columns, stain = shifted(stain, found.shift_px)
         he = he[rows, columns]
     # Training crops whole windows: a pair that lost a few pixels to its shift gets them back by its own edge.
-    lacking = [max(0, plan.facts.window_px - side) for side in he.shape[:2]]
+    lacking = [max(0, plan.window_px - side) for side in he.shape[:2]]
     reach = 0 if found is None else max(map(abs, found.shift_px))
     if max(lacking) > reach:
-        raise UnusableError(
-            f"{he.shape[1]} x {he.shape[0]} px at {mpp:g} um/px; expected at least {plan.facts.window_px}"
-        )
+        raise UnusableError(f"{he.shape[1]} x {he.shape[0]} px at {mpp:g} um/px; expected at least {plan.window_px}")
     both = np.concatenate([he, stain], axis=-1)
     return np.pad(both, ((0, lacking[0]), (0, lacking[1]), (0, 0)), mode="reflect"), found
 
@@ -156,12 +154,12 @@ def _registered(he: NDArray[np.uint8], stain: NDArray[np.uint8], plan: StainPlan
     if nuclei is None:
         return None
     of_he = haematoxylin(he)
-    of_stain = haematoxylin(stain) if plan.facts.stain == "ihc" else stain[..., plan.facts.channels.index(nuclei)]
+    of_stain = haematoxylin(stain) if plan.stain == "ihc" else stain[..., plan.channels.index(nuclei)]
     for name, picture, least in (("the H&E", of_he, LEAST_STRUCTURE), ("the stain", of_stain, 0.0)):
         if float(picture.std()) <= least:
             raise UnusableError(f"{name} shows no nuclei: whether the pair registers cannot be told")
     try:
-        found = register(of_he, of_stain.astype(np.float32), plan.facts.mpp)
+        found = register(of_he, of_stain.astype(np.float32), plan.mpp)
     except ValueError as error:
         raise UnusableError(str(error)) from error
     if found.correlation < plan.pairs.least_correlation:
@@ -175,7 +173,7 @@ def _registered(he: NDArray[np.uint8], stain: NDArray[np.uint8], plan: StainPlan
 def _key(row: Any, plan: StainPlan) -> str:
     """Changes whenever the array of a row would."""
     settings, folder = plan.pairs, plan.pairs.table.parent
-    names = [settings.he, *(plan.facts.channels if settings.layout == "files" else [settings.stain])]
+    names = [settings.he, *(plan.channels if settings.layout == "files" else [settings.stain])]
     files = []
     for name in names:
         path = folder / row[name]
@@ -195,7 +193,7 @@ def prepare_pairs(plan: StainPlan) -> list[PairRow]:
     InputFaults
         If the table is wrong, or too few pairs can be used to train and to hold some out.
     """
-    table = read_table(plan.pairs, plan.facts.channels)
+    table = read_table(plan.pairs, plan.channels)
     folder = plan.work / "pairs"
     folder.mkdir(parents=True, exist_ok=True)
     found: list[PairRow] = []

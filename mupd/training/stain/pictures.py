@@ -75,7 +75,7 @@ def stain_planes(row: Any, plan: StainPlan, folder: Path) -> NDArray[np.uint8]:
     UnusableError
         If a picture cannot be read, or is not what the layout says.
     """
-    settings, channels = plan.pairs, plan.facts.channels
+    settings, channels = plan.pairs, plan.channels
     if settings.layout == "files":
         pictures = [open_picture(folder / row[name]) for name in channels]
         for name, picture in zip(channels, pictures, strict=True):
@@ -94,12 +94,12 @@ def stain_planes(row: Any, plan: StainPlan, folder: Path) -> NDArray[np.uint8]:
     else:
         picture = open_picture(folder / row[settings.stain])
         picture = picture[..., None] if picture.ndim == 2 else picture
-        if plan.facts.stain == "ihc" and picture.shape[2] == 4:
+        if plan.stain == "ihc" and picture.shape[2] == 4:
             picture = picture[..., :3]
         if picture.shape[2] != len(settings.planes):
             raise UnusableError(f"the stain has {picture.shape[2]} planes; expected {len(settings.planes)}")
         by_name = {name: picture[..., number] for number, name in enumerate(settings.planes)}
-    return np.stack([_as_uint8(by_name[name], name, settings.ranges.get(name)) for name in channels], axis=-1)
+    return np.stack([_as_uint8(by_name[name], name, settings.range.get(name)) for name in channels], axis=-1)
 
 
 def rescaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
-"""Whether the two pictures of a pair lie on each other: nuclei are where nuclei are.
+"""Whether the two pictures of a pair register: nuclei of the stain lie on nuclei of the H&E.
 
-Haematoxylin of the H&E and the stain's nuclei (DAPI; the haematoxylin of an IHC) are blurred a little, freed of
-what varies slowly (tissue against glass agrees between any two fields) and correlated over all small shifts.
+Haematoxylin of the H&E and the stain's nuclei (DAPI; the haematoxylin of an IHC) are blurred slightly, freed of slow
+variation (tissue against glass agrees between any two fields), and correlated over all small shifts.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 FINE_UM, COARSE_UM = 1.0, 8.0
-"""Scales of the blur and of what is taken away."""
+"""Scales of the blur and of the slow variation that is subtracted."""
 
 MAX_SHIFT_UM = 5.0
 LEAST_CORRELATION = 0.3
-"""Under it a pair does not register. docs/staining.md shows the values of true and of shuffled pairs."""
+"""Pairs below it do not register. docs/staining.md shows the values of true and of shuffled pairs."""
 
 LEAST_STRUCTURE = 1e-4
-"""Standard deviation of the haematoxylin under which a picture shows no nuclei."""
+"""A picture whose haematoxylin has a smaller standard deviation shows no nuclei."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def register(he_nuclei: NDArray[np.float32], stain_nuclei: NDArray[np.float32], 
     ValueError
         If the sizes differ, or a side is not over twice the largest shift.
     """
+    from skimage.feature import match_template
+
     if he_nuclei.shape != stain_nuclei.shape:
         raise ValueError(f"stain_nuclei: found {stain_nuclei.shape}; expected {he_nuclei.shape}")
     reach = max(1, round(MAX_SHIFT_UM / mpp))
@@ -68,24 +70,9 @@ def register(he_nuclei: NDArray[np.float32], stain_nuclei: NDArray[np.float32], 
         raise ValueError(f"he_nuclei: found {height} x {width} px; expected sides over {2 * reach + 2}")
     fixed, moving = _nuclear_detail(he_nuclei, mpp), _nuclear_detail(stain_nuclei, mpp)
     core = fixed[reach : height - reach, reach : width - reach]
-    core = core - core.mean()
-    scores = _sliding_correlation(moving, core)
+    scores = match_template(moving.astype(np.float64), core.astype(np.float64))
     y, x = np.unravel_index(int(np.argmax(scores)), scores.shape)
     return Registration(float(scores[y, x]), (reach - int(y), reach - int(x)))
-
-
-def _sliding_correlation(picture: NDArray[np.float32], core: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Pearson correlation of `core` (mean 0) with the picture under it at every place where it fits inside."""
-    from scipy.signal import fftconvolve
-
-    n = core.size
-    ones = np.ones(core.shape)
-    wide = picture.astype(np.float64)
-    products = fftconvolve(wide, core[::-1, ::-1].astype(np.float64), mode="valid")
-    sums, squares = fftconvolve(wide, ones, mode="valid"), fftconvolve(wide**2, ones, mode="valid")
-    spread = np.sqrt(np.clip(squares - sums**2 / n, 0, None) * float((core.astype(np.float64) ** 2).sum()))
-    flat = spread <= 1e-9 * max(1.0, float(np.abs(squares).max()))
-    return np.where(flat, 0.0, products / np.where(flat, 1.0, spread))
 
 
 def shifted(stain: NDArray[np.uint8], shift_px: tuple[int, int]) -> tuple[slice, slice, NDArray[np.uint8]]:

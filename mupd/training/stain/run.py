@@ -1,4 +1,4 @@
-"""``mupd train`` of a virtual stainer: pairs, the stain's autoencoder, the trunk, and what it is worth."""
+"""``mupd train`` of a virtual stainer: pairs, the stain's autoencoder, the trunk, and figures on held-out pairs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mupd.base.files import atomic_path, write_json
-from mupd.errors import Fault, InputFaults, MupdError
 from mupd.model.loading import load_autoencoder
 from mupd.model.presets import preset
 from mupd.model.stainer import MuPDStainer
@@ -19,15 +17,15 @@ from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import MuPDVAE
 from mupd.model_folder.stainer import index_of
 from mupd.training import processes
-from mupd.training.loop import all_were_stopped, train
+from mupd.training.loop import train
+from mupd.training.parts import Part, check_part, run_parts
 from mupd.training.stain.batches import StainBatches, channel_weights, whole_pairs
-from mupd.training.stain.losses import stain_trunk_loss, stain_vae_loss
+from mupd.training.stain.losses import Autoencoders, stain_trunk_loss, stain_vae_loss
 from mupd.training.stain.pairs import PairRow, kept_pairs, prepare_pairs
 from mupd.training.stain.plan import StainPlan, load_stain_plan
 from mupd.training.warm_start import start_from
 
 PARTS = ("pairs", "vae", "trunk", "metrics")
-_ALONE = ("pairs", "metrics")
 _LEFT_OUT_SHOWN = 10
 PREVIEW_PAIRS = 4
 PREVIEW_STEPS = 20
@@ -41,7 +39,7 @@ def _pairs(plan: StainPlan) -> None:
     count = sum(row.held_out for row in used)
     print(f"pairs: {len(used) - count} to train on, {count} held out ({len(held)} of {len(groups)} groups)")
     if plan.pairs.nuclei is None:
-        print("pairs: no nuclear channel is named: it was not checked that they register")
+        print("pairs: no nuclear channel is named, so registration was not checked")
     left = [row for row in rows if not row.used]
     for row in left[:_LEFT_OUT_SHOWN]:
         print(f"  left out: {plan.pairs.table.name}:{row.row}: {row.reason}")
@@ -50,7 +48,7 @@ def _pairs(plan: StainPlan) -> None:
 
 
 def _batches(plan: StainPlan, rows: list[PairRow], jitter: float) -> StainBatches:
-    return StainBatches(plan.work / "pairs", rows, plan.facts.window_px, jitter)
+    return StainBatches(plan.work / "pairs", rows, plan.window_px, jitter)
 
 
 def _split(plan: StainPlan) -> tuple[list[PairRow], list[PairRow]]:
@@ -60,14 +58,13 @@ def _split(plan: StainPlan) -> tuple[list[PairRow], list[PairRow]]:
 
 
 def _vae(plan: StainPlan) -> None:
-    given = plan.parts["vae"]
-    settings = plan.settings("vae")
+    settings = plan.vae
     stains = _batches(plan, _split(plan)[0], 0.0)
     torch.manual_seed(settings.seed)
-    widths = given["width"] // 2, given["width"]
-    model = MuPDVAE(given["latent_channels"], widths, widths, channels=len(plan.facts.channels))
+    widths = settings.width // 2, settings.width
+    model = MuPDVAE(settings.latent_channels, widths, widths, channels=len(plan.channels))
     weights = torch.from_numpy(channel_weights(stains))
-    loss = stain_vae_loss(model, stains, weights, given["batch_size"], settings.seed)
+    loss = stain_vae_loss(model, stains, weights, settings.batch_size, settings.seed)
     ema = train(model, loss, settings, plan.work / "vae")
     model.load_state_dict(ema)
     model.eval()
@@ -77,7 +74,7 @@ def _vae(plan: StainPlan) -> None:
 
 
 def _trunk(plan: StainPlan) -> None:
-    given, settings = plan.parts["trunk"], plan.settings("trunk")
+    settings = plan.trunk
     train_rows, held_rows = _split(plan)
     if processes.is_main():
         with atomic_path(plan.out / "he_vae") as temporary:
@@ -92,8 +89,8 @@ def _trunk(plan: StainPlan) -> None:
         {},
         he_channels=stain_vae.latent_channels,
         aligned_channels=he_vae.latent_channels,
-        **preset(given["preset"]),
-        # A stainer makes nothing but pictures: the stems of vectors are as small as they can be.
+        **preset(settings.preset),
+        # A stainer makes pictures alone: the stems for vectors are as small as possible.
         rna_dim=1,
         rna_tokens=1,
         text_dim=1,
@@ -101,23 +98,12 @@ def _trunk(plan: StainPlan) -> None:
     )
     if plan.start is not None:
         start_from(model, plan.start, plan.work / "trunk" / "start.json" if processes.is_main() else None)
-    loss = stain_trunk_loss(
-        model,
-        he_vae,
-        stain_vae,
-        _batches(plan, train_rows, given["colour_jitter"]),
-        mpp=plan.facts.mpp,
-        batch_size=given["batch_size"],
-        at_noise=given["at_noise"],
-        seed=settings.seed,
-    )
+    batches = _batches(plan, train_rows, settings.colour_jitter)
+    loss = stain_trunk_loss(model, Autoencoders(he_vae, stain_vae), batches, settings, plan.mpp)
 
-    def show(step: int, ema: dict[str, Tensor]) -> None:
-        own = {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(ema)
+    def show(step: int) -> None:
         _save(plan, model)
         preview(plan, held_rows[:: max(1, len(held_rows) // PREVIEW_PAIRS)][:PREVIEW_PAIRS], step)
-        model.load_state_dict(own)
 
     ema = train(model, loss, settings, plan.work / "trunk", show)
     model.load_state_dict(ema)
@@ -134,13 +120,13 @@ def preview(plan: StainPlan, rows: list[PairRow], step: int) -> None:
     """Held-out pairs as preview.png: H&E, then each channel measured, drawn, and expected (one step)."""
     from mupd.training.stain.figures import grid, save_picture
 
-    side = plan.facts.window_px
+    side = plan.window_px
     pairs = np.stack([pair[:side, :side] for pair in whole_pairs(plan.work / "pairs", rows)])
     stainer = MuPDStainer.from_pretrained(plan.out, str(processes.device()))
     he, real = pairs[..., :3], pairs[..., 3:]
     drawn = stainer.stain_windows(he, seed=0, steps=PREVIEW_STEPS)
     expected = stainer.stain_windows(he, seed=0, steps=1)
-    picture = grid(he, [real, drawn, expected], plan.facts.stain)
+    picture = grid(he, [real, drawn, expected], plan.stain)
     save_picture(picture, plan.work / "trunk" / "preview.png")
     save_picture(picture, plan.work / "trunk" / f"preview-{step:06d}.jpg")
 
@@ -152,9 +138,9 @@ def _metrics(plan: StainPlan) -> None:
     rows = kept_pairs(plan)
     held = [row for row in rows if row.used and row.held_out]
     stainer = MuPDStainer.from_pretrained(plan.out)
-    found = measure_stainer(stainer, whole_pairs(plan.work / "pairs", held), [row.group for row in held])
-    write_json(plan.out / METRICS_FILE, found)
-    write_card(plan, Counter("held" if row.held_out else "train" for row in rows if row.used), found)
+    figures = measure_stainer(stainer, whole_pairs(plan.work / "pairs", held), [row.group for row in held])
+    write_json(plan.out / METRICS_FILE, figures)
+    write_card(plan, Counter("held" if row.held_out else "train" for row in rows if row.used), figures)
 
 
 def run_stain_training(config: Path, part: str) -> None:
@@ -167,15 +153,13 @@ def run_stain_training(config: Path, part: str) -> None:
     MupdError
         If a signal stopped a part; its checkpoint is saved.
     """
-    if part != "all" and part not in PARTS:
-        raise InputFaults("mupd train", [Fault("--part", part, f"all or one of {', '.join(PARTS)}")])
+    check_part(part, PARTS)
     plan = load_stain_plan(config)
     torch.set_num_threads(plan.threads)
-    steps = {"pairs": _pairs, "vae": _vae, "trunk": _trunk, "metrics": _metrics}
-    for name in PARTS if part == "all" else (part,):
-        if processes.is_main():
-            print(f"mupd train: {name}")
-        if processes.is_main() or name not in _ALONE:
-            steps[name](plan)
-        if all_were_stopped():
-            raise MupdError(f"stopped by a signal while training {name}; run the same command again to go on")
+    parts = (
+        Part("pairs", lambda: _pairs(plan), alone=True),
+        Part("vae", lambda: _vae(plan)),
+        Part("trunk", lambda: _trunk(plan)),
+        Part("metrics", lambda: _metrics(plan), alone=True),
+    )
+    run_parts(parts, part)

@@ -13,15 +13,16 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from mupd.cli import app
-from mupd.config import load_schema
 from mupd.errors import InputFaults
 from mupd.model.attention import Context
 from mupd.model.regions import he_extra
 from mupd.model.stainer import MuPDStainer
-from mupd.training.stain.losses import stain_trunk_loss
+from mupd.training.stain.losses import Autoencoders, stain_trunk_loss
 from mupd.training.stain.measure import field_values, interval, patch_values, pearson, score, ssim
+from mupd.training.stain.plan import StainPlan, StainTrunkSettings
 from mupd.training.stain.run import run_stain_training
 from tests.fixtures.paths import REPOSITORY
+from tests.fixtures.settings_keys import keys_of
 from tests.fixtures.stain_pairs import made_pair, write_pairs, write_stain_config
 from tests.fixtures.tiny_stainer import tiny_stain_trunk, tiny_vae
 
@@ -151,7 +152,8 @@ def test_at_noise_the_loss_is_least_for_the_expectation() -> None:
         return forward(x, t, *args, **kwargs)
 
     model.forward = spy  # type: ignore[method-assign]
-    loss = stain_trunk_loss(model, he_vae, stain_vae, Same(), mpp=0.5, batch_size=64, at_noise=0.5, seed=0)
+    settings = StainTrunkSettings(batch_size=64, at_noise=0.5)
+    loss = stain_trunk_loss(model, Autoencoders(he_vae, stain_vae), Same(), settings, 0.5)
     loss(0, torch.Generator().manual_seed(0)).backward()
     share = float((seen[0] == 0).float().mean())
     assert 0.3 < share < 0.7
@@ -204,11 +206,5 @@ def test_docs_name_every_key() -> None:
         pytest.fail(f"{DOCS.name} is not there")
     text = DOCS.read_text(encoding="utf-8")
 
-    def keys(schema: dict[str, object], prefix: str = "") -> list[str]:
-        found = []
-        for name, part in schema.get("properties", {}).items():  # type: ignore[attr-defined]
-            found += [prefix + name, *keys(part, f"{prefix}{name}.")]
-        return found
-
-    missing = [key for key in keys(load_schema("stain")) if f"`{key}`" not in text]
+    missing = [key for key in keys_of(StainPlan) if f"`{key}`" not in text]
     assert not missing, f"docs/staining.md does not name {missing}"

@@ -1,0 +1,1 @@
+"""Calibration of a trained model on the validation tenth of the public data."""

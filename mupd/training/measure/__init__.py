@@ -1,1 +1,0 @@
-"""Figures of a trained model on data that it was not trained on."""
