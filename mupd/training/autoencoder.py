@@ -15,8 +15,8 @@ from mupd.base.files import atomic_path, write_json
 from mupd.model.vae import MuPDVAE, reconstruction_loss
 from mupd.training.batches import BatchSource
 from mupd.training.crops import CROP_PX
-from mupd.training.loop import train
-from mupd.training.processes import batch_rng, device, is_main, wait
+from mupd.training.loop import save_averaged, train
+from mupd.training.processes import batch_rng, device, is_main
 from mupd.training.settings import LoopSettings
 
 
@@ -52,12 +52,9 @@ def train_vae(model: MuPDVAE, crops: BatchSource, settings: LoopSettings, run: A
         return loss
 
     ema = train(model, loss_of_step, settings, run.work, lambda step: _preview(model, crops, run.work, step))
-    model.load_state_dict(ema)
-    model.eval()
+    save_averaged(model, ema, run.out)
     if is_main():
-        model.save_pretrained(run.out)
         write_json(run.out / "training.json", {"steps": settings.steps, "batch_size": run.batch_size})
-    wait()
 
 
 def finish_decoder(
@@ -87,10 +84,7 @@ def finish_decoder(
         return reconstruction_loss(decoded, images) + 2 * F.mse_loss(decoded, images)
 
     ema = train(model.decoder, loss_of_step, finishing, run.work)
-    model.decoder.load_state_dict(ema)
-    if is_main():
-        model.save_pretrained(run.out)
-    wait()
+    save_averaged(model, model.state_dict() | {f"decoder.{name}": value for name, value in ema.items()}, run.out)
 
 
 @torch.no_grad()

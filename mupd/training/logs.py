@@ -1,4 +1,4 @@
-"""Logs of a training: log.jsonl always, TensorBoard where it is installed."""
+"""Logs of a training: log.jsonl, and TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from mupd.base.files import write_text
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
 _LOG = logging.getLogger(__name__)
 _EVERY_NUMBER = "training"
 
 
 @cache
-def _writer_class() -> Any:
-    """TensorBoard's writer, None where it is not installed; said once a process."""
+def _writer_class() -> type[SummaryWriter] | None:
+    """TensorBoard's writer; None, with one message per process, where it is not installed."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
-        _LOG.info("tensorboard is not installed: figures go to log.jsonl alone (pip install tensorboard)")
+        _LOG.info("tensorboard is not installed: figures go only to log.jsonl (pip install tensorboard)")
         return None
     return SummaryWriter
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log.jsonl; a last one that was cut off by a kill is left out."""
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Lines of a log.jsonl, without a last one that a kill has truncated."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -46,14 +49,14 @@ class TrainingLog:
     folder
         Gets ``log.jsonl`` and ``tensorboard/``.
     first
-        Step that the training goes on from: what a killed run had written of later ones is dropped.
+        Step at which the training starts or resumes; lines of later steps, written by a killed run, are dropped.
     """
 
     def __init__(self, folder: Path, first: int) -> None:
         self.folder = folder
         path = folder / "log.jsonl"
-        kept = [line for line in read_log(path) if line["step"] <= first]
-        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        lines = [line for line in read_log(path) if line["step"] <= first]
+        write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
         self._stream = path.open("a", encoding="utf-8")
         writer = _writer_class()
         self._board = None if writer is None else writer(str(folder / "tensorboard"), purge_step=first + 1)
@@ -75,7 +78,7 @@ class TrainingLog:
             self._board.flush()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._stream.close()
         if self._board is not None:
             self._board.close()
@@ -83,7 +86,7 @@ class TrainingLog:
 
 @contextmanager
 def training_log(folder: Path, first: int) -> Iterator[TrainingLog]:
-    """A log that is closed in the end."""
+    """A log that is closed at the end."""
     log = TrainingLog(folder, first)
     try:
         yield log

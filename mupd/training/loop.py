@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from mupd.base.files import write_json
 from mupd.errors import ModelError
+from mupd.model.transformer import MuPDTransformer
+from mupd.model.vae import MuPDVAE
 from mupd.training import processes
 from mupd.training.checkpoint import Checkpoint
 from mupd.training.logs import TrainingLog, training_log
@@ -146,6 +148,15 @@ def train(
             if figures.stop:
                 break
     return ema
+
+
+def save_averaged(model: MuPDVAE | MuPDTransformer, ema: dict[str, Tensor], folder: Path) -> None:
+    """Give a network its averaged weights and save it; called by all processes, written by the main one."""
+    model.load_state_dict(ema)
+    model.eval()
+    if processes.is_main():
+        model.save_pretrained(folder)
+    processes.wait()
 
 
 def _copied_state(model: nn.Module) -> dict[str, Tensor]:

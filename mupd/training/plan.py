@@ -15,10 +15,9 @@ from mupd.model.presets import preset
 from mupd.model.rna_codec import RnaCodec
 from mupd.model.transformer import TARGETS, Target
 from mupd.model_folder.contents import read_json_file
-from mupd.training.public.he_batches import TileBalance
 from mupd.training.public.read import HELD_OUT_SECTION
 from mupd.training.public.spots import RawFeatures, Spots, read_spots
-from mupd.training.settings import AlignSettings, LoopSettings, Name, Positive, TargetSettings, settings
+from mupd.training.settings import DataSettings, Name, Positive, TargetSettings, TrunkSettings, VaeSettings, settings
 
 _PUBLIC = ("her2st", "tcga", "tiles")
 _SPLITS = {"text": 2, "pathways": 4, "rna": 8}
@@ -38,92 +37,6 @@ def read_size(folder: Path, keys: tuple[str, ...]) -> NetworkSize:
     if not isinstance(config, dict):
         raise ModelError(f"{folder}: found no config.json; expected a MuPDTransformer to take the size from")
     return {key: config[key] for key in keys if key in config}
-
-
-@settings
-class CohortSettings:
-    """A user's own cohort as training data.
-
-    Attributes
-    ----------
-    configfile
-        Run configuration with the sample sheet.
-    share
-        Of the samples of a batch, where public data are given too.
-    windows
-        Most windows of a slide.
-    """
-
-    configfile: Path
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    windows: Positive = 512
-
-
-@settings
-class DataSettings:
-    """What is trained on: the three public sets, a cohort, or both.
-
-    Attributes
-    ----------
-    her2st, tcga, tiles
-        Folders of the public data: all three or none.
-    tile_share, tile_balance
-        Share of the public H&E windows that are tiles, and how often each tile is drawn.
-    tile_reports
-        Whether real reports are among the texts of tiles.
-    """
-
-    her2st: Path | None = None
-    tcga: Path | None = None
-    tiles: Path | None = None
-    tile_share: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    tile_balance: TileBalance = "classes"
-    tile_reports: bool = False
-    cohort: CohortSettings | None = None
-
-
-@settings
-class VaeSettings(LoopSettings):
-    """Training of the autoencoder.
-
-    Attributes
-    ----------
-    finish_steps, finish_noise
-        Steps in which the decoder alone is refined, and the largest noise on the latents in them.
-    """
-
-    batch_size: Positive = 16
-    finish_steps: Annotated[int, Field(ge=0)] = 0
-    finish_noise: Annotated[float, Field(ge=0, le=1)] = 0.15
-
-
-def _all_targets() -> dict[Target, TargetSettings]:
-    return {
-        "he": TargetSettings(32),
-        "rna": TargetSettings(128, every=2, dropout=0.1),
-        "text": TargetSettings(128, every=8, dropout=0.3),
-    }
-
-
-@settings
-class TrunkSettings(LoopSettings):
-    """Size and training of the trunk.
-
-    Attributes
-    ----------
-    preset
-        Named size. None = that of the base's trunk or, without a base, mini.
-    width, depth, heads, stem_width
-        Instead of those of the preset.
-    """
-
-    preset: Literal["mini", "S", "B", "L", "XL"] | None = None
-    width: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
-    depth: Positive | None = None
-    heads: Positive | None = None
-    stem_width: Annotated[int, Field(ge=8, multiple_of=8)] | None = None
-    align: AlignSettings | None = None
-    targets: Annotated[dict[Target, TargetSettings], Field(min_length=1)] = Field(default_factory=_all_targets)
 
 
 @settings

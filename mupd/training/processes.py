@@ -1,9 +1,8 @@
 """The processes of a training: one, or as many as ``accelerate launch`` has started (GPUs, nodes).
 
-Gradients are averaged after the backward pass rather than by DistributedDataParallel, which hooks
-into one call of one `forward`: here a step calls the model several times, for targets that take
-turns and conditions that may be absent, so that which parameters have a gradient differs from step
-to step and from process to process.
+Gradients are averaged after the backward pass, without DistributedDataParallel. That hooks into a single call of a
+single `forward`, but a step here calls the model several times, for targets that take turns and conditions that may be
+absent. Which parameters have a gradient therefore differs between steps and between processes.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from accelerate.utils import broadcast, parse_flag_from_env, reduce
 from torch import Tensor, nn
 
 _BUCKET = 1 << 24
-"""Numbers that are sent at once: 64 MiB."""
+"""Numbers sent at once: 64 MiB."""
 
 
 def _state() -> PartialState:
-    """The one state of this process; several processes on CPUs are told apart by what the launcher has set."""
+    """The state of this process; whether several processes share CPUs is read from the launcher's environment."""
     _leave_at_exit()
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 @cache
 def _leave_at_exit() -> None:
-    """Have the threads of communication end before the interpreter does.
+    """End the communication threads before the interpreter exits.
 
-    One that then still lets go of a tensor is ended by Python in the midst of C++, which aborts the
-    process (SIGABRT). They end with the group of processes, once nothing holds it; this module of
-    torch would for good, in the defaults of its functions, were it first imported (by an optimiser)
-    while there is a group.
+    A thread that releases a tensor while the interpreter shuts down is killed inside C++ code, which aborts the process
+    (SIGABRT). The threads end with the process group, once nothing refers to it. The module of torch imported below
+    refers to the group forever, in the defaults of its functions, if it is first imported (by an optimiser) while a
+    group exists; so it is imported before.
     """
     if not torch.distributed.is_available():
         return
@@ -60,7 +59,7 @@ def device() -> torch.device:
 
 
 def count() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return _state().num_processes
 
 
@@ -70,22 +69,22 @@ def is_main() -> bool:
 
 
 def main_first() -> AbstractContextManager[None]:
-    """What the main process does inside and keeps in files, the others find when they go in after it."""
+    """Context that the main process enters first; the others enter once it has left, and find the files it wrote."""
     return _state().main_process_first()
 
 
 def wait() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes have reached this call."""
     _state().wait_for_everyone()
 
 
 def batch_rng(*key: int) -> np.random.Generator:
-    """Random numbers of a batch: of its own in every process, the same whenever the key is."""
+    """Random numbers of a batch: different in each process, the same for the same key."""
     return np.random.default_rng(key if rank() == 0 else (*key, rank()))
 
 
 def seed_torch(seed: int) -> torch.Generator:
-    """Seed this process's random numbers; returns a generator (on the CPU) of the same seed."""
+    """Seed the random numbers of this process; returns a CPU generator with the same seed."""
     own = seed + 7_919_000_003 * rank()
     torch.manual_seed(own)
     return torch.Generator().manual_seed(own)
@@ -97,13 +96,13 @@ def total(values: Tensor) -> Tensor:
 
 
 def anywhere(flag: bool) -> bool:
-    """Whether a flag is set in any process."""
+    """Whether the flag is set in any process."""
     return bool(total(torch.tensor([float(flag)], device=device())).item())
 
 
 @torch.no_grad()
 def share_weights(model: nn.Module) -> None:
-    """Give all processes the main one's parameters and buffers."""
+    """Copy the parameters and buffers of the main process to all others."""
     if count() > 1:
         for tensor in model.state_dict().values():
             tensor.copy_(broadcast(tensor.clone(), from_process=0))
@@ -113,8 +112,8 @@ def share_weights(model: nn.Module) -> None:
 def average_gradients(model: nn.Module) -> None:
     """Average gradients, and buffers such as running statistics, over all processes.
 
-    A parameter that has a gradient in some processes counts as 0 in the others; one that has none
-    anywhere keeps none.
+    Where a process lacks a gradient that others have, it counts as 0. A parameter without a gradient in any process
+    keeps none.
     """
     if count() == 1:
         return

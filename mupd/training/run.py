@@ -20,7 +20,7 @@ from mupd.training.align import Alignment, load_encoder
 from mupd.training.batches import BatchSource
 from mupd.training.codecs import fit_pathways, fit_rna_codec
 from mupd.training.data import TrainingData
-from mupd.training.loop import all_were_stopped
+from mupd.training.loop import all_were_stopped, save_averaged
 from mupd.training.parts import Part, check_part, run_parts
 from mupd.training.plan import Plan, load_plan
 from mupd.training.stain.plan import is_stain_config
@@ -133,11 +133,7 @@ def _trunk(plan: Plan) -> None:
             preview_grid(model, vae, examples, work, step)
 
     ema = train_trunk(model, losses, targets, plan.trunk, work, show, alignment)
-    model.load_state_dict(ema)
-    model.eval()
-    if processes.is_main():
-        model.save_pretrained(plan.out / "transformer")
-    processes.wait()
+    save_averaged(model, ema, plan.out / "transformer")
 
 
 def _calibrate(plan: Plan) -> None:

@@ -23,7 +23,7 @@ def start_from(model: nn.Module, folder: Path, report: Path | None = None) -> di
     folder
         With ``diffusion_pytorch_model.safetensors``.
     report
-        Where to write which tensors were taken, left, and not found.
+        Where to write which tensors were taken, are new, and were unused.
 
     Returns
     -------
@@ -40,19 +40,19 @@ def start_from(model: nn.Module, folder: Path, report: Path | None = None) -> di
 
     path = folder / "diffusion_pytorch_model.safetensors"
     try:
-        given = load_file(path)
+        stored = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as safetensors: {first_line(error)}") from error
     own = model.state_dict()
-    taken = [name for name in own if name in given and given[name].shape == own[name].shape]
+    taken = [name for name in own if name in stored and stored[name].shape == own[name].shape]
     if not taken:
         raise ModelError(f"{path}: found no tensor that fits the model; expected a MuPDTransformer of this size")
-    model.load_state_dict({name: given[name] for name in taken}, strict=False)
-    found = {
+    model.load_state_dict({name: stored[name] for name in taken}, strict=False)
+    names = {
         "taken": taken,
         "new": [name for name in own if name not in taken],
-        "unused": [name for name in given if name not in taken],
+        "unused": [name for name in stored if name not in taken],
     }
     if report is not None:
-        write_json(report, found)
-    return found
+        write_json(report, names)
+    return names

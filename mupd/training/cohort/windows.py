@@ -1,4 +1,4 @@
-"""Windows of the slides of a cohort, cut out once and kept in the work folder: training never opens a slide again."""
+"""Windows of the slides of a cohort, cut once and kept in the work folder; training opens no slide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mupd.slides.tiles import read_window, tissue_tiles
 from mupd.training.cohort.cases import TrainingCase
 
 MARGIN_PX = 24
-"""Pixels around a window, over which crops of it are moved."""
+"""Pixels around a window, within which its crops are moved."""
 
 SIDE_PX = HE_WINDOW_PX + 2 * MARGIN_PX
 _BATCH = 16
@@ -45,7 +45,7 @@ class Windows:
 
 
 def _key(case: TrainingCase, most: int) -> str:
-    """Changes whenever the windows would: with the slide's files, its scale, the spots, and how many are cut."""
+    """Hash of everything that the windows depend on: the slide's files, its scale, the spots, and their number."""
     files = (
         []
         if case.he is None
@@ -56,10 +56,10 @@ def _key(case: TrainingCase, most: int) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    found = [
+    files = [
         file for source in source_files(path) for file in ([source] if source.is_file() else sorted(source.rglob("*")))
     ]
-    return [file for file in found if file.is_file()]
+    return [file for file in files if file.is_file()]
 
 
 def _centres(case: TrainingCase, most: int, reader: object) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +31,7 @@ from mupd.training.public.labels import HER2ST_RECORD, TILE_ORGAN, tile_record
 from mupd.training.public.read import HER2ST_MPP, read_reports, read_tiles, tissue_windows
 from mupd.training.public.splits import split_of
 from mupd.training.public.spots import Spots
+from mupd.training.settings import TileBalance
 from mupd.training.tokens import Rows, padded
 
 TISSUE_SHARE = 0.2
@@ -44,7 +44,6 @@ _REPORT_CLASSES = (
     ("brca", "breast", "breast carcinoma"),
     ("coadread", "colon", "adenocarcinoma"),
 )
-TileBalance = Literal["classes", "organs"]
 TextEmbedder = Callable[[str], NDArray[np.float32]]
 Reports = dict[tuple[str, str], list[NDArray[np.float32]]]
 """{(organ, class) of tiles: embeddings (chunks, 384) of reports}."""

@@ -10,8 +10,8 @@ from mupd.training.public.read import read_her2st_counts
 
 _TCGA_ORGAN = {"blca": "bladder", "coadread": "colorectum", "stad": "stomach"}
 _NOS = "not otherwise specified"
-# OncoTree codes of the column `subtype`: diagnosis and variant. All of BLCA have the one code, whatever variant
-# their reports state, so that it says nothing of the variant.
+# OncoTree codes of the column `subtype`: diagnosis and variant. All BLCA patients have the same code, whatever
+# variant their reports state, so it does not tell the variant.
 _TCGA_HISTOLOGY: dict[str, tuple[str, str | None]] = {
     "BLCA": ("urothelial carcinoma", None),
     "COAD": ("colorectal adenocarcinoma", _NOS),
@@ -25,13 +25,13 @@ _TCGA_HISTOLOGY: dict[str, tuple[str, str | None]] = {
     "MSTAD": ("gastric adenocarcinoma", "mucinous"),
     "SSRCC": ("gastric adenocarcinoma", "signet ring cell"),
 }
-# The tables' column `stage` follows the T category of the reports, not the AJCC stage group: it is read as that.
+# The tables' column `stage` follows the T category of the reports, not the AJCC stage group.
 _T_CATEGORY_COLUMN = "stage"
 _T_CATEGORY = {"0": "T0", "I": "T1", "II": "T2", "III": "T3", "IV": "T4"}
 TILE_ORGAN = {"colon": "colorectum"}
-"""Organs of the tiles under the name of the record, where it is another."""
+"""Organs that records and tiles name differently: {name in the tiles: name in the record}."""
 
-# Organ and class of a tile -> diagnosis, subtype and tissue, None where the class does not say. Benign lesions of
+# Organ and class of a tile -> diagnosis, subtype and tissue; None where the class does not state it. Benign lesions of
 # the breast are mixtures of glands and stroma, and "non-tumor bone and soft tissue" is several tissues.
 _TILE_CLASS: dict[tuple[str, str], tuple[str | None, str | None, str | None]] = {
     ("lung", "adenocarcinoma"): ("lung adenocarcinoma", None, "tumour"),
@@ -61,7 +61,7 @@ _TILE_CLASS: dict[tuple[str, str], tuple[str | None, str | None, str | None]] = 
     ("brain", "lower grade glioma"): ("glioma", "lower-grade glioma", "tumour"),
 }
 HER2ST_RECORD = {"organ": "breast", "diagnosis": "invasive breast carcinoma"}
-"""What holds of every HER2ST section (HER2-positive breast cancers; the variant is not stated)."""
+"""Record of every HER2ST section (HER2-positive breast cancers; the variant is not stated)."""
 
 _SPOT_TISSUE = {
     "invasive cancer": "tumour",

@@ -1,4 +1,4 @@
-"""What vectors are learned from: spots with tiles, patients with texts, tiles with classes."""
+"""Training data of vectors: spots with tiles, patients with texts, tiles with classes."""
 
 from __future__ import annotations
 

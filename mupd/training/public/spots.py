@@ -107,7 +107,7 @@ def backbone() -> TileEncoder:
 class RawFeatures:
     """Backbone features of training tiles, computed once and kept as .npy files in a folder.
 
-    They do not depend on the projection, so that it can be fitted to them and then applied.
+    They do not depend on the projection, which is fitted to them and then applied.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Windows of pairs for training, and whole pairs for measuring, from the arrays of the work folder."""
+"""Windows of pairs for training, and whole pairs for measuring, read from the arrays in the work folder."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class StainBatches:
 def channel_weights(batches: StainBatches, samples: int = 64) -> NDArray[np.float64]:
     """Weights (channels,) of mean 1, the larger the less a channel varies: a rare marker counts as a common one.
 
-    No channel counts over 8 times as much as another, so that one that is empty is not all that is learned.
+    No channel counts more than 8 times as much as another; otherwise an empty channel would dominate.
     """
     stains = batches.batch(samples, np.random.default_rng(0)).numpy()
     spread = stains.std(axis=(0, 2, 3)).astype(np.float64)
@@ -78,9 +78,9 @@ def channel_weights(batches: StainBatches, samples: int = 64) -> NDArray[np.floa
 
 def whole_pairs(folder: Path, rows: Sequence[PairRow], multiple: int = 16) -> list[NDArray[np.uint8]]:
     """Whole pairs (h, w, 3 + channels), cut at the end to sides that are multiples."""
-    found = []
+    pairs = []
     for row in rows:
         pixels = np.load(folder / row.array, mmap_mode="r", allow_pickle=False)
         height, width = (side - side % multiple for side in pixels.shape[:2])
-        found.append(pixels[:height, :width])
-    return found
+        pairs.append(pixels[:height, :width])
+    return pairs

@@ -37,23 +37,23 @@ def ssim(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(structural_similarity(a, b, data_range=255.0, win_size=SSIM_WINDOW_PX))
 
 
-def patch_values(real: Stains, found: Stains) -> dict[str, NDArray[np.float64]]:
+def patch_values(real: Stains, predicted: Stains) -> dict[str, NDArray[np.float64]]:
     """Figures (patches, channels) of each patch by itself; NaN where the measured patch is flat."""
     channels = range(real[0].shape[-1])
-    pairs = list(zip(real, found, strict=True))
+    pairs = list(zip(real, predicted, strict=True))
     return {
         "patch": np.array([[pearson(a[..., n], b[..., n]) for n in channels] for a, b in pairs]),
         "ssim": np.array([[ssim(a[..., n], b[..., n]) for n in channels] for a, b in pairs]),
     }
 
 
-def field_values(real: Stains, found: Stains, groups: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+def field_values(real: Stains, predicted: Stains, groups: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Correlation (channels,) over all pixels of a field's patches together, for each field."""
     values = {}
     for group in dict.fromkeys(groups):
         rows = [n for n, own in enumerate(groups) if own == group]
         a = np.concatenate([real[n].reshape(-1, real[n].shape[-1]) for n in rows])
-        b = np.concatenate([found[n].reshape(-1, found[n].shape[-1]) for n in rows])
+        b = np.concatenate([predicted[n].reshape(-1, predicted[n].shape[-1]) for n in rows])
         values[group] = np.array([pearson(a[:, n], b[:, n]) for n in range(a.shape[1])])
     return values
 
@@ -77,26 +77,26 @@ def interval(by_group: Mapping[str, NDArray[np.float64]], seed: int = 0) -> list
     return [[round(float(value), 4) for value in row] for row in np.stack([mean, low, high], axis=1)]
 
 
-def score(real: Stains, found: Stains, groups: Sequence[str]) -> dict[str, list[list[float]]]:
+def score(real: Stains, predicted: Stains, groups: Sequence[str]) -> dict[str, list[list[float]]]:
     """Mean and 95 % interval over groups of each figure and channel: ``patch``, ``field``, ``ssim``."""
-    each = patch_values(real, found)
+    each = patch_values(real, predicted)
     rows = {group: [n for n, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)}
     scores = {name: interval({group: values[own] for group, own in rows.items()}) for name, values in each.items()}
-    scores["field"] = interval({group: values[None] for group, values in field_values(real, found, groups).items()})
+    scores["field"] = interval({group: values[None] for group, values in field_values(real, predicted, groups).items()})
     return scores
 
 
 def stained(stainer: MuPDStainer, he: Sequence[NDArray[np.uint8]], *, seed: int, steps: int) -> list[NDArray[np.uint8]]:
     """The stains of patches of any sizes, those of one size together."""
-    found: list[NDArray[np.uint8] | None] = [None] * len(he)
+    stains: list[NDArray[np.uint8] | None] = [None] * len(he)
     for shape in dict.fromkeys(picture.shape for picture in he):
         same = [n for n, picture in enumerate(he) if picture.shape == shape]
         for start in range(0, len(same), BATCH):
             chosen = same[start : start + BATCH]
             pictures = stainer.stain_windows(np.stack([he[n] for n in chosen]), seed=seed + start, steps=steps)
             for n, picture in zip(chosen, pictures, strict=True):
-                found[n] = picture
-    return [picture for picture in found if picture is not None]
+                stains[n] = picture
+    return [picture for picture in stains if picture is not None]
 
 
 def readings(
@@ -117,11 +117,11 @@ def measure_stainer(
 ) -> dict[str, Any]:
     """Figures of a stainer on held-out pairs (h, w, 3 + channels), sides multiples of 16."""
     real = [pair[..., 3:].astype(np.float32) for pair in pairs]
-    found = readings(stainer, [pair[..., :3] for pair in pairs], draws)
+    pictures = readings(stainer, [pair[..., :3] for pair in pairs], draws)
     return {
         "channels": list(stainer.channels),
         "pairs": len(pairs),
         "groups": len(set(groups)),
         "model": stainer.sha256[:12],
-        "scores": {name: score(real, pictures, groups) for name, pictures in found.items()},
+        "scores": {name: score(real, own, groups) for name, own in pictures.items()},
     }

@@ -1,7 +1,7 @@
-"""Pairs of H&E and stain: checked at the door, brought to the model's scale, kept in the work folder.
+"""Pairs of H&E and stain: checked, brought to the model's scale, kept in the work folder.
 
-A pair that cannot be used is left out with its reason. What stays is moved so that the stain lies on the H&E as well
-as a whole shift can bring it, and written as one array a pair: training maps these and opens no picture again.
+A pair that cannot be used is left out with its reason. The stain of every other pair is shifted by whole pixels to lie
+on its H&E, and the pair is written as one array, which training maps into memory.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mupd.base.files import atomic_path, write_json
 from mupd.errors import Fault, InputFaults, UnusableError
 from mupd.training.stain.pictures import open_picture, rescaled, stain_planes
-from mupd.training.stain.plan import PairSettings, StainPlan
+from mupd.training.stain.plan import StainPlan
 from mupd.training.stain.register import LEAST_STRUCTURE, Registration, haematoxylin, register, shifted
+from mupd.training.stain.table import TableRow, held_out_groups, read_table
 
 CUT_VERSION = 1
 MOST_RESCALING = 4.0
@@ -34,9 +33,9 @@ class PairRow:
     Attributes
     ----------
     row
-        Its line in the table, the header being line 1.
+        Its line in the table; the header is line 1.
     used
-        Whether the model sees it, as training or as held-out pair.
+        Whether it is used, to train on or as a held-out pair.
     reason
         Why it is not used.
     array
@@ -53,64 +52,7 @@ class PairRow:
     shift_px: tuple[int, int]
 
 
-def held_out_groups(groups: set[str], held_out: float | tuple[str, ...]) -> set[str]:
-    """The groups that are kept out of the training.
-
-    By a hash of the name, so that groups added later move no other. Of so few groups that none or all are hit, the
-    first by this hash is held out, or the last is trained on.
-
-    Raises
-    ------
-    ValueError
-        If a named group is not there, or nothing would be left to train on.
-    """
-    if isinstance(held_out, tuple):
-        unknown = sorted(set(held_out) - groups)
-        if unknown:
-            raise ValueError(f"unknown group {unknown[0]!r}")
-        chosen = set(held_out)
-    else:
-        place = {
-            name: int.from_bytes(hashlib.sha256(f"stain\0{name}".encode()).digest()[:8], "big") / 2**64
-            for name in groups
-        }
-        ordered = sorted(groups, key=lambda name: place[name])
-        hit = sum(place[name] < held_out for name in groups)
-        chosen = set(ordered[: max(1, min(hit, len(groups) - 1))])
-    if chosen == groups:
-        raise ValueError(f"all {len(groups)} groups")
-    return chosen
-
-
-def read_table(settings: PairSettings, channels: tuple[str, ...]) -> pd.DataFrame:
-    """The table of the pairs, all cells as text.
-
-    Raises
-    ------
-    InputFaults
-        If it cannot be read, is empty or lacks a column.
-    """
-    where = str(settings.table)
-    try:
-        table = pd.read_csv(settings.table, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputFaults("pairs", [Fault(where, reason, "a CSV table")]) from error
-    stains = list(channels) if settings.layout == "files" else [settings.stain]
-    needed = [settings.he, *stains, settings.group, *([] if settings.mpp is not None else ["mpp"])]
-    faults = [
-        Fault(where, f"no column {name!r} (columns: {', '.join(table.columns)})", "a column, or its name under [pairs]")
-        for name in needed
-        if name not in table.columns
-    ]
-    if not faults and table.empty:
-        faults.append(Fault(where, "no row", "a row for each pair"))
-    if faults:
-        raise InputFaults("pairs", faults)
-    return table
-
-
-def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registration | None]:
+def _read_pair(row: TableRow, plan: StainPlan) -> tuple[NDArray[np.uint8], Registration | None]:
     """(h, w, 3 + channels) uint8 of a row at the model's scale, and how it registers.
 
     Raises
@@ -119,10 +61,10 @@ def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registrati
         If it cannot be used.
     """
     settings, mpp, folder = plan.pairs, plan.mpp, plan.pairs.table.parent
-    he = open_picture(folder / row[settings.he])
-    if he.dtype != np.uint8 or he.ndim != 3 or he.shape[2] not in {3, 4}:
-        raise UnusableError(f"the H&E is {he.dtype} of shape {he.shape}; expected an 8-bit RGB picture")
-    he, stain = he[..., :3], stain_planes(row, plan, folder)
+    picture = open_picture(folder / row[settings.he])
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in {3, 4}:
+        raise UnusableError(f"the H&E is {picture.dtype} of shape {picture.shape}; expected an 8-bit RGB picture")
+    he, stain = picture[..., :3].astype(np.uint8, copy=False), stain_planes(row, plan, folder)
     if he.shape[:2] != stain.shape[:2]:
         raise UnusableError(
             f"the H&E has {he.shape[1]} x {he.shape[0]} px, the stain {stain.shape[1]} x {stain.shape[0]}"
@@ -136,17 +78,17 @@ def _read_pair(row: Any, plan: StainPlan) -> tuple[NDArray[np.uint8], Registrati
     if abs(own / mpp - 1) > 0.02:
         size = round(he.shape[1] * own / mpp), round(he.shape[0] * own / mpp)
         he, stain = rescaled(he, size), rescaled(stain, size)
-    found = _registered(he, stain, plan)
-    if found is not None:
-        rows, columns, stain = shifted(stain, found.shift_px)
+    registration = _registered(he, stain, plan)
+    if registration is not None:
+        rows, columns, stain = shifted(stain, registration.shift_px)
         he = he[rows, columns]
-    # Training crops whole windows: a pair that lost a few pixels to its shift gets them back by its own edge.
+    # Training crops whole windows: pixels that a pair lost to its shift are filled by reflection.
     lacking = [max(0, plan.window_px - side) for side in he.shape[:2]]
-    reach = 0 if found is None else max(map(abs, found.shift_px))
+    reach = 0 if registration is None else max(map(abs, registration.shift_px))
     if max(lacking) > reach:
         raise UnusableError(f"{he.shape[1]} x {he.shape[0]} px at {mpp:g} um/px; expected at least {plan.window_px}")
     both = np.concatenate([he, stain], axis=-1)
-    return np.pad(both, ((0, lacking[0]), (0, lacking[1]), (0, 0)), mode="reflect"), found
+    return np.pad(both, ((0, lacking[0]), (0, lacking[1]), (0, 0)), mode="reflect"), registration
 
 
 def _registered(he: NDArray[np.uint8], stain: NDArray[np.uint8], plan: StainPlan) -> Registration | None:
@@ -157,21 +99,21 @@ def _registered(he: NDArray[np.uint8], stain: NDArray[np.uint8], plan: StainPlan
     of_stain = haematoxylin(stain) if plan.stain == "ihc" else stain[..., plan.channels.index(nuclei)]
     for name, picture, least in (("the H&E", of_he, LEAST_STRUCTURE), ("the stain", of_stain, 0.0)):
         if float(picture.std()) <= least:
-            raise UnusableError(f"{name} shows no nuclei: whether the pair registers cannot be told")
+            raise UnusableError(f"{name} shows no nuclei, so registration cannot be checked")
     try:
-        found = register(of_he, of_stain.astype(np.float32), plan.mpp)
+        registration = register(of_he, of_stain.astype(np.float32), plan.mpp)
     except ValueError as error:
         raise UnusableError(str(error)) from error
-    if found.correlation < plan.pairs.least_correlation:
+    if registration.correlation < plan.pairs.least_correlation:
         raise UnusableError(
-            f"does not register: nuclei correlate by {found.correlation:.2f}; "
+            f"does not register: nuclei correlate by {registration.correlation:.2f}; "
             f"expected at least {plan.pairs.least_correlation:g}"
         )
-    return found
+    return registration
 
 
-def _key(row: Any, plan: StainPlan) -> str:
-    """Changes whenever the array of a row would."""
+def _key(row: TableRow, plan: StainPlan) -> str:
+    """Hash of everything that the array of a row depends on."""
     settings, folder = plan.pairs, plan.pairs.table.parent
     names = [settings.he, *(plan.channels if settings.layout == "files" else [settings.stain])]
     files = []
@@ -179,30 +121,30 @@ def _key(row: Any, plan: StainPlan) -> str:
         path = folder / row[name]
         state = path.stat() if path.is_file() else None
         files.append([row[name], state and state.st_size, state and state.st_mtime_ns])
-    facts = [CUT_VERSION, files, row.get("mpp"), asdict(settings) | {"table": ""}, asdict(plan.facts) | {"name": ""}]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+    content = [CUT_VERSION, files, row.get("mpp"), asdict(settings) | {"table": ""}, asdict(plan.facts) | {"name": ""}]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def prepare_pairs(plan: StainPlan) -> list[PairRow]:
     """Check every pair, write the arrays of those that can be used, and the list of all.
 
-    A pair that is there already from an earlier call with the same settings is not read again.
+    A pair that an earlier call with the same settings has written is not read again.
 
     Raises
     ------
     InputFaults
-        If the table is wrong, or too few pairs can be used to train and to hold some out.
+        If the table is wrong, or the usable pairs are of fewer than two groups.
     """
-    table = read_table(plan.pairs, plan.channels)
+    rows = read_table(plan.pairs, plan.channels)
     folder = plan.work / "pairs"
     folder.mkdir(parents=True, exist_ok=True)
-    found: list[PairRow] = []
-    for number, row in enumerate(table.to_dict("records")):
-        found.append(_prepared(number + 2, row, plan, folder))
-    usable = {row.group for row in found if row.used}
+    prepared: list[PairRow] = []
+    for number, row in enumerate(rows):
+        prepared.append(_prepared(number + 2, row, plan, folder))
+    usable = {row.group for row in prepared if row.used}
     where = str(plan.pairs.table)
     if len(usable) < 2:
-        reasons = "; ".join(sorted({row.reason for row in found if row.reason})[:3])
+        reasons = "; ".join(sorted({row.reason for row in prepared if row.reason})[:3])
         fault = Fault(where, f"usable pairs of {len(usable)} groups ({reasons})", "of at least two: one is held out")
         raise InputFaults("pairs", [fault])
     try:
@@ -210,12 +152,12 @@ def prepare_pairs(plan: StainPlan) -> list[PairRow]:
     except ValueError as error:
         fault = Fault(f"{where} [held_out]", str(error), f"some of {', '.join(sorted(usable))}")
         raise InputFaults("pairs", [fault]) from error
-    found = [PairRow(**{**asdict(row), "held_out": row.used and row.group in held}) for row in found]
-    write_json(folder / LIST_FILE, {"pairs": [asdict(row) for row in found]})
-    return found
+    prepared = [PairRow(**{**asdict(row), "held_out": row.used and row.group in held}) for row in prepared]
+    write_json(folder / LIST_FILE, {"pairs": [asdict(row) for row in prepared]})
+    return prepared
 
 
-def _prepared(line: int, row: Any, plan: StainPlan, folder: Path) -> PairRow:
+def _prepared(line: int, row: TableRow, plan: StainPlan, folder: Path) -> PairRow:
     group = row[plan.pairs.group]
     array = folder / f"{_key(row, plan)}.npy"
     note = array.with_suffix(".json")

@@ -1,10 +1,9 @@
-"""The pictures of a pair, in whichever way the stain's channels are kept."""
+"""The pictures of a pair, in each of the layouts of a stain's channels."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +11,18 @@ from PIL import Image, UnidentifiedImageError
 
 from mupd.errors import UnusableError
 from mupd.training.stain.plan import StainPlan
+from mupd.training.stain.table import TableRow
 
 _TO_RGB = {"P", "CMYK", "YCbCr", "RGBA"}
 
 
-def open_picture(path: Path) -> NDArray[Any]:
+def open_picture(path: Path) -> NDArray[np.generic]:
     """Pixels of a picture, planes last; (h, w) for a grey one.
 
     Raises
     ------
     UnusableError
-        If it is not there, is synthetic or cannot be read.
+        If it does not exist, is synthetic or cannot be read.
     """
     from mupd.synthetic.verify.recognise import synthetic_marks
 
@@ -41,7 +41,7 @@ def open_picture(path: Path) -> NDArray[Any]:
         raise UnusableError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def _open_tiff(path: Path) -> NDArray[Any]:
+def _open_tiff(path: Path) -> NDArray[np.generic]:
     import tifffile
 
     try:
@@ -57,17 +57,18 @@ def _open_tiff(path: Path) -> NDArray[Any]:
     return pixels
 
 
-def _as_uint8(plane: NDArray[Any], name: str, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
+def _as_uint8(plane: NDArray[np.generic], name: str, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
     if limits is None:
         if plane.dtype != np.uint8:
-            raise UnusableError(f"channel {name} is {plane.dtype}: [pairs.range] has to say which values are 0 and 255")
-        return plane
+            expected = "uint8, or the values that become 0 and 255 in [pairs.range]"
+            raise UnusableError(f"channel {name} is {plane.dtype}; expected {expected}")
+        return plane.astype(np.uint8, copy=False)
     low, high = limits
     scaled = (plane.astype(np.float64) - low) / (high - low)
     return np.rint(255 * np.clip(np.nan_to_num(scaled), 0, 1)).astype(np.uint8)
 
 
-def stain_planes(row: Any, plan: StainPlan, folder: Path) -> NDArray[np.uint8]:
+def stain_planes(row: TableRow, plan: StainPlan, folder: Path) -> NDArray[np.uint8]:
     """(h, w, channels) uint8 of a row's stain, in the model's order.
 
     Raises

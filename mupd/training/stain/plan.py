@@ -12,7 +12,7 @@ from pydantic import Field
 from mupd.config.faults import read_yaml, validated
 from mupd.errors import Fault, InputFaults
 from mupd.model_folder.stainer import IHC_CHANNELS, Stain, StainerFacts
-from mupd.training.settings import LoopSettings, Name, Positive, settings
+from mupd.training.settings import LoopSettings, Name, Positive, Preset, settings
 
 Layout = Literal["files", "planes", "mosaic"]
 Mpp = Annotated[float, Field(gt=0, le=10)]
@@ -84,7 +84,7 @@ class StainTrunkSettings(LoopSettings):
     """
 
     batch_size: Positive = 8
-    preset: Literal["mini", "S", "B", "L", "XL"] = "mini"
+    preset: Preset = "mini"
     at_noise: Annotated[float, Field(ge=0, le=1)] = 0.3
     colour_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
 

@@ -17,7 +17,7 @@ from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import MuPDVAE
 from mupd.model_folder.stainer import index_of
 from mupd.training import processes
-from mupd.training.loop import train
+from mupd.training.loop import save_averaged, train
 from mupd.training.parts import Part, check_part, run_parts
 from mupd.training.stain.batches import StainBatches, channel_weights, whole_pairs
 from mupd.training.stain.losses import Autoencoders, stain_trunk_loss, stain_vae_loss
@@ -66,11 +66,7 @@ def _vae(plan: StainPlan) -> None:
     weights = torch.from_numpy(channel_weights(stains))
     loss = stain_vae_loss(model, stains, weights, settings.batch_size, settings.seed)
     ema = train(model, loss, settings, plan.work / "vae")
-    model.load_state_dict(ema)
-    model.eval()
-    if processes.is_main():
-        model.save_pretrained(plan.out / "stain_vae")
-    processes.wait()
+    save_averaged(model, ema, plan.out / "stain_vae")
 
 
 def _trunk(plan: StainPlan) -> None:
@@ -102,18 +98,11 @@ def _trunk(plan: StainPlan) -> None:
     loss = stain_trunk_loss(model, Autoencoders(he_vae, stain_vae), batches, settings, plan.mpp)
 
     def show(step: int) -> None:
-        _save(plan, model)
+        model.save_pretrained(plan.out / "transformer")
         preview(plan, held_rows[:: max(1, len(held_rows) // PREVIEW_PAIRS)][:PREVIEW_PAIRS], step)
 
     ema = train(model, loss, settings, plan.work / "trunk", show)
-    model.load_state_dict(ema)
-    if processes.is_main():
-        _save(plan, model)
-    processes.wait()
-
-
-def _save(plan: StainPlan, model: MuPDTransformer) -> None:
-    model.save_pretrained(plan.out / "transformer")
+    save_averaged(model, ema, plan.out / "transformer")
 
 
 def preview(plan: StainPlan, rows: list[PairRow], step: int) -> None:

@@ -145,7 +145,7 @@ def test_reasons_of_pairs_that_are_left_out(tmp_path: Path, he_vae: Path) -> Non
     assert reason_of(plan, 2) == "no file 0_he.png"
     saved("0_he.png", pair["he"])
     saved("0_CD3.png", pair["CD3"].astype(np.uint16) * 100)
-    assert "[pairs.range] has to say which values are 0 and 255" in reason_of(plan, 2)
+    assert "expected uint8, or the values that become 0 and 255 in [pairs.range]" in reason_of(plan, 2)
     saved("0_CD3.png", pair["CD3"][:-2])
     assert "channel CD3 has" in reason_of(plan, 2)
     saved("0_CD3.png", pair["he"])
