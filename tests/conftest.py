@@ -96,9 +96,10 @@ def write_sheet(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def genes_model(tmp_path: Path) -> Path:
-    """A model folder with only a list of genes, which is all that intake reads."""
+    """A model folder with only an index and a list of genes, which is all that intake reads."""
     folder = tmp_path / "genes-model"
     folder.mkdir()
+    (folder / "model_index.json").write_text('{"name": "genes", "native_mpp": 0.78, "window_px": 128}', "utf-8")
     (folder / "genes.json").write_text(json.dumps(list(GENES)), encoding="utf-8")
     return folder
 

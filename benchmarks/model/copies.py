@@ -13,7 +13,7 @@ from benchmarks.model.distances import training_picture
 from benchmarks.model.search import REDUCTION, best_matches
 from benchmarks.model.stats import Figure, Metrics, bootstrap
 from mupd.base.files import atomic_path
-from mupd.model.regions import HE_WINDOW_PX
+from mupd.model_folder.geometry import TRAINED
 from mupd.training.public.read import HELD_OUT_SECTION
 from mupd.training.public.spots import windows_at
 
@@ -89,7 +89,7 @@ def measure_copies(bench: Bench, picture: Path | None = None) -> Metrics:
 
 def _draw_pairs(bench: Bench, matches: NDArray[np.float64], path: Path) -> None:
     closest = np.argsort(matches[:, 0])[:_PAIRS]
-    side = HE_WINDOW_PX
+    side = TRAINED.window_px
     below = np.zeros((len(closest), side, side, 3), np.uint8)
     for number, name in enumerate(bench.plan.sections):
         here = np.nonzero(matches[closest, 1] == number)[0]

@@ -14,7 +14,7 @@ from benchmarks.model.bench import Bench, reconstructed
 from benchmarks.model.nuclei import count_nuclei
 from benchmarks.model.stats import Figure, Metrics, bootstrap, correlation
 from mupd.base.files import atomic_path
-from mupd.model.regions import HE_WINDOW_PX
+from mupd.model_folder.geometry import TRAINED
 from mupd.slides.tissue import stain_density
 from mupd.training.public.read import HELD_OUT_SECTION, HER2ST_MPP, tissue_windows
 
@@ -63,8 +63,8 @@ def _haematoxylin(windows: NDArray[np.uint8]) -> NDArray[np.float64]:
 def write_grid(real: NDArray[np.uint8], generated: NDArray[np.uint8], path: Path) -> None:
     """Picture of 32 real windows in four rows above the 32 generated from the same spots."""
     chosen = np.linspace(0, len(real) - 1, 32).astype(int)
-    rows = np.concatenate([real[chosen], generated[chosen]]).reshape(8, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
-    grid = rows.transpose(0, 2, 1, 3, 4).reshape(8 * HE_WINDOW_PX, 8 * HE_WINDOW_PX, 3)
+    rows = np.concatenate([real[chosen], generated[chosen]]).reshape(8, 8, TRAINED.window_px, TRAINED.window_px, 3)
+    grid = rows.transpose(0, 2, 1, 3, 4).reshape(8 * TRAINED.window_px, 8 * TRAINED.window_px, 3)
     with atomic_path(path) as temporary:
         Image.fromarray(grid).save(temporary, optimize=True)
 

@@ -14,68 +14,18 @@ from benchmarks.model.bench import Bench, workflow_guidance
 from benchmarks.model.stats import Figure, Metrics
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import DECODE_SIDE, WINDOW, window_starts
-from mupd.model.vae import DOWNSAMPLE
+from mupd.model_folder.geometry import DOWNSAMPLE
+from mupd.slides.seams import line_steps, measure_seams
 from mupd.training.public.read import HELD_OUT_SECTION
 
 _SEAM_TARGET = 1.05
 _MEMORY_TARGET = 1.25
 
 
-def gradients(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean absolute difference of neighbouring pixels across each line between rows, and between columns."""
-    grey = rgb.astype(np.float64).mean(-1)
-    return np.abs(np.diff(grey, axis=0)).mean(1), np.abs(np.diff(grey, axis=1)).mean(0)
-
-
-def border_lines(length_px: int, step: int) -> NDArray[np.int64]:
-    """Lines (index i = between pixels i and i + 1) at which windows of one step, or decoded tiles, begin or end."""
-    length = length_px // DOWNSAMPLE
-    starts = np.array(window_starts(length, step))
-    edges = np.concatenate([starts, starts + WINDOW, np.arange(0, length, DECODE_SIDE)])
-    edges = np.unique(edges[(edges > 0) & (edges < length)])
-    return edges * DOWNSAMPLE - 1
-
-
-def seam_measure(rgb: NDArray[np.uint8], last_step: int) -> tuple[float, tuple[float, float], float]:
-    """Gradient across borders over gradient elsewhere, 1 = no seam.
-
-    Borders are those of the windows of the last step (those of earlier steps, which lie elsewhere,
-    were denoised away) and of the tiles that are decoded apart. They all lie between latents, where
-    the decoder leaves a slight lattice everywhere; so they are compared with the other lines between
-    latents. The lattice has a measure of its own.
-
-    Parameters
-    ----------
-    last_step
-        Number of the sampler's last evaluation: the grid of windows moves with it.
-
-    Returns
-    -------
-    tuple
-        The ratio, its bootstrap 95 % interval over borders, and the ratio to all other lines,
-        lattice or not.
-    """
-    at, between, elsewhere = [], [], []
-    for values, factor in zip(gradients(rgb), (7, 5), strict=True):
-        border = np.zeros(len(values), bool)
-        border[border_lines(len(values) + 1, factor * last_step)] = True
-        on_lattice = (np.arange(len(values)) + 1) % DOWNSAMPLE == 0
-        at.append(values[border])
-        between.append(values[~border & on_lattice])
-        elsewhere.append(values[~border])
-    values, rest = np.concatenate(at), np.concatenate(between).mean()
-    rng = np.random.default_rng(0)
-    resampled = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(1000)]
-    low, high = np.percentile(resampled, [2.5, 97.5]) / rest
-    everywhere = float(values.mean() / np.concatenate(elsewhere).mean())
-    return float(values.mean() / rest), (float(low), float(high)), everywhere
-
-
 def lattice_measure(rgb: NDArray[np.uint8], period: int = 2 * DOWNSAMPLE) -> float:
     """Largest over mean gradient among the lines of each place in the trunk's patches; 1 = no lattice."""
     found = []
-    for values in gradients(rgb):
+    for values in line_steps(rgb):
         usable = values[: len(values) // period * period]
         found.append(usable.reshape(-1, period).mean(0))
     phases = np.mean(found, axis=0)
@@ -110,18 +60,19 @@ def measure_regions(bench: Bench) -> Metrics:
 
     region = bench.cached(f"region-{side}", generate)
     real = section.image[y : y + side, x : x + side]
-    value, interval, everywhere = seam_measure(region, steps - 1)
-    real_value, real_interval, real_everywhere = seam_measure(real, steps - 1)
+    made, truth = (measure_seams(picture, bench.pipeline.geometry, steps - 1) for picture in (region, real))
+    if made is None or truth is None:
+        raise ValueError(f"region of {side} px: found no border of windows; expected a side over a window's")
     where = f"region of {side} px from the RNA of {int(here.sum())} spots of {HELD_OUT_SECTION}"
     seams = Figure(
-        value,
+        made.ratio,
         "gradient across the borders of windows and decoded tiles over gradient across other lines between latents, "
         f"1 = no seam; {where}",
-        interval,
+        (made.low, made.high),
         baselines={
-            "the real region": (real_value, real_interval),
-            "over all other lines": everywhere,
-            "the real region, over all other lines": real_everywhere,
+            "the real region": (truth.ratio, (truth.low, truth.high)),
+            "over all other lines": made.to_all_lines,
+            "the real region, over all other lines": truth.to_all_lines,
         },
         target=(None, _SEAM_TARGET),
     )

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from mupd.model.regions import HE_WINDOW_PX
+from mupd.model_folder.geometry import TRAINED
 from mupd.training.public.labels import tile_record
 from mupd.training.public.read import read_tiles
 from mupd.training.public.splits import Split, split_of
@@ -118,8 +118,8 @@ def grid_corners(size_px: tuple[int, int]) -> list[tuple[int, int]]:
     """Corners (y, x) of the windows that lie side by side in a picture of height and width, centred."""
     axes = []
     for side in size_px:
-        count = max(1, side // HE_WINDOW_PX)
-        axes.append([(side - count * HE_WINDOW_PX) // 2 + step * HE_WINDOW_PX for step in range(count)])
+        count = max(1, side // TRAINED.window_px)
+        axes.append([(side - count * TRAINED.window_px) // 2 + step * TRAINED.window_px for step in range(count)])
     return [(y, x) for y in axes[0] for x in axes[1]]
 
 
@@ -132,7 +132,7 @@ def cut(table: pd.DataFrame, most: int, seed: int = 0) -> Windows:
         corners = grid_corners((image.shape[0], image.shape[1]))
         for place in rng.permutation(len(corners))[:most]:
             y, x = corners[place]
-            pixels.append(image[y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX])
+            pixels.append(image[y : y + TRAINED.window_px, x : x + TRAINED.window_px])
             rows.append(row)
     columns = (np.array([str(getattr(row, name)) for row in rows]) for name in ("organ", "label", "group", "text"))
     return Windows(np.stack(pixels), *columns)
@@ -143,8 +143,8 @@ def centres(table: pd.DataFrame) -> Windows:
     pixels = []
     for path in table["path"]:
         image = np.asarray(Image.open(path).convert("RGB"))
-        y, x = ((side - HE_WINDOW_PX) // 2 for side in image.shape[:2])
-        pixels.append(image[y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX])
+        y, x = ((side - TRAINED.window_px) // 2 for side in image.shape[:2])
+        pixels.append(image[y : y + TRAINED.window_px, x : x + TRAINED.window_px])
     columns = (table[name].to_numpy().astype(np.str_) for name in ("organ", "label", "group", "text"))
     return Windows(np.stack(pixels), *columns)
 

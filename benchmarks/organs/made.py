@@ -18,8 +18,9 @@ from mupd.base.files import sha256_file
 from mupd.base.progress import track
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import HE_WINDOW_PX, he_extra
+from mupd.model.regions import he_extra
 from mupd.model.sampling import sample_he_windows
+from mupd.model_folder.geometry import TRAINED
 from mupd.training.tokens import padded
 
 _BATCH = 16
@@ -123,7 +124,7 @@ class Maker:
 
 def windows_of(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The windows (n, 128, 128, 3) that lie side by side in a region."""
-    count = region.shape[0] // HE_WINDOW_PX, region.shape[1] // HE_WINDOW_PX
-    cut = region[: count[0] * HE_WINDOW_PX, : count[1] * HE_WINDOW_PX]
-    rows = cut.reshape(count[0], HE_WINDOW_PX, count[1], HE_WINDOW_PX, 3).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(rows.reshape(-1, HE_WINDOW_PX, HE_WINDOW_PX, 3))
+    count = region.shape[0] // TRAINED.window_px, region.shape[1] // TRAINED.window_px
+    cut = region[: count[0] * TRAINED.window_px, : count[1] * TRAINED.window_px]
+    rows = cut.reshape(count[0], TRAINED.window_px, count[1], TRAINED.window_px, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(rows.reshape(-1, TRAINED.window_px, TRAINED.window_px, 3))

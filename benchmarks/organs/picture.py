@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.organs.data import Windows
 from mupd.base.files import atomic_path
-from mupd.model.regions import HE_WINDOW_PX
+from mupd.model_folder.geometry import TRAINED
 
 ACROSS = 8
 _HEAD_PX, _GAP_PX = 26, 12
@@ -37,8 +37,8 @@ def chosen_rows(held: Windows, organ: str) -> NDArray[np.int64]:
 def write_picture(path: Path, held: Windows, made: NDArray[np.uint8], model: str) -> None:
     """Two rows of words and pictures an organ: eight real windows, and beside each row those made from their texts."""
     organs = sorted(set(held.organs))
-    side = ACROSS * HE_WINDOW_PX
-    row_px = _HEAD_PX + HE_WINDOW_PX
+    side = ACROSS * TRAINED.window_px
+    row_px = _HEAD_PX + TRAINED.window_px
     canvas = Image.new("RGB", (2 * side + _GAP_PX, len(organs) * row_px), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=18)
     for number, organ in enumerate(organs):
@@ -50,7 +50,7 @@ def write_picture(path: Path, held: Windows, made: NDArray[np.uint8], model: str
             (side + _GAP_PX + 4, top + 2), f"{organ}, synthetic: made by {model} from the same texts", "black", font
         )
         for place, row in enumerate(rows):
-            x = place * HE_WINDOW_PX
+            x = place * TRAINED.window_px
             canvas.paste(Image.fromarray(held.pixels[row]), (x, top + _HEAD_PX))
             canvas.paste(Image.fromarray(made[row]), (side + _GAP_PX + x, top + _HEAD_PX))
     with atomic_path(path) as temporary:

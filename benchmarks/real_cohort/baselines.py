@@ -21,8 +21,8 @@ from mupd.base.files import atomic_path
 from mupd.base.progress import track
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import RnaCodec, panel_values
+from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import FIELDS, render_record
 from mupd.slides.tissue import stain_density
 from mupd.training.public.labels import HER2ST_RECORD, tcga_records, tile_record
@@ -106,15 +106,15 @@ def _spots(her2st: Path, name: str, codec: RnaCodec, encoder: TileEncoder, most:
     # The baselines read no pathway scores.
     none = np.zeros((len(rows), 0), np.float32)
     spots = Spots(name, section.image, section.xy_px[rows], components, conditions, none)
-    corners = np.rint(spots.xy_px).astype(int) - HE_WINDOW_PX // 2
-    windows = [section.image[y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX] for x, y in corners]
+    corners = np.rint(spots.xy_px).astype(int) - TRAINED.window_px // 2
+    windows = [section.image[y : y + TRAINED.window_px, x : x + TRAINED.window_px] for x, y in corners]
     looks = [look_of(window, HER2ST_MPP) for window in windows]
     return {
         "spot_section": np.array([name] * len(rows)),
         "spot_features": encoder(spot_tiles(spots)),
         "spot_conditions": conditions,
         "spot_values": np.nan_to_num(panel_values(values, genes, codec.panels["spot"].genes)),
-        "spot_haematoxylin": spot_window_haematoxylin(section.image, spots.xy_px, HE_WINDOW_PX).astype(np.float32),
+        "spot_haematoxylin": spot_window_haematoxylin(section.image, spots.xy_px, TRAINED.window_px).astype(np.float32),
         "spot_nuclei_mm2": np.array([look.nuclei_mm2 for look in looks], np.float32),
         "spot_tissue": np.array([look.tissue for look in looks], np.float32),
     }

@@ -21,8 +21,8 @@ from mupd.base.ids import Modality
 from mupd.engines.mupd.conditions import MOST_TILES
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import panel_values
+from mupd.model_folder.geometry import TRAINED
 from mupd.slides.reader import open_slide
 from mupd.slides.tiles import read_window, tissue_tiles
 from mupd.training.public.read import HER2ST_MPP, log_cp10k, read_her2st_counts, read_her2st_section, read_tcga
@@ -174,7 +174,7 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
     section = read_her2st_section(bench.data / "her2st", case.source)
     if section.image is None:
         raise FileNotFoundError(f"{case.place_of('he')}: not there")
-    side, half = HE_WINDOW_PX, HE_WINDOW_PX // 2
+    side, half = TRAINED.window_px, TRAINED.window_px // 2
     placed = placed_spots(section.xy_px, bench.slide_px)
     real_size = np.array(section.image.shape[1::-1])
     visible = (placed >= half).all(1) & (placed <= bench.slide_px - half).all(1)

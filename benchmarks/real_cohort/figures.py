@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.model.nuclei import nuclei
-from mupd.model.regions import NATIVE_MPP
+from mupd.model_folder.geometry import TRAINED
 from mupd.slides.tissue import stain_density, tissue_mask
 
 Floats = NDArray[np.floating]
@@ -77,8 +77,8 @@ def look_of(rgb: NDArray[np.uint8], mpp: float | None) -> Look:
         Micrometres per pixel.
     """
     picture = Image.fromarray(rgb)
-    if mpp is not None and mpp != NATIVE_MPP:
-        size = [max(1, round(side * mpp / NATIVE_MPP)) for side in picture.size]
+    if mpp is not None and mpp != TRAINED.mpp:
+        size = [max(1, round(side * mpp / TRAINED.mpp)) for side in picture.size]
         picture = picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     pixels = np.asarray(picture)
     reduced = picture.resize(
@@ -87,7 +87,7 @@ def look_of(rgb: NDArray[np.uint8], mpp: float | None) -> Look:
     density = math.nan
     if mpp is not None:
         inside = [max(1, side - 2 * _NUCLEI_BORDER_PX) for side in picture.size]
-        density = len(nuclei(pixels, NATIVE_MPP)) / (inside[0] * inside[1] * NATIVE_MPP**2 / 1e6)
+        density = len(nuclei(pixels, TRAINED.mpp)) / (inside[0] * inside[1] * TRAINED.mpp**2 / 1e6)
     return Look(float(stain_density(pixels)[0].mean()), density, float(tissue_mask(np.asarray(reduced)).mean()))
 
 

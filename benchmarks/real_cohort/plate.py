@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from benchmarks.real_cohort.compare import Bench
 from benchmarks.real_cohort.compare_patients import pixels_of, slide_pixels
 from benchmarks.real_cohort.pattern import Case
-from mupd.model.regions import NATIVE_MPP
+from mupd.model_folder.geometry import TRAINED
 
 CELL_PX = 224
 _GAP_PX, _HEAD_PX, _SIDE_PX = 6, 22, 120
@@ -31,7 +31,7 @@ def _real(bench: Bench, case: Case) -> Image.Image:
     if case.mpp is None:
         return picture
     return picture.resize(
-        (round(picture.width * case.mpp / NATIVE_MPP), round(picture.height * case.mpp / NATIVE_MPP)),
+        (round(picture.width * case.mpp / TRAINED.mpp), round(picture.height * case.mpp / TRAINED.mpp)),
         Image.Resampling.LANCZOS,
     )
 

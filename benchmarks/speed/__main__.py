@@ -21,9 +21,10 @@ from mupd.model.cpu import convolution
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.guidance import guided
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import NATIVE_MPP, WINDOW, he_extra
+from mupd.model.regions import he_extra
 from mupd.model.sampling import seeded_noise
 from mupd.model.solvers import integrate
+from mupd.model_folder.geometry import TRAINED
 
 GUIDANCE = 1.5
 TEXT_CHUNKS = 8
@@ -75,8 +76,8 @@ def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: f
     """
     model, device = pipeline.transformer, pipeline.device
     conditions = made_up_conditions(pipeline, batch)
-    extra = he_extra(NATIVE_MPP).to(device, model.dtype).expand(batch, 2)
-    noise = seeded_noise((batch, pipeline.vae.latent_channels, WINDOW, WINDOW), 0, device)
+    extra = he_extra(TRAINED.mpp).to(device, model.dtype).expand(batch, 2)
+    noise = seeded_noise((batch, pipeline.vae.latent_channels, TRAINED.window, TRAINED.window), 0, device)
     scales = dict.fromkeys(conditions, GUIDANCE)
 
     def ours() -> Tensor:
@@ -167,7 +168,7 @@ def main() -> None:
     if best:
         print("\n10^9 operations a second on one thread, float32: ", end="")
         print("; ".join(f"{name} {rate:.0f}" for name, rate in measured.items()))
-        taken = convolution_ms(config["stem_width"], WINDOW, 2 * max(options.batches))
+        taken = convolution_ms(config["stem_width"], TRAINED.window, 2 * max(options.batches))
         print("a convolution of the stem, ms: " + "; ".join(f"{name} {ms:.2f}" for name, ms in taken.items()))
         print("\nwork of a step: 10^9 operations of convolutions + products + attention\n")
         print("| windows | plain | share of the best rate | ours | share of the best rate | largest possible ratio |")

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mupd.base.ids import stain_name
-from mupd.config import Config, Slide
+from mupd.config import Config
 from mupd.contracts.inventory import Task
 from mupd.errors import MupdError
-from mupd.model.regions import NATIVE_MPP
-from mupd.model.vae import DOWNSAMPLE
+from mupd.model_folder.geometry import DOWNSAMPLE, read_geometry
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of a quota that is used up."""
@@ -28,11 +27,10 @@ class DiskFullError(MupdError):
     """No space is left for what a shard still has to generate; what is finished is kept."""
 
 
-def native_size_px(slide: Slide) -> tuple[int, int]:
-    """Width and height at the model's own 0.78 um/px that cover the slide, multiples of 8."""
-    scale = slide.mpp / NATIVE_MPP
-    width, height = (-(-round(side * scale) // DOWNSAMPLE) * DOWNSAMPLE for side in (slide.width_px, slide.height_px))
-    return max(width, DOWNSAMPLE), max(height, DOWNSAMPLE)
+def slide_size_px(config: Config) -> tuple[int, int]:
+    """Width and height of a generated slide at the model's own scale, multiples of a latent."""
+    size_px = config.slide.width_px, config.slide.height_px
+    return read_geometry(Path(config.model)).native_size_px(size_px, config.slide.mpp)
 
 
 def stain_bytes(width_px: int, height_px: int, channels: int) -> int:
@@ -61,7 +59,7 @@ def working_bytes(task: Task, config: Config) -> int:
         return stain_bytes(side, side, channels)
     if task.target != "he":
         return kept_bytes(task, config)
-    width, height = native_size_px(config.slide)
+    width, height = slide_size_px(config)
     native = width * height * 3
     resampled = 0 if (width, height) == (config.slide.width_px, config.slide.height_px) else kept_bytes(task, config)
     return native + resampled + width * height // DOWNSAMPLE**2 * _LATENT_BYTES

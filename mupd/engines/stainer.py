@@ -30,8 +30,8 @@ from mupd.engines.mupd.draws import begun_pixels, partial_folder, stored_meta
 from mupd.errors import ModelError, UnusableError
 from mupd.model.devices import DeviceError, batch_for, halves, is_out_of_memory, place_of_job
 from mupd.model.journal import RegionJournal, alone_in
-from mupd.model.solvers import evaluations
 from mupd.model.stainer import MuPDStainer
+from mupd.model_folder.geometry import evaluations
 from mupd.slides.reader import open_slide
 from mupd.slides.region import Region, RegionReader, choose_region
 

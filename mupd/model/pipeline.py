@@ -22,14 +22,15 @@ from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import Probabilities, RecordCodec, direction_of
-from mupd.model.regions import NATIVE_MPP, WINDOW, decode_region, denoise_region, he_extra
+from mupd.model.regions import decode_region, denoise_region, he_extra
 from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
 from mupd.model.solvers import Solver, Velocity
 from mupd.model.transformer import MuPDTransformer
-from mupd.model.vae import DOWNSAMPLE, Autoencoder
+from mupd.model.vae import Autoencoder
 from mupd.model.window_contexts import WindowContexts, bag_tokens, row_tokens
 from mupd.model_folder.contents import RECORD_FILE, read_json_file
+from mupd.model_folder.geometry import DOWNSAMPLE, Geometry, read_geometry
 
 _PARTS = ("vae", "transformer", "rna_codec", "pathways", "tile_encoder")
 MICRO_BATCH = 32
@@ -106,6 +107,11 @@ class MuPDPipeline:
             raise ModelError(f'{self.folder / "model_index.json"}: found no name; expected {{"name": text, ...}}')
         return str(index["name"])
 
+    @property
+    def geometry(self) -> Geometry:
+        """Windows and scale in which the model generates H&E."""
+        return read_geometry(self.folder)
+
     @cached_property
     def sha256(self) -> str:
         """Hash of all weights and configurations."""
@@ -166,7 +172,7 @@ class MuPDPipeline:
         on_step: Callable[[], object] | None = None,
         journal: RegionJournal | None = None,
     ) -> None:
-        """Generate a slide region at 0.78 um/px and hand it over tile by tile.
+        """Generate a slide region at the model's own scale and hand it over tile by tile.
 
         Parameters
         ----------
@@ -188,21 +194,21 @@ class MuPDPipeline:
             raise ValueError("given: found neither rna nor text; expected at least one")
         if size_px[0] % DOWNSAMPLE or size_px[1] % DOWNSAMPLE:
             raise ValueError(f"size_px: found {size_px}; expected multiples of {DOWNSAMPLE}")
-        model = self.transformer
+        model, geometry = self.transformer, self.geometry
         width, height = (side // DOWNSAMPLE for side in size_px)
         # A region smaller than the window is cut from a whole window.
-        shape = (self.vae.latent_channels, max(height, WINDOW), max(width, WINDOW))
+        shape = (self.vae.latent_channels, max(height, geometry.window), max(width, geometry.window))
         noise = seeded_noise(shape, seed, self.device)
         # The scale is known where the RNA comes from the trained platform; text alone was trained
         # on tiles whose scale is not stated.
-        extra = he_extra(NATIVE_MPP if given.rna is not None else None).to(self.device).expand(batch_size, 2)
+        extra = he_extra(geometry.mpp if given.rna is not None else None).to(self.device).expand(batch_size, 2)
         scales = _with_pathways(guidance)
-        context_of = WindowContexts(model, given, (shape[2], shape[1]))
+        context_of = WindowContexts(model, given, (shape[2], shape[1]), geometry.window)
 
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
             return guided(model, "he", context_of(corners), extra, scales)
 
-        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal)
+        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal, geometry)
         decode_region(self.vae, latents[:, :height, :width], write, journal)
 
     def rna_kind(self, given: Given) -> Kind:

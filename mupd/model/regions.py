@@ -12,25 +12,8 @@ from torch import Tensor
 
 from mupd.model.journal import RegionJournal
 from mupd.model.solvers import Solver, Velocity, scheduler_of
-from mupd.model.vae import DOWNSAMPLE, Autoencoder
-
-HE_WINDOW_PX = 128
-WINDOW = HE_WINDOW_PX // DOWNSAMPLE
-"""Side of the trunk's window in latents."""
-
-NATIVE_MPP = 0.78
-"""Micrometres per pixel at which H&E was trained."""
-
-
-def stride_of(window: int) -> int:
-    """Step of the grid of windows of a side, in latents: neighbours share a quarter, faded into each other there."""
-    return window - window // 4
-
-
-STRIDE = stride_of(WINDOW)
-
-DECODE_SIDE = 64
-"""Side of a decoded tile in latents."""
+from mupd.model.vae import Autoencoder
+from mupd.model_folder.geometry import DECODE_SIDE, DOWNSAMPLE, TRAINED, Geometry
 
 DECODE_HALO = 16
 """Latents around a decoded tile: over the decoder's reach, so that tiles fit without seams."""
@@ -38,7 +21,7 @@ DECODE_HALO = 16
 
 def he_extra(mpp: float | None) -> Tensor:
     """The extra vector (2,) of H&E: log2 of mpp over the native, and whether it is known."""
-    return torch.zeros(2) if mpp is None else torch.tensor([math.log2(mpp / NATIVE_MPP), 1.0])
+    return torch.zeros(2) if mpp is None else torch.tensor([math.log2(mpp / TRAINED.mpp), 1.0])
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
@@ -51,20 +34,10 @@ def from_uint8(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def window_starts(length: int, offset: int, window: int = WINDOW) -> list[int]:
-    """Starts of the windows that cover one side, the grid moved back by `offset` latents.
-
-    Every window lies inside: at the ends it is pushed inward and overlaps its neighbour.
-    """
-    stride = stride_of(window)
-    starts = range(-(offset % stride), length - window + stride, stride)
-    return sorted({min(max(start, 0), length - window) for start in starts})
-
-
-def window_weight(window: int = WINDOW) -> Tensor:
+def window_weight(geometry: Geometry) -> Tensor:
     """Weight (window, window) of a window's places: 1 inside, falling off over the shared latents."""
-    shared = window - stride_of(window)
-    ramp = (torch.arange(window) + 1).clamp(max=shared + 1) / (shared + 1)
+    shared = geometry.window - geometry.stride
+    ramp = (torch.arange(geometry.window) + 1).clamp(max=shared + 1) / (shared + 1)
     side = torch.minimum(ramp, ramp.flip(0))
     return side[:, None] * side[None]
 
@@ -78,7 +51,7 @@ def denoise_region(
     solver: Solver = "euler",
     on_step: Callable[[], object] | None = None,
     journal: RegionJournal | None = None,
-    window: int = WINDOW,
+    geometry: Geometry = TRAINED,
 ) -> Tensor:
     """Integrate a region larger than the window, all windows together.
 
@@ -94,11 +67,11 @@ def denoise_region(
         Given window corners (batch_size, 2) as y, x in latents of the region, returns the velocity
         of a batch of these windows.
     noise
-        (channels, height, width) latents at t = 0; neither side under `window`.
+        (channels, height, width) latents at t = 0; neither side under the window.
     journal
         Keeps every micro-batch; where it holds some of this region already, these are not computed again.
-    window
-        Side of the trunk's window in latents.
+    geometry
+        Of the model.
 
     Returns
     -------
@@ -111,10 +84,11 @@ def denoise_region(
         If the region is smaller than a window.
     """
     height, width = noise.shape[1:]
+    window = geometry.window
     if min(height, width) < window:
         raise ValueError(f"noise: found {height} x {width} latents; expected at least {window} x {window}")
     x = noise
-    weight = window_weight(window).to(noise)
+    weight = window_weight(geometry).to(noise)
     scheduler = scheduler_of(solver, steps)
     begin, kept = journal.start() if journal is not None else (0, None)
     if kept is not None:
@@ -125,8 +99,7 @@ def denoise_region(
             if on_step is not None:
                 on_step()
             continue
-        # 7 and 5 share no factor with the stride: all offsets are visited before one comes again.
-        ys, xs = window_starts(height, 7 * step, window), window_starts(width, 5 * step, window)
+        ys, xs = geometry.window_grid(height, width, step)
         corners = np.array([(top, left) for top in ys for left in xs], np.int64)
         change, covered = torch.zeros_like(x), torch.zeros_like(x[:1])
         t = torch.full((batch_size,), 1.0 - float(timestep) / 1000, dtype=x.dtype, device=x.device)

@@ -12,10 +12,11 @@ from torch import Tensor
 from mupd.model.attention import Conditions, Context
 from mupd.model.guidance import guided
 from mupd.model.record_codec import RecordCodec
-from mupd.model.regions import WINDOW, to_uint8
+from mupd.model.regions import to_uint8
 from mupd.model.solvers import Solver, integrate
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import Autoencoder
+from mupd.model_folder.geometry import TRAINED
 
 
 def seeded_noise(shape: tuple[int, ...], seed: int, device: str | torch.device) -> Tensor:
@@ -45,7 +46,7 @@ def sample_he_windows(
         Guidance of each stream.
     """
     context = model.context(conditions, len(extra))
-    noise = seeded_noise((len(extra), vae.latent_channels, WINDOW, WINDOW), seed, extra.device)
+    noise = seeded_noise((len(extra), vae.latent_channels, TRAINED.window, TRAINED.window), seed, extra.device)
     return to_uint8(vae.decode(integrate(guided(model, "he", context, extra, scales), noise, steps, solver)))
 
 

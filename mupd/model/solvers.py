@@ -7,13 +7,13 @@ data; here t = 1 - sigma and the velocity is data minus noise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Solver = Literal["euler", "heun"]
+from mupd.model_folder.geometry import Solver
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """x (batch, ...) and t (batch,) to the velocity at x."""
@@ -42,11 +42,6 @@ def scheduler_of(solver: Solver, steps: int) -> Any:
         heun.set_timesteps(steps)
         return heun
     raise ValueError(f"solver: found {solver!r}; expected one of {', '.join(get_args(Solver))}")
-
-
-def evaluations(solver: Solver, steps: int) -> int:
-    """How often the velocity is evaluated: the length of a progress bar."""
-    return steps if solver == "euler" else 2 * steps - 1
 
 
 @torch.no_grad()

@@ -20,7 +20,8 @@ from mupd.model.regions import decode_region, denoise_region, encode_region, fro
 from mupd.model.sampling import seeded_noise
 from mupd.model.solvers import Solver, Velocity, integrate
 from mupd.model.transformer import MuPDTransformer
-from mupd.model.vae import DOWNSAMPLE, Autoencoder, MuPDVAE
+from mupd.model.vae import Autoencoder, MuPDVAE
+from mupd.model_folder.geometry import DOWNSAMPLE, Geometry
 from mupd.model_folder.stainer import Stain, StainerFacts, stainer_facts
 
 PARTS = ("he_vae", "stain_vae", "transformer")
@@ -79,9 +80,14 @@ class MuPDStainer:
         return self.facts.mpp
 
     @property
+    def geometry(self) -> Geometry:
+        """Windows and scale in which it works."""
+        return Geometry(self.facts.window_px, self.facts.mpp)
+
+    @property
     def window(self) -> int:
         """Side of what it sees at once, in latents."""
-        return self.facts.window_px // DOWNSAMPLE
+        return self.geometry.window
 
     @cached_property
     def sha256(self) -> str:
@@ -201,7 +207,7 @@ class MuPDStainer:
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
             return self.velocity(torch.stack([source[:, y : y + window, x : x + window] for y, x in corners]))
 
-        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal, window)
+        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal, self.geometry)
         decode_region(self.stain_vae, latents[:, :height, :width], write, journal)
 
     @torch.no_grad()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mupd.model.layers import ChannelNorm, ResBlock
+from mupd.model_folder.geometry import DOWNSAMPLE
 
-DOWNSAMPLE = 8
 _UNSHUFFLE = 4
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from mupd.model.attention import Conditions, Context
 from mupd.model.conditions import Given
-from mupd.model.regions import WINDOW
 from mupd.model.transformer import MuPDTransformer
-from mupd.model.vae import DOWNSAMPLE
+from mupd.model_folder.geometry import DOWNSAMPLE
 
 _MOST_SPOTS = 4096
 """Profiles whose keys and values are kept for a region; with more, they are projected batch by batch."""
@@ -44,10 +43,12 @@ class WindowContexts:
     ----------
     size
         Width and height of the region in latents.
+    window
+        Side of a window in latents.
     """
 
-    def __init__(self, model: MuPDTransformer, given: Given, size: tuple[int, int]) -> None:
-        self.model, self.given = model, given
+    def __init__(self, model: MuPDTransformer, given: Given, size: tuple[int, int], window: int) -> None:
+        self.model, self.given, self.window = model, given, window
         self.used = self._nearest_anywhere(size)
         self.kept: Context | None = None
         if len(self.used) <= _MOST_SPOTS:
@@ -75,7 +76,7 @@ class WindowContexts:
     def _nearest(self, corners: NDArray[np.int64]) -> NDArray[np.int64]:
         if self.given.rna_xy_px is None:
             return np.zeros(len(corners), np.int64)
-        return self._tree.query((corners[:, ::-1] + WINDOW / 2) * DOWNSAMPLE)[1]
+        return self._tree.query((corners[:, ::-1] + self.window / 2) * DOWNSAMPLE)[1]
 
     @cached_property
     def _tree(self) -> Any:
@@ -88,7 +89,7 @@ class WindowContexts:
         if self.given.rna_xy_px is None:
             return np.zeros(1, np.int64)
         found: set[int] = set()
-        xs = np.arange(size[0] - WINDOW + 1)
-        for y in range(size[1] - WINDOW + 1):
+        xs = np.arange(size[0] - self.window + 1)
+        for y in range(size[1] - self.window + 1):
             found.update(self._nearest(np.stack([np.full_like(xs, y), xs], 1)).tolist())
         return np.array(sorted(found), np.int64)

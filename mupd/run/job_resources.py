@@ -7,10 +7,12 @@ with more (``attempt``), and generation goes on where it was stopped.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from mupd.base.ids import Modality
-from mupd.config import Config, Slide
+from mupd.config import Config
+from mupd.model_folder.geometry import DOWNSAMPLE, TRAINED, evaluations, read_geometry
 from mupd.sheet import SheetCase
 
 JobStage = Literal["intake", "generate", "check", "export", "cohort", "expect"]
@@ -21,10 +23,6 @@ LONGEST_MIN = 1440
 _WINDOW_STEP_S = 0.03
 """Seconds of a window of 128 px and a step: 0.012 to 0.026 measured with mupd-mini on two CPU cores."""
 
-_STRIDE_PX = 96
-"""Pixels between windows, see :mod:`mupd.model.regions`."""
-
-_NATIVE_MPP = 0.78
 _MARGIN = 2.0
 INTAKE_THREADS = 2
 """Inputs that an intake job reads at a time."""
@@ -38,17 +36,16 @@ _LATENT_BYTES = 8 * 4 * 8
 
 
 def window_steps(config: Config) -> int:
-    """Windows times evaluations of the network that one generated slide takes."""
-    scale = config.slide.mpp / _NATIVE_MPP
-    columns, rows = (-(-round(side * scale) // _STRIDE_PX) for side in (config.slide.width_px, config.slide.height_px))
-    steps = config.sampler.steps
-    return max(columns, 1) * max(rows, 1) * (steps if config.sampler.solver == "euler" else 2 * steps - 1)
+    """Windows that one generated slide puts through the network, over all evaluations."""
+    geometry, slide = read_geometry(Path(config.model)), config.slide
+    size_px = geometry.native_size_px((slide.width_px, slide.height_px), slide.mpp)
+    return sum(geometry.windows_by_evaluation(size_px, evaluations(config.sampler.solver, config.sampler.steps)))
 
 
-def latents_mb(slide: Slide) -> float:
+def latents_mb(config: Config) -> float:
     """Megabytes that a generated slide's latents take at most."""
-    scale = slide.mpp / _NATIVE_MPP / 8
-    return slide.width_px * slide.height_px * scale**2 * _LATENT_BYTES / 1e6
+    scale = config.slide.mpp / read_geometry(Path(config.model)).mpp / DOWNSAMPLE
+    return config.slide.width_px * config.slide.height_px * scale**2 * _LATENT_BYTES / 1e6
 
 
 def _stain_px(config: Config) -> float:
@@ -58,9 +55,11 @@ def _stain_px(config: Config) -> float:
 
 def _stain_seconds(config: Config) -> float:
     """Seconds of the stains of one slide at most, at the speed of generated slides."""
-    seconds_a_px = _WINDOW_STEP_S / _STRIDE_PX**2
-    steps = [(stain.steps or config.sampler.steps) * stain.draws * stain.max_side_px**2 for stain in config.stains]
-    return sum(steps) * seconds_a_px * (1 if config.sampler.solver == "euler" else 2)
+    seconds_a_px = _WINDOW_STEP_S / TRAINED.stride_px**2
+    solver, steps = config.sampler.solver, config.sampler.steps
+    return seconds_a_px * sum(
+        evaluations(solver, stain.steps or steps) * stain.draws * stain.max_side_px**2 for stain in config.stains
+    )
 
 
 def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
@@ -73,8 +72,9 @@ def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
         reading = min(_READING_MB * attempt, config.intake.file_mb)
         return wanted * min(attempt, 2) + INTAKE_THREADS * reading
     if stage == "generate":
-        stained = max((stain.max_side_px**2 / 64 * _LATENT_BYTES / 1e6 for stain in config.stains), default=0.0)
-        wanted += int(max(latents_mb(config.slide), stained))
+        side = max((stain.max_side_px for stain in config.stains), default=0) / DOWNSAMPLE
+        stained = side**2 * _LATENT_BYTES / 1e6
+        wanted += int(max(latents_mb(config), stained))
     return wanted * attempt
 
 

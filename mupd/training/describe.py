@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import mupd
 from mupd.base.files import write_json
 from mupd.model_folder.contents import read_record_fields
+from mupd.model_folder.geometry import TRAINED
 from mupd.model_folder.trained_on import DIRECTIONS, TRAINED_ON_FILE, TrainedOn, read_trained_on, write_trained_on
 from mupd.slides.tissue import stain_density, tissue_mask
 from mupd.training.cohort.cases import TrainingCase
@@ -23,7 +24,7 @@ from mupd.training.organs import (
     trained_on,
 )
 from mupd.training.plan import Plan
-from mupd.training.public.read import HER2ST_MPP, TRAINED_TILE_SOURCES
+from mupd.training.public.read import TRAINED_TILE_SOURCES
 
 
 def organs_of_plan(plan: Plan, cases: Sequence[TrainingCase]) -> TrainedOn:
@@ -67,7 +68,8 @@ def write_description(plan: Plan) -> None:
     index = {
         "name": plan.name,
         "mupd_version": mupd.__version__,
-        "native_mpp": HER2ST_MPP,
+        "native_mpp": TRAINED.mpp,
+        "window_px": TRAINED.window_px,
         "trained_on": sources,
     }
     write_json(plan.out / "model_index.json", index)

@@ -12,10 +12,11 @@ from PIL import Image
 
 from mupd.base.files import atomic_path
 from mupd.model.attention import Conditions
-from mupd.model.regions import HE_WINDOW_PX, he_extra
+from mupd.model.regions import he_extra
 from mupd.model.sampling import sample_he_windows
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import Autoencoder
+from mupd.model_folder.geometry import TRAINED
 from mupd.training.public.read import HER2ST_MPP
 from mupd.training.public.spots import Spots, windows_at
 from mupd.training.tokens import on_device, one_token
@@ -44,8 +45,8 @@ def preview_grid(model: MuPDTransformer, vae: Autoencoder, examples: Examples, f
     extra = he_extra(HER2ST_MPP).to(model.device).expand(WINDOWS, 2)
     scales = dict.fromkeys(conditions, 1.5)
     generated = sample_he_windows(model, vae, conditions, extra, seed=1, steps=20, scales=scales)
-    rows = np.concatenate([examples.real, generated]).reshape(2, 2, 8, HE_WINDOW_PX, HE_WINDOW_PX, 3)
-    grid = Image.fromarray(rows.transpose(0, 1, 3, 2, 4, 5).reshape(4 * HE_WINDOW_PX, 8 * HE_WINDOW_PX, 3))
+    rows = np.concatenate([examples.real, generated]).reshape(2, 2, 8, TRAINED.window_px, TRAINED.window_px, 3)
+    grid = Image.fromarray(rows.transpose(0, 1, 3, 2, 4, 5).reshape(4 * TRAINED.window_px, 8 * TRAINED.window_px, 3))
     with atomic_path(folder / "preview.png") as temporary:
         grid.save(temporary, format="PNG")
     grid.save(folder / f"preview-{step:06d}.jpg", quality=85)

@@ -32,8 +32,8 @@ from mupd.engines.mupd.conditions import CaseConditions
 from mupd.errors import MupdError, UnusableError
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import NATIVE_MPP
 from mupd.model.rna_codec import Kind
+from mupd.model_folder.geometry import TRAINED
 from mupd.sheet import SheetCase
 from mupd.slides.checks import check_he
 from mupd.stages.intake import status_rows
@@ -48,7 +48,7 @@ BATCH_SIZE = 16
 BULK_DEPTH = 2_000_000
 SPOT_DEPTH = 8_000
 SPOTS_A_SIDE = 5
-SPOT_PITCH_PX = 100.0 / NATIVE_MPP
+SPOT_PITCH_PX = 100.0 / TRAINED.mpp
 """Spots 100 um apart: 5 x 5 of them cover the example's 400 um slides."""
 TRIES = 8
 """Seeds tried for a picture until intake takes it as a usable slide."""
@@ -160,7 +160,7 @@ def write_usable_png(path: Path, pipeline: MuPDPipeline, given: Given, seed: int
     for attempt in range(TRIES):
         write_png(path, picture(pipeline, given, seed + 1000 * attempt))
         try:
-            check_he(path, NATIVE_MPP, config.intake)
+            check_he(path, TRAINED.mpp, config.intake)
             return
         except UnusableError as error:
             reason = str(error)

@@ -23,7 +23,7 @@ from benchmarks.model.measure import MEASURES, measure, write_measured_card
 from benchmarks.model.metrics_file import parts_sha256, read_metrics, still_true, write_metrics
 from benchmarks.model.nuclei import count_nuclei, nuclei
 from benchmarks.model.records import calibrated
-from benchmarks.model.regions import border_lines, densest_corner, lattice_measure, seam_measure
+from benchmarks.model.regions import densest_corner, lattice_measure
 from benchmarks.model.rna import ridge_predictor
 from benchmarks.model.search import best_matches
 from benchmarks.model.stats import (
@@ -197,27 +197,6 @@ def test_counts_are_near_those_of_pathologists(shared_data: Path) -> None:
 
 
 # --- regions
-
-
-def test_a_seam_is_seen() -> None:
-    rng = np.random.default_rng(0)
-    plain = rng.integers(100, 130, (512, 512, 3)).astype(np.uint8)
-    value, (low, high), _ = seam_measure(plain, 3)
-    assert low < 1.0 < high
-    assert value == pytest.approx(1.0, abs=0.02)
-    seamed = plain.copy()
-    for line in border_lines(512, 7 * 3):
-        seamed[line + 1 :] = np.clip(seamed[line + 1 :].astype(int) + 12, 0, 255).astype(np.uint8)
-    assert seam_measure(seamed, 3)[0] > 1.1
-
-
-def test_borders_are_inside() -> None:
-    for step in range(20):
-        lines = border_lines(1024, 7 * step)
-        assert len(lines) > 10
-        assert lines.min() >= 0
-        assert lines.max() < 1023
-        assert ((lines + 1) % 8 == 0).all()
 
 
 def test_a_lattice_is_seen() -> None:

@@ -12,7 +12,7 @@ from mupd.contracts.draws import read_index
 from mupd.model import devices
 from mupd.model.devices import DeviceError, choose_device, fitting_batch, halves
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import WINDOW
+from mupd.model_folder.geometry import TRAINED
 from mupd.stages.generate.run import run_shard
 from tests.fixtures.stopped_runs import cohort, contents
 
@@ -73,11 +73,11 @@ def test_the_micro_batch_fits_into_free_memory(monkeypatch: pytest.MonkeyPatch, 
     assert fitting_batch(16, 10**9, 8 * 10**9) == 4
     assert fitting_batch(16, 10**9, 10**6) == 1
     on_cpu = MuPDPipeline.from_pretrained(tiny_model)
-    assert devices.batch_for(on_cpu, 16, WINDOW**2) == 16
-    window = devices.window_bytes(on_cpu.transformer, WINDOW**2)
+    assert devices.batch_for(on_cpu, 16, TRAINED.window**2) == 16
+    window = devices.window_bytes(on_cpu.transformer, TRAINED.window**2)
     monkeypatch.setattr(on_cpu, "device", "cuda")
     monkeypatch.setattr(devices, "free_memory", lambda: 9 * window)
-    assert devices.batch_for(on_cpu, 16, WINDOW**2) == 4
+    assert devices.batch_for(on_cpu, 16, TRAINED.window**2) == 4
 
 
 def test_a_gpu_that_is_not_there_is_said_before_the_model_is_read(

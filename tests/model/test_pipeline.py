@@ -22,8 +22,8 @@ from mupd.model.conditions import Given
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import MICRO_BATCH, MuPDPipeline, model_sha256
 from mupd.model.record_codec import RecordCodec
-from mupd.model.regions import WINDOW
 from mupd.model.window_contexts import WindowContexts, row_tokens
+from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import FIELDS
 from tests.fixtures.tiny_model import BULK_GENES, GENE_SETS, RNA_DIM, SPOT_GENES, TILE_COMPONENTS
 
@@ -253,8 +253,8 @@ def test_profiles_that_are_too_many_to_keep(pipeline: MuPDPipeline, monkeypatch:
 
 def test_a_small_slide_is_the_corner_of_a_whole_window(pipeline: MuPDPipeline) -> None:
     given = Given(text=rows(1, TEXT_DIM))
-    whole = slide(pipeline, given, (8 * WINDOW, 8 * WINDOW))
-    part = slide(pipeline, given, (8 * WINDOW, 64))
+    whole = slide(pipeline, given, (8 * TRAINED.window, 8 * TRAINED.window))
+    part = slide(pipeline, given, (8 * TRAINED.window, 64))
     # Decoded without what lies below; far from the cut they agree.
     assert np.abs(part[:16].astype(int) - whole[:16]).max() <= 1
 

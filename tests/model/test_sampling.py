@@ -16,21 +16,12 @@ from torch import Tensor
 from mupd.model import regions
 from mupd.model.attention import Conditions
 from mupd.model.guidance import Velocity, guidance_passes, guided
-from mupd.model.regions import (
-    NATIVE_MPP,
-    STRIDE,
-    WINDOW,
-    decode_region,
-    denoise_region,
-    he_extra,
-    to_uint8,
-    window_starts,
-    window_weight,
-)
+from mupd.model.regions import decode_region, denoise_region, he_extra, to_uint8, window_weight
 from mupd.model.sampling import sample_he_windows, sample_record, sample_vectors, seeded_noise
-from mupd.model.solvers import Solver, evaluations, integrate, scheduler_of
+from mupd.model.solvers import Solver, integrate, scheduler_of
 from mupd.model.transformer import MuPDTransformer
 from mupd.model.vae import MuPDVAE
+from mupd.model_folder.geometry import TRAINED, evaluations
 from tests.fixtures.tiny_model import LATENT_CHANNELS, STREAMS, randomise, tiny_transformer, tiny_vae
 
 SOLVERS: tuple[Solver, ...] = ("euler", "heun")
@@ -124,7 +115,7 @@ def test_guidance_of_one_is_a_single_pass(transformer: MuPDTransformer) -> None:
 def test_guidance_by_stream_is_its_formula(transformer: MuPDTransformer, scale: Mapping[str, float]) -> None:
     """Each stream in turn moves the velocity by its scale, whatever is grouped, left out or batched."""
     x, t = latents(2, LATENT_CHANNELS, 8, 8), torch.tensor([0.2, 0.7])
-    extra = he_extra(NATIVE_MPP).expand(2, 2)
+    extra = he_extra(TRAINED.mpp).expand(2, 2)
     streams = ("text", "pathways", "rna")
     everything = conditions_of(streams, 2)
 
@@ -185,40 +176,42 @@ def test_solvers_that_do_not_exist() -> None:
 
 def test_extra_tells_scale_and_whether_it_is_known() -> None:
     assert he_extra(None).tolist() == [0, 0]
-    assert he_extra(NATIVE_MPP).tolist() == [0, 1]
-    assert he_extra(NATIVE_MPP / 2).tolist() == [-1, 1]
+    assert he_extra(TRAINED.mpp).tolist() == [0, 1]
+    assert he_extra(TRAINED.mpp / 2).tolist() == [-1, 1]
 
 
-@given(length=st.integers(WINDOW, 400), step=st.integers(0, 99))
+@given(length=st.integers(TRAINED.window, 400), step=st.integers(0, 99))
 def test_windows_cover_a_side_and_stay_inside(length: int, step: int) -> None:
-    starts = window_starts(length, step)
+    starts = TRAINED.window_starts(length, step)
     covered = np.zeros(length, int)
     for start in starts:
-        assert 0 <= start <= length - WINDOW
-        covered[start : start + WINDOW] += 1
+        assert 0 <= start <= length - TRAINED.window
+        covered[start : start + TRAINED.window] += 1
     assert covered.min() >= 1
     assert covered.max() <= 3
-    assert len(starts) <= length // STRIDE + 2
+    assert len(starts) <= length // TRAINED.stride + 2
 
 
 def test_the_grid_of_windows_moves() -> None:
-    assert window_starts(4 * WINDOW, 0) == [0, 12, 24, 36, 48]
-    assert window_starts(4 * WINDOW, 5) == [0, 7, 19, 31, 43, 48]
-    assert window_starts(4 * WINDOW, 12) == window_starts(4 * WINDOW, 0)
-    assert len({(7 * step) % STRIDE for step in range(STRIDE)}) == STRIDE
-    assert len({(5 * step) % STRIDE for step in range(STRIDE)}) == STRIDE
+    assert TRAINED.window_starts(4 * TRAINED.window, 0) == [0, 12, 24, 36, 48]
+    assert TRAINED.window_starts(4 * TRAINED.window, 5) == [0, 7, 19, 31, 43, 48]
+    assert TRAINED.window_starts(4 * TRAINED.window, 12) == TRAINED.window_starts(4 * TRAINED.window, 0)
+    assert len({(7 * step) % TRAINED.stride for step in range(TRAINED.stride)}) == TRAINED.stride
+    assert len({(5 * step) % TRAINED.stride for step in range(TRAINED.stride)}) == TRAINED.stride
 
 
 def test_windows_fade_into_each_other() -> None:
     weight = window_weight()
-    assert weight.shape == (WINDOW, WINDOW)
+    assert weight.shape == (TRAINED.window, TRAINED.window)
     assert weight.max() == 1
     assert weight[0, 0] == weight.min() > 0
-    shared = weight[WINDOW // 2, STRIDE:] + weight[WINDOW // 2, : WINDOW - STRIDE]
-    torch.testing.assert_close(shared, torch.ones(WINDOW - STRIDE))
+    shared = (
+        weight[TRAINED.window // 2, TRAINED.stride :] + weight[TRAINED.window // 2, : TRAINED.window - TRAINED.stride]
+    )
+    torch.testing.assert_close(shared, torch.ones(TRAINED.window - TRAINED.stride))
 
 
-@pytest.mark.parametrize("shape", [(WINDOW, WINDOW), (40, 24), (17, 64)])
+@pytest.mark.parametrize("shape", [(TRAINED.window, TRAINED.window), (40, 24), (17, 64)])
 def test_every_place_of_every_window_is_at_the_same_time(shape: tuple[int, int]) -> None:
     """With velocity 1 everywhere, x = noise + t: also at the region's border, and at the end noise + 1."""
     noise, steps = latents(3, *shape), 8
@@ -226,7 +219,7 @@ def test_every_place_of_every_window_is_at_the_same_time(shape: tuple[int, int])
     def velocity_of(corners: NDArray[np.int64]) -> Velocity:
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             for window, now, (top, left) in zip(x, t, corners, strict=True):
-                expected = noise[:, top : top + WINDOW, left : left + WINDOW] + now
+                expected = noise[:, top : top + TRAINED.window, left : left + TRAINED.window] + now
                 torch.testing.assert_close(window, expected, atol=1e-5, rtol=0)
             return torch.ones_like(x)
 
@@ -273,7 +266,7 @@ def test_a_region_is_the_same_again_and_in_other_batches(transformer: MuPDTransf
 def test_a_window_is_the_same_to_the_bit_whatever_it_is_batched_with(transformer: MuPDTransformer) -> None:
     """Its velocity does not depend on what else the region holds: batches have one size, the last is filled up."""
     extra, size = torch.zeros(4, 2), 4
-    windows, conditions = latents(9, LATENT_CHANNELS, WINDOW, WINDOW), conditions_of(("rna", "text"), 9)
+    windows, conditions = latents(9, LATENT_CHANNELS, TRAINED.window, TRAINED.window), conditions_of(("rna", "text"), 9)
     t = torch.full((size,), 0.3)
 
     def velocity(rows: list[int]) -> Tensor:
@@ -303,7 +296,7 @@ def test_windows_that_disagree_leave_no_seam() -> None:
     found = denoise_region(velocity_of, noise, steps, 8)
     for steep in (found.diff(dim=1).abs().mean((0, 2)), found.diff(dim=2).abs().mean((0, 1))):
         # The first grid's windows end behind latents 15, 27, 39; those at the region's rim end there in every step.
-        inner = steep[WINDOW : 63 - WINDOW]
+        inner = steep[TRAINED.window : 63 - TRAINED.window]
         at_border = steep[[27, 39]].mean() / inner.mean()
         assert 0.8 < at_border < 1.2
         # Windows of a grid that stood still would differ by more than 1, over 5 latents.

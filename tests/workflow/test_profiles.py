@@ -219,7 +219,7 @@ def test_a_job_asks_by_its_shard_and_its_attempt(cohort: Path, tmp_path: Path) -
     assert runtime_min("intake", cases, config, 2) == 2 * runtime_min("intake", cases, config, 1)
     assert runtime_min("generate", cases, config, 1) > runtime_min("generate", [], config, 1) - 1
     large = config_of(cohort, tmp_path, slide={"width_px": 20000, "height_px": 20000})
-    assert window_steps(large) == 2 * 209**2
+    assert 2 * 208**2 <= window_steps(large) <= 2 * 210**2
     assert mem_mb("generate", large, 1) > mem_mb("generate", config, 1) + 1000
     without_he = [case for case in cases if case.he is None]
     assert runtime_min("generate", without_he, large, 1) > runtime_min("generate", without_he[:1], large, 1)

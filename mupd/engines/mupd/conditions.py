@@ -13,7 +13,6 @@ from mupd.errors import CaseError
 from mupd.model.conditions import Given
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import NATIVE_MPP
 from mupd.model_folder.trained_on import read_trained_on
 from mupd.rna.profiles import RnaProfile, to_log_cp10k
 
@@ -141,10 +140,10 @@ class CaseConditions:
         return Given(rna=rna, pathways=pathways, rna_xy_px=xy_px, text=text), notes
 
     def _placed(self, xy_px: np.ndarray, mpp: float) -> np.ndarray:
-        """Spots in pixels (at 0.78 um/px) of a slide centred on the spots' median."""
+        """Spots in pixels (at the model's scale) of a slide centred on the spots' median."""
         slide = self.config.slide
         size_um = np.array([slide.width_px, slide.height_px]) * slide.mpp
-        return ((xy_px - np.median(xy_px, axis=0)) * mpp + size_um / 2) / NATIVE_MPP
+        return ((xy_px - np.median(xy_px, axis=0)) * mpp + size_um / 2) / self.pipeline.geometry.mpp
 
     def for_rna(self) -> tuple[Given, np.ndarray | None]:
         """Conditions of an RNA target, and the centres of the tiles it is generated for."""

@@ -22,15 +22,14 @@ from mupd.base.progress import track
 from mupd.config import Config
 from mupd.contracts.draws import Draw, DrawMeta, content_sha256, draw_key, read_draw_meta, store_folder
 from mupd.contracts.inventory import Task
-from mupd.engines.disk_space import enough_space, native_size_px
+from mupd.engines.disk_space import enough_space, slide_size_px
 from mupd.engines.mupd.conditions import NOTE_SHARES, CaseConditions
 from mupd.model.devices import DeviceError, batch_for, halves, is_out_of_memory, place_of_job
 from mupd.model.journal import RegionJournal, allocated, alone_in
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import direction_of
-from mupd.model.regions import NATIVE_MPP, WINDOW
-from mupd.model.solvers import evaluations
 from mupd.model_folder.contents import ORGAN_FIELD
+from mupd.model_folder.geometry import evaluations
 from mupd.reports.record.fields import undetermined
 
 log = logging.getLogger(__name__)
@@ -114,7 +113,7 @@ def make_draw(task: Task, draw: int, conditions: CaseConditions, config: Config)
             shutil.rmtree(partial_folder(final), ignore_errors=True)
             return Draw(final.relative_to(config.out).as_posix(), meta)
     if pipeline.largest_batch is None and task.target == "he":
-        pipeline.largest_batch = batch_for(pipeline, config.sampler.batch_size, WINDOW**2)
+        pipeline.largest_batch = batch_for(pipeline, config.sampler.batch_size, pipeline.geometry.window**2)
     for size in sizes:
         if task.target == "he" and size > (pipeline.largest_batch or size):
             continue
@@ -192,7 +191,7 @@ def _he(
     batch_size: int,
 ) -> list[str]:
     given, notes = conditions.for_he()
-    width, height = native_size_px(config.slide)
+    width, height = slide_size_px(config)
     shape = (height, width, 3)
     journal = RegionJournal(partial)
     native_path = partial / "native.npy"
@@ -222,7 +221,7 @@ def _he(
     if shape == wanted:
         native_path.rename(folder / "pixels.npy")
     else:
-        _resample(native, folder / "pixels.npy", wanted, config.slide.mpp / NATIVE_MPP)
+        resample(native, folder / "pixels.npy", wanted, config.slide.mpp / conditions.pipeline.geometry.mpp)
         native_path.unlink()
     return notes
 
@@ -246,7 +245,7 @@ def _save(path: Path, array: NDArray[Any]) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _resample(source: NDArray[np.uint8], target_path: Path, shape: tuple[int, int, int], scale: float) -> None:
+def resample(source: NDArray[np.uint8], target_path: Path, shape: tuple[int, int, int], scale: float) -> None:
     """Lanczos-resample `source` to `shape`, a strip at a time; `scale` is source pixels per target pixel."""
     from PIL import Image
 

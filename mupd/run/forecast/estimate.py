@@ -116,12 +116,12 @@ def peak_mb(stage: Stage, config: Config, calibration: Calibration) -> float:
     measured = calibration.peak_mb[stage]
     if stage != "generate":
         return measured
-    return measured + max(latents_mb(config.slide) - latents_mb_of(LARGE_PX, config), 0.0)
+    return measured + max(latents_mb(config) - latents_mb_of(LARGE_PX, config), 0.0)
 
 
 def latents_mb_of(side_px: int, config: Config) -> float:
     """Of a square slide at the configured scale."""
-    return latents_mb(replace(config.slide, width_px=side_px, height_px=side_px))
+    return latents_mb(replace(config, slide=replace(config.slide, width_px=side_px, height_px=side_px)))
 
 
 def _notes(plan: Plan, calibration: Calibration) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from mupd.base.ids import stain_name
 from mupd.config import Config
+from mupd.model_folder.geometry import evaluations, read_geometry
 from mupd.run.forecast.plan import ShardPlan
 
 Stage = Literal["intake", "generate", "check", "export", "cohort"]
@@ -21,8 +22,7 @@ Units = dict[str, float]
 
 def evaluations_of(config: Config) -> int:
     """Evaluations of the network that a draw takes."""
-    steps = config.sampler.steps
-    return steps if config.sampler.solver == "euler" else 2 * steps - 1
+    return evaluations(config.sampler.solver, config.sampler.steps)
 
 
 def megapixels(config: Config) -> float:
@@ -35,17 +35,10 @@ def window_evaluations(config: Config) -> int:
 
     Counted on the grid that generation itself uses; the last micro-batch of each evaluation is filled up.
     """
-    from mupd.engines.disk_space import native_size_px
-    from mupd.model.regions import WINDOW, window_starts
-    from mupd.model.vae import DOWNSAMPLE
-
-    width, height = (max(side // DOWNSAMPLE, WINDOW) for side in native_size_px(config.slide))
-    batch = config.sampler.batch_size
-    total = 0
-    for step in range(evaluations_of(config)):
-        windows = len(window_starts(height, 7 * step)) * len(window_starts(width, 5 * step))
-        total += -(-windows // batch) * batch
-    return total
+    geometry, slide, batch = read_geometry(Path(config.model)), config.slide, config.sampler.batch_size
+    size_px = geometry.native_size_px((slide.width_px, slide.height_px), slide.mpp)
+    counts = geometry.windows_by_evaluation(size_px, evaluations_of(config))
+    return sum(-(-windows // batch) * batch for windows in counts)
 
 
 def passes_of(given: Sequence[str], config: Config) -> int:

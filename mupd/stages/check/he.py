@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mupd.config import Config
 from mupd.contracts.verdicts import NOT_MEASURED, Check, not_measured
+from mupd.model_folder.geometry import evaluations, read_geometry
+from mupd.slides.seams import measure_seams
 from mupd.slides.stain_density import reduce_picture, tissue_stain
 from mupd.stages.check.reference import Reference
 
 REDUCED_PX = 1024
 MIN_DYNAMIC_RANGE = 25.0
 """Least spread of grey levels (1st to 99th percentile, of 255) of the reduced picture: below it is flat."""
-BORDER_PX = 64
-"""Windows are denoised jointly with borders every so many pixels; a seam would lie on one of them."""
-_MOST_BANDS = 64
-_BAND_PX = 16
-
-
-def seam_ratio(pixels: NDArray[np.uint8], border_px: int = BORDER_PX) -> float | None:
-    """Mean grey-level step across window borders over the mean step elsewhere; 1 = no seams.
-
-    Parameters
-    ----------
-    pixels
-        (height, width, 3) uint8, may be memory-mapped; at most 64 bands of it are read each way.
-
-    Returns
-    -------
-    The ratio, or None for a picture without borders or without any step.
-    """
-    height, width = pixels.shape[:2]
-    border, elsewhere = [], []
-    if width > border_px:
-        on_border = (np.arange(1, width) % border_px) == 0
-        for y in np.unique(np.linspace(0, max(0, height - _BAND_PX), _MOST_BANDS).astype(int)):
-            grey = pixels[y : y + _BAND_PX].mean(axis=2, dtype=np.float32)
-            steps = np.abs(np.diff(grey, axis=1))
-            border.append(float(steps[:, on_border].mean()))
-            elsewhere.append(float(steps[:, ~on_border].mean()))
-    lines = np.arange(border_px, height, border_px)
-    for y in lines[np.unique(np.linspace(0, len(lines) - 1, _MOST_BANDS).astype(int))] if len(lines) else []:
-        # Rows lie together on disk: pairs of them at the border and half a window above it.
-        for at, into in ((y, border), (y - border_px // 2, elsewhere)):
-            pair = pixels[at - 1 : at + 1].mean(axis=2, dtype=np.float32)
-            into.append(float(np.abs(pair[1] - pair[0]).mean()))
-    if not border or not np.mean(elsewhere):
-        return None
-    return float(np.mean(border) / np.mean(elsewhere))
 
 
 def _in_range(name: str, stain: str, value: float | None, limits: tuple[float, float] | None) -> Check:
@@ -67,8 +35,26 @@ def _in_range(name: str, stain: str, value: float | None, limits: tuple[float, f
     return Check(name, round(value, 4), [low, high], ok, "" if ok else sentence)
 
 
-def check_he(folder: Path, config: Config, reference: Reference) -> list[Check]:
+def _seams(pixels: NDArray[np.uint8], config: Config, settings: Mapping[str, Any]) -> Check:
+    """Steps across the borders of the sampler's last windows, over those across other lines; reported, not judged."""
+    if not {"solver", "steps"} <= set(settings):
+        return not_measured("seam_ratio", "the draw does not state its solver and steps")
+    geometry = read_geometry(Path(config.model))
+    last = evaluations(settings["solver"], settings["steps"]) - 1
+    seams = measure_seams(pixels, geometry, last, config.slide.mpp)
+    if seams is None:
+        return not_measured("seam_ratio", "no borders of windows in the picture")
+    return Check("seam_ratio", round(seams.ratio, 3), "reported, 1 = no seams", None)
+
+
+def check_he(folder: Path, config: Config, reference: Reference, settings: Mapping[str, Any]) -> list[Check]:
     """Check ``pixels.npy`` of a draw.
+
+    Parameters
+    ----------
+    settings
+        That the draw was made with (:attr:`mupd.contracts.draws.DrawMeta.settings`): solver and steps tell where the
+        last windows met.
 
     Raises
     ------
@@ -94,7 +80,7 @@ def check_he(folder: Path, config: Config, reference: Reference) -> list[Check]:
     fraction, least = float(mask.mean()), config.check.min_tissue_fraction
     bare = fraction < least
     stain = tissue_stain(lambda x, y, w, h: pixels[y : y + h, x : x + w], (pixels.shape[1], pixels.shape[0]), mask)
-    seam = seam_ratio(pixels)
+    seams = _seams(pixels, config, settings)
     return [
         size,
         Check(
@@ -117,5 +103,5 @@ def check_he(folder: Path, config: Config, reference: Reference) -> list[Check]:
         ),
         _in_range("haematoxylin_od", "haematoxylin", stain.haematoxylin_od, reference.haematoxylin_od),
         _in_range("eosin_od", "eosin", stain.eosin_od, reference.eosin_od),
-        Check("seam_ratio", NOT_MEASURED if seam is None else round(seam, 3), "reported, 1 = no seams", None),
+        seams,
     ]

@@ -136,7 +136,7 @@ def check_task(
         checks = [Check("content_sha256", read.sha256, meta.content_sha256, same, "" if same else altered)]
         try:
             if meta.target == "he":
-                checks += check_he(folder, config, reference)
+                checks += check_he(folder, config, reference, meta.settings)
             elif meta.target == "rna":
                 checks += check_rna(folder, reference)
             elif stain_name(meta.target):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from mupd.model.encoders import TEXT_DIM, TileEncoder
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import RecordCodec
-from mupd.model.regions import HE_WINDOW_PX, NATIVE_MPP, from_uint8, he_extra
+from mupd.model.regions import from_uint8, he_extra
 from mupd.model.rna_codec import RnaCodec
+from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import render_record
 from mupd.rna.profiles import to_log_cp10k
 from mupd.training.augment import (
@@ -143,7 +144,7 @@ class CohortHe:
                 raise ValueError(f"{case.case_id}: found no windows; expected a case with H&E")
             row = int(rng.integers(len(windows.pixels)))
             y, x = rng.integers(0, 2 * MARGIN_PX + 1, 2)
-            crops.append(turned(windows.pixels[row, y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX], rng))
+            crops.append(turned(windows.pixels[row, y : y + TRAINED.window_px, x : x + TRAINED.window_px], rng))
             if case.he_conditions is None or case.pathways is None:
                 rna.append(None)
                 pathways.append(None)
@@ -155,7 +156,7 @@ class CohortHe:
                 pathways.append(dropped(case.pathways[spot][None], STREAM_DROPOUT, rng))
                 texts.append(_text_of(case, 0.5, rng))
             if rng.random() < 0.5:
-                extra[index] = he_extra(NATIVE_MPP)
+                extra[index] = he_extra(TRAINED.mpp)
         conditions = {
             "rna": padded(rna, self.rna_dim),
             "pathways": padded(pathways, self.pathways_dim),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mupd.base.files import atomic_path
 from mupd.errors import CaseError
 from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder
-from mupd.model.regions import HE_WINDOW_PX, NATIVE_MPP
+from mupd.model_folder.geometry import TRAINED
 from mupd.slides.reader import open_slide, source_files
 from mupd.slides.tiles import read_window, tissue_tiles
 from mupd.training.cohort.cases import TrainingCase
@@ -21,7 +21,7 @@ from mupd.training.cohort.cases import TrainingCase
 MARGIN_PX = 24
 """Pixels around a window, within which its crops are moved."""
 
-SIDE_PX = HE_WINDOW_PX + 2 * MARGIN_PX
+SIDE_PX = TRAINED.window_px + 2 * MARGIN_PX
 _BATCH = 16
 
 
@@ -67,7 +67,7 @@ def _centres(case: TrainingCase, most: int, reader: object) -> tuple[NDArray[np.
     profile = case.profile
     if profile is None or profile.xy_px is None:
         return tissue_tiles(reader, WINDOW_UM, most, seed=0), np.zeros(0, np.int64)  # type: ignore[arg-type]
-    half = HE_WINDOW_PX * NATIVE_MPP / float(case.mpp or NATIVE_MPP) / 2
+    half = TRAINED.window_px * TRAINED.mpp / float(case.mpp or TRAINED.mpp) / 2
     size = np.array(reader.size_px)  # type: ignore[attr-defined]
     inside = ((profile.xy_px >= half) & (profile.xy_px <= size - half)).all(1) & (profile.matrix.sum(1) > 0)
     rows = np.flatnonzero(inside)
@@ -93,7 +93,7 @@ def cut_windows(case: TrainingCase, encoder: TileEncoder, most: int, folder: Pat
             centres, spots = _centres(case, most, reader)
             if len(centres) == 0:
                 raise CaseError(f"{case.case_id}: found no spot on the slide, or no tissue; expected some to train on")
-            window_um = SIDE_PX * NATIVE_MPP
+            window_um = SIDE_PX * TRAINED.mpp
             with atomic_path(place) as temporary:
                 temporary.mkdir(parents=True)
                 pixels = np.lib.format.open_memmap(

@@ -15,7 +15,8 @@ from PIL import Image
 
 from mupd.base.progress import track
 from mupd.model.encoders import TEXT_DIM
-from mupd.model.regions import HE_WINDOW_PX, from_uint8, he_extra
+from mupd.model.regions import from_uint8, he_extra
+from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import render_record
 from mupd.training.augment import (
     MOST_CHUNKS,
@@ -132,7 +133,7 @@ class HeBatches:
         self.sections = sections
         self.section_share = 1.0 if tiles is None else 1 - tiles.share
         self.spot_share = self.section_share * (1 - TISSUE_SHARE)
-        self.corners = [tissue_windows(s.image, HE_WINDOW_PX, 64) for s in sections]
+        self.corners = [tissue_windows(s.image, TRAINED.window_px, 64) for s in sections]
         self.section_texts = [encoder(text) for text in HER2ST_TEXTS]
         self.images: list[NDArray[np.uint8]] = []
         self.texts: list[list[NDArray[np.float32]]] = []
@@ -175,7 +176,7 @@ class HeBatches:
                 text, mpp = own if rng.random() < 0.5 else None, HER2ST_MPP
             else:
                 tile = int(rng.choice(len(self.images), p=self.weights))
-                crop, own_rna, own_pathways = random_crop(self.images[tile], HE_WINDOW_PX, rng), None, None
+                crop, own_rna, own_pathways = random_crop(self.images[tile], TRAINED.window_px, rng), None, None
                 text = dropped(self._text_of(tile, rng), STREAM_DROPOUT, rng)
                 mpp = self.mpps[tile]
             rna.append(own_rna)
@@ -202,14 +203,14 @@ class HeBatches:
         if at_spot:
             spot = int(rng.integers(len(section.xy_px)))
             centre = section.xy_px[spot] + rng.uniform(-JITTER_PX, JITTER_PX, 2)
-            x, y = np.rint(centre).astype(int) - HE_WINDOW_PX // 2
+            x, y = np.rint(centre).astype(int) - TRAINED.window_px // 2
             rna = _noisy_condition(section.conditions[spot], rng)
             # A bulk profile resembles spots most in its pathway scores: they often stand alone.
             rna = dropped(rna, 2 * STREAM_DROPOUT, rng)
             pathways = dropped(section.pathways[spot][None], STREAM_DROPOUT, rng)
         else:
             y, x = self.corners[which][rng.integers(len(self.corners[which]))]
-        return section.image[y : y + HE_WINDOW_PX, x : x + HE_WINDOW_PX], rna, pathways
+        return section.image[y : y + TRAINED.window_px, x : x + TRAINED.window_px], rna, pathways
 
 
 def _noisy_condition(condition: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -15,8 +15,8 @@ from PIL import Image
 from mupd.base.progress import track
 from mupd.model.encoders import TILE_PX, WINDOW_UM, TileEncoder
 from mupd.model.pathway_scores import PathwayScorer
-from mupd.model.regions import HE_WINDOW_PX
 from mupd.model.rna_codec import RnaCodec
+from mupd.model_folder.geometry import TRAINED
 from mupd.training.cache import cached_array
 from mupd.training.public.read import HER2ST_MPP, log_cp10k, read_her2st_section
 
@@ -67,7 +67,7 @@ def read_spots(her2st: Path, name: str, codec: RnaCodec, scorer: PathwayScorer) 
 
 def windows_at(image: NDArray[np.uint8], xy_px: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Windows (n, 128, 128, 3) around places (n, 2) given as x, y."""
-    half = HE_WINDOW_PX // 2
+    half = TRAINED.window_px // 2
     return np.stack([image[y - half : y + half, x - half : x + half] for x, y in np.rint(xy_px).astype(int)])
 
 

@@ -18,10 +18,11 @@ from mupd.config import CheckLimits, Config
 from mupd.contracts.draws import Draw, TaskResult, content_sha256, write_index
 from mupd.contracts.inventory import CaseInventory, Entry, Task, tasks_of, write_inventory
 from mupd.errors import ModelError, MupdError
+from mupd.model_folder.geometry import evaluations, read_geometry
 from mupd.reports.record.fields import FIELDS
 from mupd.slides.stain_density import WINDOW_PX, reduce_picture, tissue_windows
 from mupd.stages.check import run_shard
-from mupd.stages.check.he import check_he, seam_ratio
+from mupd.stages.check.he import check_he
 from mupd.stages.check.reference import read_reference
 from mupd.stages.check.run import COLUMNS
 from mupd.stages.check.text import agreement, check_text
@@ -190,17 +191,19 @@ def test_a_broken_reference_is_a_model_error(tmp_path: Path) -> None:
         read_reference(tmp_path / "model")
 
 
-def test_seams_show_in_the_seam_ratio() -> None:
-    smooth = tissue_picture(3, 256, 384)
-    seamed = smooth.astype(int)
-    seamed[:, 64:128] += 25
-    seamed[:, 192:256] += 25
-    tiled = np.clip(seamed, 0, 255).astype(np.uint8)
-    before, after = seam_ratio(smooth), seam_ratio(tiled)
-    assert before == pytest.approx(1, abs=0.15)
-    assert after > before + 0.2
-    assert seam_ratio(np.full((256, 256, 3), 9, np.uint8)) is None
-    assert seam_ratio(smooth[:50, :50]) is None
+def test_seams_at_the_borders_of_the_last_windows_show(config: Config) -> None:
+    width, height = config.slide.width_px, config.slide.height_px
+    last = evaluations(config.sampler.solver, config.sampler.steps) - 1
+    rows, columns = read_geometry(Path(config.model)).border_lines((width, height), last)
+    seamed = tissue_picture(3, height, width).astype(int)
+    for number, line in enumerate(rows):
+        seamed[line + 1 :] += 12 if number % 2 == 0 else -12
+    for number, line in enumerate(columns):
+        seamed[:, line + 1 :] += 12 if number % 2 == 0 else -12
+    plain = json.loads(one(config, "he", pixels=tissue_picture(3, height, width)).checks)["seam_ratio"]["value"]
+    planted = json.loads(one(config, "he", pixels=np.clip(seamed, 0, 255).astype(np.uint8)).checks)["seam_ratio"]
+    assert plain == pytest.approx(1, abs=0.15)
+    assert planted["value"] > 1.5
 
 
 def test_large_picture_is_never_read_whole(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +222,7 @@ def test_large_picture_is_never_read_whole(config: Config, monkeypatch: pytest.M
 
     load = np.load
     monkeypatch.setattr(np, "load", lambda path, **options: load(path, **options).view(Watched))
-    check_he(wide.out / draw.folder, wide, read_reference(Path(wide.model)))
+    check_he(wide.out / draw.folder, wide, read_reference(Path(wide.model)), draw.meta.settings)
     assert 0 < largest < 3000 * 2600 * 3 / 20
 
 

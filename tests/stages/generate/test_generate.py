@@ -27,7 +27,7 @@ from mupd.engines.mupd.conditions import (
     CaseConditions,
     read_profile,
 )
-from mupd.engines.mupd.draws import _resample, native_size_px
+from mupd.engines.mupd.draws import resample, slide_size_px
 from mupd.errors import CaseError, ModelError, MupdError
 from mupd.model import encoders, pipeline
 from mupd.model.calibration import UNTOLD
@@ -335,7 +335,7 @@ def test_other_scales_are_resampled_to_the_asked_size(
     slide = {"width_px": 200, "height_px": 128, "mpp": mpp}
     sections = {"slide": slide, "draws": {"he": 1, "rna": 1, "text": 1}}
     config, results = generated(tmp_path, tiny_model, {"A": "text"}, **sections)
-    assert native_size_px(config.slide) == pytest.approx(native, abs=8)
+    assert slide_size_px(config) == pytest.approx(native, abs=8)
     (he,) = (result for result in results if result.target == "he")
     pixels = np.load(config.out / he.draws[0].folder / "pixels.npy")
     assert pixels.shape == (128, 200, 3)
@@ -352,7 +352,7 @@ def test_resampling_in_strips_leaves_no_seams(tmp_path: Path, shape: tuple[int, 
     small = rng.integers(0, 255, (shape[0] // 8 + 1, shape[1] // 8 + 1, 3), dtype=np.uint8)
     source = np.asarray(Image.fromarray(small).resize((shape[1], shape[0])))
     size = (int(shape[0] / scale), int(shape[1] / scale), 3)
-    _resample(source, tmp_path / "out.npy", size, scale)
+    resample(source, tmp_path / "out.npy", size, scale)
     box = (0.0, 0.0, min(size[1] * scale, shape[1]), min(size[0] * scale, shape[0]))
     whole = np.asarray(Image.fromarray(source).resize((size[1], size[0]), Image.Resampling.LANCZOS, box=box))
     difference = np.abs(np.load(tmp_path / "out.npy").astype(int) - whole)

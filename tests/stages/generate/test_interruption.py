@@ -19,8 +19,8 @@ import torch
 
 from mupd.config import Config, load_config
 from mupd.model.journal import RegionJournal
-from mupd.model.regions import WINDOW, decode_region, denoise_region
-from mupd.model.solvers import evaluations
+from mupd.model.regions import decode_region, denoise_region
+from mupd.model_folder.geometry import TRAINED, evaluations
 from mupd.stages.generate.run import run_shard
 from tests.fixtures.paths import REPOSITORY
 from tests.fixtures.stopped_runs import SLIDE, Driver, cohort, contents, stops_until_done, wait_for
@@ -137,7 +137,7 @@ def test_a_draw_that_was_stopped_leaves_the_same_values_and_nothing_else(
     monkeypatch.setattr(RegionJournal, "append", counted)
     assert stops_until_done(lambda: run_shard(config, 0), Killed, 49) >= 4
     assert contents(config) == undisturbed
-    windows = -(-len(range(0, 50 - WINDOW + 12, 12)) * len(range(0, 38 - WINDOW + 12, 12)) // 4)
+    windows = -(-len(range(0, 50 - TRAINED.window + 12, 12)) * len(range(0, 38 - TRAINED.window + 12, 12)) // 4)
     assert windows * 4 * 2 <= evaluated[0]
     # Everything that was journalled before a stop was used: no evaluation was made twice.
     monkeypatch.setattr(RegionJournal, "append", append)
