@@ -134,3 +134,12 @@ def read_geometry(model: Path) -> Geometry:
     if isinstance(window_px, bool) or not isinstance(window_px, int) or window_px < 1 or window_px % (4 * DOWNSAMPLE):
         raise ModelError(f"{path} [window_px]: found {window_px!r}; expected a multiple of {4 * DOWNSAMPLE} pixels")
     return Geometry(window_px, float(mpp))
+
+
+def has_geometry(model: Path) -> bool:
+    """Whether :func:`read_geometry` can read a folder."""
+    try:
+        read_geometry(model)
+    except ModelError:
+        return False
+    return True

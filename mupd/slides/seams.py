@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mupd.model_folder.geometry import DOWNSAMPLE, Geometry, Lines
 
-_BAND_PX = 256
+_BAND_PX = 64
 _RESAMPLES = 1000
 
 Steps = NDArray[np.float64]
@@ -37,7 +37,7 @@ class Seams:
 def line_steps(pixels: NDArray[np.uint8]) -> tuple[Steps, Steps]:
     """Mean absolute grey-level step across each line between rows (h - 1,) and between columns (w - 1,).
 
-    `pixels` (h, w, 3) may be memory-mapped: a band of rows is in memory at a time.
+    `pixels` (h, w, channels) may be memory-mapped: a band of rows is in memory at a time.
     """
     height, width = pixels.shape[:2]
     between_rows, between_columns = np.zeros(height - 1), np.zeros(width - 1)
@@ -69,7 +69,7 @@ def measure_seams(
     Parameters
     ----------
     pixels
-        (height, width, 3) uint8, may be memory-mapped.
+        (height, width, channels) uint8, may be memory-mapped.
     mpp
         Micrometres per pixel of `pixels`; None: the model's own. A resampled picture is measured at the lines that
         the borders came to lie on.

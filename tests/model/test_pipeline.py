@@ -269,7 +269,7 @@ def test_slides_that_cannot_be_made(pipeline: MuPDPipeline) -> None:
 def test_a_window_reads_its_nearest_spot(pipeline: MuPDPipeline) -> None:
     given = Given(rna=rows(3, RNA_DIM + 1), rna_xy_px=np.array([[64.0, 64.0], [320.0, 64.0], [64.0, 1000.0]]))
     corners = np.array([[0, 0], [0, 32], [0, 15], [0, 17], [100, 0]])
-    contexts = WindowContexts(pipeline.transformer, given, (64, 128))
+    contexts = WindowContexts(pipeline.transformer, given, (64, 128), TRAINED.window)
     np.testing.assert_array_equal(contexts.used, [0, 1, 2])
     np.testing.assert_array_equal(contexts.used[contexts._nearest(corners)], [0, 1, 0, 1, 2])
     found = contexts(corners).streams["rna"]
@@ -281,9 +281,9 @@ def test_a_window_reads_its_nearest_spot(pipeline: MuPDPipeline) -> None:
     for row, context in enumerate(alone):
         torch.testing.assert_close(found.pooled[row], context.streams["rna"].pooled[0])
     # A slide that no window near the third spot is in: its profile is not even projected.
-    np.testing.assert_array_equal(WindowContexts(pipeline.transformer, given, (64, 32)).used, [0, 1])
+    np.testing.assert_array_equal(WindowContexts(pipeline.transformer, given, (64, 32), TRAINED.window).used, [0, 1])
     # Without positions the mean profile conditions every window.
-    mean = WindowContexts(pipeline.transformer, Given(rna=given.rna), (64, 128))(corners).streams["rna"]
+    mean = WindowContexts(pipeline.transformer, Given(rna=given.rna), (64, 128), TRAINED.window)(corners).streams["rna"]
     whole = pipeline.transformer.context({"rna": row_tokens(pipeline.transformer, given.rna.mean(0, keepdims=True))}, 1)
     torch.testing.assert_close(mean.pooled, whole.streams["rna"].pooled.expand(5, -1))
 

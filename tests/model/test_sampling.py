@@ -201,7 +201,7 @@ def test_the_grid_of_windows_moves() -> None:
 
 
 def test_windows_fade_into_each_other() -> None:
-    weight = window_weight()
+    weight = window_weight(TRAINED)
     assert weight.shape == (TRAINED.window, TRAINED.window)
     assert weight.max() == 1
     assert weight[0, 0] == weight.min() > 0

@@ -44,6 +44,7 @@ from mupd.run.job_resources import INTAKE_THREADS, mem_mb, runtime_min
 from mupd.run.table_ids import in_tables, table_ids
 from mupd.sheet import Sheet, SheetCase, read_sheet
 from mupd.stages.cohort.forecast import view
+from tests.fixtures.paths import MINI
 from tests.fixtures.tiny_model import make_tiny_model, write_tiny_cohort
 
 ONCE_A_JOB = {"job", "tile_encoder", "text_encoder", "table_mb"}
@@ -57,7 +58,7 @@ COSTS = {
 
 
 def config_of(**sections: object) -> Config:
-    return parse_config({"cases": "cases.tsv", "model": "model", **sections}, "test")
+    return parse_config({"cases": "cases.tsv", "model": str(MINI), **sections}, "test")
 
 
 def calibration_of(config: Config, model: tuple[str, str] = ("m", "0" * 64), gpu: str = "") -> Calibration:

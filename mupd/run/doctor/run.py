@@ -14,6 +14,7 @@ from rich.text import Text
 
 from mupd.config import Config, load_config
 from mupd.errors import InputFaults, MupdError
+from mupd.model_folder.geometry import has_geometry
 from mupd.run.doctor.cluster import Asked, check_slurm
 from mupd.run.doctor.finding import Finding, exit_code
 from mupd.run.doctor.model import check_model
@@ -79,10 +80,12 @@ def examine(configfile: Path, profile: str | None = None) -> list[Finding]:
         return [*found, Finding("inputs", "all else", "SKIP", "not looked at without a configuration that can be read")]
     found += check_software(config, on_cluster)
     tables = in_tables(config, QUICK_BYTES)  # rows of larger ones are taken for missing
-    needed = plan_of(sheet, config, tables).disk_bytes if sheet else None
+    # What jobs need follows from the model's windows; where its folder cannot be read, `check_model` says why.
+    counted = sheet if has_geometry(Path(config.model)) else None
+    needed = plan_of(counted, config, tables).disk_bytes if counted else None
     found += check_places(config.outdir, config.model, needed, on_cluster)
     found += check_model(config.model)
-    asked: list[Asked] = asked_by(values, sheet, config, tables) if sheet else []
+    asked: list[Asked] = asked_by(values, counted, config, tables) if counted else []
     return found + check_slurm(asked, executor == "slurm")
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mupd.config import Config
 from mupd.contracts.verdicts import NOT_MEASURED, Check, not_measured
-from mupd.model_folder.geometry import evaluations, read_geometry
-from mupd.slides.seams import measure_seams
+from mupd.model_folder.geometry import read_geometry
 from mupd.slides.stain_density import reduce_picture, tissue_stain
 from mupd.stages.check.reference import Reference
+from mupd.stages.check.seams import seam_check
 
 REDUCED_PX = 1024
 MIN_DYNAMIC_RANGE = 25.0
@@ -33,18 +32,6 @@ def _in_range(name: str, stain: str, value: float | None, limits: tuple[float, f
     )
     ok = low <= value <= high
     return Check(name, round(value, 4), [low, high], ok, "" if ok else sentence)
-
-
-def _seams(pixels: NDArray[np.uint8], config: Config, settings: Mapping[str, Any]) -> Check:
-    """Steps across the borders of the sampler's last windows, over those across other lines; reported, not judged."""
-    if not {"solver", "steps"} <= set(settings):
-        return not_measured("seam_ratio", "the draw does not state its solver and steps")
-    geometry = read_geometry(Path(config.model))
-    last = evaluations(settings["solver"], settings["steps"]) - 1
-    seams = measure_seams(pixels, geometry, last, config.slide.mpp)
-    if seams is None:
-        return not_measured("seam_ratio", "no borders of windows in the picture")
-    return Check("seam_ratio", round(seams.ratio, 3), "reported, 1 = no seams", None)
 
 
 def check_he(folder: Path, config: Config, reference: Reference, settings: Mapping[str, Any]) -> list[Check]:
@@ -80,7 +67,7 @@ def check_he(folder: Path, config: Config, reference: Reference, settings: Mappi
     fraction, least = float(mask.mean()), config.check.min_tissue_fraction
     bare = fraction < least
     stain = tissue_stain(lambda x, y, w, h: pixels[y : y + h, x : x + w], (pixels.shape[1], pixels.shape[0]), mask)
-    seams = _seams(pixels, config, settings)
+    seams = seam_check(pixels, read_geometry(Path(config.model)), settings, config.slide.mpp)
     return [
         size,
         Check(

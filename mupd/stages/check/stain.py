@@ -13,13 +13,14 @@ from mupd.base.messages import reason_of
 from mupd.config.stains import StainSettings
 from mupd.contracts.draws import DrawMeta
 from mupd.contracts.inventory import Entry
-from mupd.contracts.verdicts import NOT_MEASURED, Check, not_measured
+from mupd.contracts.verdicts import Check, not_measured
 from mupd.errors import UnusableError
+from mupd.model_folder.geometry import read_geometry
 from mupd.slides.reader import READ_ERRORS, open_slide
 from mupd.slides.region import RegionReader, region_from
 from mupd.slides.stain_density import WINDOW_PX, tissue_windows
 from mupd.slides.tissue import stain_density, tissue_mask
-from mupd.stages.check.he import seam_ratio
+from mupd.stages.check.seams import seam_check
 
 MIN_SPREAD = 8.0
 """Least spread of a channel's grey levels (1st to 99.9th percentile, of 255): below it is empty."""
@@ -32,8 +33,6 @@ BLOCK_UM = 8.0
 
 _MAP_PX = 1024
 _LEAST_BLOCKS = 50
-_TILE_PX = 512
-"""Side of a decoded tile: a seam would lie on such a border."""
 
 
 def _windows(
@@ -150,6 +149,5 @@ def check_stain(folder: Path, meta: DrawMeta, slide: Entry, stain: StainSettings
         return [*checks, Check("tissue", 0, "some", False, bare)]
     checks += _channel_checks(np.concatenate(sampled), stain)
     checks.append(_nuclear_check(_correlation(pairs), stain))
-    seam = seam_ratio(pixels, _TILE_PX)
-    checks.append(Check("seam_ratio", NOT_MEASURED if seam is None else round(seam, 3), "reported, 1 = no seams", None))
-    return checks
+    geometry = read_geometry(Path(stain.model))
+    return [*checks, seam_check(pixels, geometry, meta.settings)]
