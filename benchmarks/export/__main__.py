@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import REPOSITORY
 from benchmarks.export.contender import CONTENDERS, MPP, TILE_PX
+from benchmarks.pages import table
 
 _WITH_CODECS = ("mupd, jpeg2000", "mupd, htj2k", "mupd, jpegxl")
-_HERE = Path(__file__).resolve()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +45,7 @@ def make_pixels(path: Path, side: int) -> None:
     from PIL import Image
 
     pictures = []
-    for source in sorted((_HERE.parents[2] / "resources" / "example").glob("EX-0[1-7].synthetic.png")):
+    for source in sorted((REPOSITORY / "resources" / "example").glob("EX-0[1-7].synthetic.png")):
         with Image.open(source) as picture:
             pictures.append(np.asarray(picture.convert("RGB")))
     random = np.random.default_rng(0)
@@ -76,7 +77,7 @@ def make_tiff(path: Path, pixels: Path) -> None:
 
 def _time(name: str, python: Path, source: Path, out: Path, threads: int) -> dict[str, Any]:
     command = [str(python), "-m", "benchmarks.export.contender", name, str(source), str(out), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=_HERE.parents[2], check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
     shutil.rmtree(out)
@@ -91,21 +92,16 @@ def _ratio(rounds: list[dict[str, Any]], of: str, to: str, key: str) -> str:
 def report(rounds: list[dict[str, Any]], side: int, threads: int) -> str:
     """The figures in words and a table."""
     megapixels = side * side / 1e6
-    lines = [
-        f"{side} x {side} px, {len(rounds)} rounds, {threads} threads; median of the rounds",
-        "",
-        "| writer | seconds | MP/s | CPU seconds | peak MB | written MB |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    rows = []
     for name in rounds[0]:
         keys = ("seconds", "cpu_seconds", "bytes")
         seconds, cpu_seconds, written = (statistics.median(one[name][key] for one in rounds) for key in keys)
         peak_mb = max(one[name]["peak_mb"] for one in rounds)
-        lines.append(
-            f"| {name} | {seconds:.1f} | {megapixels / seconds:.0f} | {cpu_seconds:.1f} "
-            f"| {peak_mb:.0f} | {written / 1e6:.0f} |"
-        )
-    lines.append("")
+        pace = f"{megapixels / seconds:.0f}"
+        rows.append((name, f"{seconds:.1f}", pace, f"{cpu_seconds:.1f}", f"{peak_mb:.0f}", f"{written / 1e6:.0f}"))
+    head = ("writer", "seconds", "MP/s", "CPU seconds", "peak MB", "written MB")
+    what = f"{side} x {side} px, {len(rounds)} rounds, {threads} threads; median of the rounds"
+    lines = [what, "", table(head, rows, numbers=5), ""]
     for other, what in (
         ("bare pipeline", "of the pace of the bare pipeline (read, halve, encode, write)"),
         ("bare codec", "of the pace of the codec alone (tiles of all levels given)"),

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.process import peak_memory_mb
+
 TILE_PX, QUALITY, MPP = 512, 90, 0.5
 
 Writer = Callable[[Path, int], None]
@@ -147,12 +149,6 @@ CONTENDERS: dict[str, Callable[[Path], Writer]] = {
 }
 
 
-def _peak_mb() -> float:
-    # Not getrusage: its peak survives exec, so it would be that of the process this one was started from.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
-
-
 def main() -> None:
     """Time one contender."""
     parser = argparse.ArgumentParser()
@@ -166,7 +162,9 @@ def main() -> None:
     write(options.out, options.threads)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
     written = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
-    json.dump({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": _peak_mb(), "bytes": written}, sys.stdout)
+    json.dump(
+        {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_mb": peak_memory_mb(), "bytes": written}, sys.stdout
+    )
 
 
 if __name__ == "__main__":

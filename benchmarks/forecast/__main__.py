@@ -16,16 +16,19 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "resources" / "example"
+from benchmarks.command import MODEL, REPOSITORY
+from benchmarks.pages import table
+from mupd.errors import MupdError
+
+EXAMPLE = REPOSITORY / "resources" / "example"
 
 
 def demo(work: Path, model: Path) -> Path:
     """The example cohort as it is shipped: eight cases, generated slides of 512 px."""
-    values = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
-    values |= {"cases": str(ROOT / values["cases"]), "outdir": str(work / "results"), "model": str(model)}
+    values = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text(encoding="utf-8"))
+    values |= {"cases": str(REPOSITORY / values["cases"]), "outdir": str(work / "results"), "model": str(model)}
     values["roots"] = [str(EXAMPLE)]
-    values["tables"]["rna"] = str(ROOT / values["tables"]["rna"])
+    values["tables"]["rna"] = str(REPOSITORY / values["tables"]["rna"])
     return _written(work, values)
 
 
@@ -78,10 +81,14 @@ def _written(work: Path, values: dict[str, Any]) -> Path:
 def _call(command: list[str], work: Path) -> float:
     """Run a command with its output in ``log.txt``; returns seconds."""
     began = time.monotonic()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with (work / "log.txt").open("a", encoding="utf-8") as log:
         subprocess.run(command, cwd=work, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True)
     return time.monotonic() - began
+
+
+def _ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"
 
 
 def _table(name: str, config_path: Path, seconds: float) -> None:
@@ -90,14 +97,16 @@ def _table(name: str, config_path: Path, seconds: float) -> None:
     from mupd.stages.cohort.gather import gather
 
     config = load_config(config_path)
-    found = view(gather(config), config)
-    assert found is not None
-    print(f"\n**{name}**, calibrated on {found['calibrated']}; Snakemake took {seconds:.0f} s.\n")
-    print("| stage | what | forecast | actual | actual / forecast |\n| --- | --- | --- | --- | --- |")
-    for row in found["rows"]:
-        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
-        print(f"| {row['stage']} | {row['what']} | {row['forecast']} | {row['actual']} | {ratio} |")
-    for note in found["notes"]:
+    forecast = view(gather(config), config)
+    if forecast is None:
+        raise MupdError(f"{config_path}: the run has no forecast; expected that of `mupd forecast`")
+    rows = [
+        (*(row[key] for key in ("stage", "what", "forecast", "actual")), _ratio(row["ratio"]))
+        for row in forecast["rows"]
+    ]
+    print(f"\n**{name}**, calibrated on {forecast['calibrated']}; Snakemake took {seconds:.0f} s.\n")
+    print(table(("stage", "what", "forecast", "actual", "actual / forecast"), rows))
+    for note in forecast["notes"]:
         print(f"\n{note}")
 
 
@@ -106,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path, help="folder for inputs and results; made")
     parser.add_argument("--cohorts", default=",".join(COHORTS))
-    parser.add_argument("--model", type=Path, default=ROOT / "resources" / "models" / "mupd-mini")
+    parser.add_argument("--model", type=Path, default=REPOSITORY / MODEL)
     parser.add_argument("--calibration", type=Path, help="file of an earlier calibration; else made anew")
     arguments = parser.parse_args()
     given = ["--calibration", str(arguments.calibration.resolve())] if arguments.calibration else ["--recalibrate"]
@@ -114,7 +123,7 @@ def main() -> None:
         work = arguments.work.resolve() / name
         config = COHORTS[name](work, arguments.model.resolve())
         _call([sys.executable, "-m", "mupd", "forecast", "--configfile", str(config), *given], work)
-        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores", "2"]
         seconds = _call([*snakemake, "--workflow-profile", "none", "--configfile", str(config)], work)
         _table(name, config, seconds)
 

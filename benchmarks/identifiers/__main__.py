@@ -5,13 +5,13 @@ Faker is no dependency: ``pip install faker`` into a scratch environment, or giv
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from benchmarks.command import add_data, parser_of
 from benchmarks.identifiers.planted import LOCALES, SENTENCES, Planted, planted
-from benchmarks.pages import fill
+from benchmarks.pages import fill, table
 from mupd.reports.deidentify.mask import KINDS, mask_identifiers, masked_counts
 
 START, END = "<!-- identifiers: begin -->", "<!-- identifiers: end -->"
@@ -29,21 +29,17 @@ def is_masked(item: Planted) -> bool:
 
 
 def recall_table(seed: int, count: int, show: int) -> str:
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    masked: dict[str, Counter[str]] = defaultdict(Counter)
     missed: dict[str, list[str]] = defaultdict(list)
     for item in planted(seed, count):
         hit = is_masked(item)
-        found[item.group][item.locale] += hit
+        masked[item.group][item.locale] += hit
         if not hit:
             missed[f"{item.group} {item.locale}"].append(item.line)
     for name, lines in missed.items() if show else ():
         print(name, *(f"\n    {line!r} -> {mask_identifiers(line)!r}" for line in lines[:show]))
-    rows = [
-        f"| {group} | " + " | ".join(f"{found[group][locale]} of {count}" for locale in LOCALES) + " |"
-        for group in SENTENCES
-    ]
-    head = [f"| planted | {' | '.join(LOCALES)} |", "| --- |" + " ---: |" * len(LOCALES)]
-    return "\n".join([*head, *rows])
+    rows = [(group, *(f"{masked[group][locale]} of {count}" for locale in LOCALES)) for group in SENTENCES]
+    return table(("planted", *LOCALES), rows, numbers=len(LOCALES))
 
 
 def real_table(data: Path) -> str:
@@ -59,20 +55,17 @@ def real_table(data: Path) -> str:
             touched += bool(of_report)
             words += len(text.split())
             reports += 1
-    rows = [f"| `[{kind}]` | {counts[kind]} | {1000 * counts[kind] / words:.2f} |" for kind in KINDS if counts[kind]]
-    head = [
-        f"| mask, in {reports} real reports of {words:,} words | masks | for 1,000 words |",
-        "| --- | ---: | ---: |",
-    ]
-    return "\n".join([*head, *rows, "", f"{touched} of the {reports} reports have any."])
+    rows = [(f"`[{kind}]`", counts[kind], f"{1000 * counts[kind] / words:.2f}") for kind in KINDS if counts[kind]]
+    head = (f"mask, in {reports} real reports of {words:,} words", "masks", "for 1,000 words")
+    return f"{table(head, rows, numbers=2)}\n\n{touched} of the {reports} reports have any."
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.identifiers", description=__doc__)
+    parser = parser_of("identifiers", __doc__ or "")
     parser.add_argument("--seed", type=int, default=2, help="1 was looked at to mend the rules, 2 was held out")
     parser.add_argument("--count", type=int, default=150, help="identifiers of each kind and locale")
     parser.add_argument("--show", type=int, default=0, help="print so many of the missed ones of each kind and locale")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    add_data(parser, "tcga/")
     parser.add_argument("--write", type=Path, help="document in which the tables stand between marks")
     options = parser.parse_args()
     tables = recall_table(options.seed, options.count, options.show)

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.identifiers.first_names DATA``: write ``mupd/modalities/first_names.txt`` anew.
+"""``python -m benchmarks.identifiers.first_names DATA``: write ``mupd/reports/deidentify/first_names.txt`` anew.
 
 The names are those of mimesis (MIT), which is no dependency: give its folder by ``PYTHONPATH``. Left out are short ones
 and words that stand in the real reports, that are eponyms, or that name places.
@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 
+from benchmarks.command import REPOSITORY
 from mupd.base.files import atomic_path
 from mupd.reports.deidentify.word_lists import EPONYMS, FIRST_NAMES, no_name
 
 LOCALES = "en en-gb en-au en-ca de de-at de-ch fr es it nl pl pt sv tr cs da no fi".split()  # noqa: SIM905
 LEAST_LETTERS = 4
-OUT = Path(__file__).resolve().parents[2] / "mupd" / "modalities" / "first_names.txt"
+OUT = REPOSITORY / "mupd" / "reports" / "deidentify" / "first_names.txt"
 HEAD = """\
 First names in small letters, one a line: those of mimesis {version} (github.com/lk-geimfari/mimesis) in
 {locales},

@@ -7,13 +7,13 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.pages import fill
+from benchmarks.command import REPOSITORY, add_data
+from benchmarks.pages import fill, table
 from mupd.base.ids import MODALITIES
 from mupd.config import Config, parse_config
 from mupd.contracts.inventory import Entry
 
 START, END = "<!-- real inputs: begin -->", "<!-- real inputs: end -->"
-_REPOSITORY = Path(__file__).resolve().parents[2]
 _TCGA_MPP = {"TCGA-BL-A3JM": 0.5, "TCGA-AD-6964": 0.5, "TCGA-3M-AB46": 0.5}
 _MONUSEG_MPP = 0.25
 
@@ -63,7 +63,7 @@ def config_of(folder: Path, data: Path) -> Config:
     columns = ("case_id", "he", "rna", "text", "he_mpp")
     lines = ["\t".join(columns), *("\t".join(row.get(name, "") for name in columns) for row in sheet_rows(data))]
     (folder / "cases.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    model = _REPOSITORY / "resources" / "models" / "mupd-mini"
+    model = REPOSITORY / "resources" / "models" / "mupd-mini"
     values = {
         "cases": str(folder / "cases.tsv"),
         "outdir": str(folder / "out"),
@@ -80,31 +80,30 @@ def _words(entry: Entry) -> str:
     return f"unusable: {reason if len(reason) < 160 else reason[:157] + '...'}"
 
 
-def table(data: Path, jobs: int) -> str:
+def inventory_table(data: Path, jobs: int) -> str:
     """The inventory as a table in Markdown."""
     from mupd.stages.intake import status_rows
 
     with tempfile.TemporaryDirectory() as name:
         cases = status_rows(config_of(Path(name), data), jobs)
-    head = ["| case | H&E | RNA | text |", "| --- | --- | --- | --- |"]
     rows = [
-        f"| {case.sheet_id or case.case_id} | {' | '.join(_words(case.entries[modality]) for modality in MODALITIES)} |"
-        for case in cases
+        (case.sheet_id or case.case_id, *(_words(case.entries[modality]) for modality in MODALITIES)) for case in cases
     ]
     counts = Counter(entry.status for case in cases for entry in case.entries.values())
-    return "\n".join([*head, *rows, "", ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))])
+    sums = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    return f"{table(('case', 'H&E', 'RNA', 'text'), rows)}\n\n{sums}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.intake.real", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    add_data(parser, "her2st/, tcga/, slides/, dicom/ and formats/")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--write", type=Path, help="document in which the table stands between marks")
     options = parser.parse_args()
-    found = table(options.data.resolve(), options.jobs)
-    print(found)
+    text = inventory_table(options.data.resolve(), options.jobs)
+    print(text)
     if options.write:
-        fill(options.write, {(START, END): found})
+        fill(options.write, {(START, END): text})
 
 
 if __name__ == "__main__":

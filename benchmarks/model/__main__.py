@@ -7,19 +7,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.model.stats import Metrics
+from benchmarks.command import MODEL, add_docs, exit_code_of, parser_of
 from benchmarks.pages import fill
-from mupd.errors import MupdError
+from benchmarks.stats import Metrics
 
 CONFIG = Path("config/train/mupd-mini.yaml")
-MODEL = Path("resources/models/mupd-mini")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.model",
-        description="Measure a trained model on what it was never trained on, print each figure beside its baselines "
+    parser = parser_of(
+        "model",
+        "Measure a trained model on what it was never trained on, print each figure beside its baselines "
         "with bootstrap 95 %% intervals, and write metrics.json and the model card into the model folder. Generated "
         "data are kept in the training's work folder, so that a second run is quick.",
     )
@@ -32,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--list", action="store_true", help="name the parts and stop")
     parser.add_argument("--show", action="store_true", help="print what metrics.json holds, measure nothing")
-    parser.add_argument("--docs", type=Path, help="put the table between its marks in this page")
+    add_docs(parser)
     return parser
 
 
@@ -88,11 +87,7 @@ def _print(metrics: Metrics) -> None:
 
 def main() -> None:
     """Entry point."""
-    try:
-        sys.exit(run(_parser().parse_args()))
-    except MupdError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    sys.exit(exit_code_of(run, _parser().parse_args()))
 
 
 if __name__ == "__main__":

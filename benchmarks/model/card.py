@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.model.stats import Metrics
 from benchmarks.model.words import figure_table, measured_limits
+from benchmarks.stats import Metrics
 from mupd.base.files import write_json, write_text
 from mupd.model_folder.contents import read_json_file
 from mupd.training.plan import Plan

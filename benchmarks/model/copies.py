@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.model.bench import Bench, reconstructed
 from benchmarks.model.distances import training_picture
 from benchmarks.model.search import REDUCTION, best_matches
-from benchmarks.model.stats import Figure, Metrics, bootstrap
+from benchmarks.stats import Figure, Metrics, bootstrap
 from mupd.base.files import atomic_path
 from mupd.model_folder.geometry import TRAINED
 from mupd.training.public.read import HELD_OUT_SECTION

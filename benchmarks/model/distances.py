@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.model.bench import Bench, reconstructed
-from benchmarks.model.stats import Figure, Metrics, frechet_distance, half_samples, kernel_distance
+from benchmarks.stats import Figure, Metrics, frechet_distance, half_samples, kernel_distance
 from mupd.base.progress import track
 from mupd.model.encoders import lite_network
 from mupd.training.public.read import (

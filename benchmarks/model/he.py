@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.model.bench import Bench, reconstructed
 from benchmarks.model.nuclei import count_nuclei
-from benchmarks.model.stats import Figure, Metrics, bootstrap, correlation
+from benchmarks.stats import Figure, Metrics, bootstrap, correlation
 from mupd.base.files import atomic_path
 from mupd.model_folder.geometry import TRAINED
 from mupd.slides.tissue import stain_density

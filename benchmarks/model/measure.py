@@ -14,7 +14,7 @@ from benchmarks.model.metrics_file import HASH, parts_sha256, read_metrics, stil
 from benchmarks.model.records import measure_records
 from benchmarks.model.regions import measure_memory, measure_regions
 from benchmarks.model.rna import measure_he_to_rna, measure_text_to_rna
-from benchmarks.model.stats import Metrics
+from benchmarks.stats import Metrics
 from mupd.errors import Fault, InputFaults
 from mupd.model.pipeline import MuPDPipeline
 from mupd.training.plan import Plan

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.model.stats import Metrics
+from benchmarks.stats import Metrics
 from mupd.base.files import sha256_file, write_text
 from mupd.model.pipeline import hashed_files, model_sha256
 from mupd.model.rna_codec import SPREAD_FILE

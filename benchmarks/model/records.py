@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.model.bench import Bench
 from benchmarks.model.record_scores import field_error, log_loss, share_probabilities
-from benchmarks.model.stats import Figure, Interval, Metrics, balanced_accuracy, bootstrap, rounded
+from benchmarks.stats import Figure, Interval, Metrics, balanced_accuracy, bootstrap, rounded
 from mupd.model.calibration import UNTOLD, apply_temperature, calibrated_error, expected_calibration_error
 from mupd.model.record_codec import RecordCodec
 from mupd.model_folder.contents import ORGAN_FIELD

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.model.bench import Bench, workflow_guidance
-from benchmarks.model.stats import Figure, Metrics
+from benchmarks.process import peak_memory_mb as process_peak_mb
+from benchmarks.stats import Figure, Metrics
 from mupd.model.conditions import Given
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model_folder.geometry import DOWNSAMPLE
@@ -84,16 +84,6 @@ def measure_regions(bench: Bench) -> Metrics:
     return {"H&E region: seams": seams.entry(), "H&E region: lattice": lattice.entry()}
 
 
-def _peak_mb() -> float:
-    """Most memory that this process held. Linux counts a parent's in ru_maxrss, so VmHWM goes first."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # bytes on macOS
-
-
 def _region_memory_mb(folder: Path, side: int, spots: int) -> float:
     """Peak memory of generating one region in this process; one step, since steps repeat the same work."""
     pipeline = MuPDPipeline.from_pretrained(folder)
@@ -106,7 +96,7 @@ def _region_memory_mb(folder: Path, side: int, spots: int) -> float:
     pipeline.generate_he(
         given, (side, side), lambda *_: None, seed=0, steps=1, guidance=workflow_guidance(), batch_size=16
     )
-    return _peak_mb()
+    return process_peak_mb()
 
 
 def peak_memory_mb(folder: Path, side: int, spots: int = 64) -> float:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.model.bench import Bench
-from benchmarks.model.stats import Figure, Floats, Interval, Metrics, bootstrap, column_correlations
+from benchmarks.stats import Figure, Floats, Interval, Metrics, bootstrap, column_correlations
 from mupd.base.files import write_json
 from mupd.base.progress import track
 from mupd.model.attention import Conditions

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.model.stats import Metrics
+from benchmarks.pages import table
+from benchmarks.stats import Metrics
 
-_HEAD = "| figure | model | 95 % interval | target | baselines | what it is |\n| --- | --- | --- | --- | --- | --- |"
+_HEAD = ("figure", "model", "95 % interval", "target", "baselines", "what it is")
 
 
 def _number(value: float) -> str:
@@ -43,7 +44,7 @@ def figure_cells(metrics: Metrics) -> list[tuple[str, str, str, str, str, str]]:
 
 def figure_table(metrics: Metrics) -> str:
     """Markdown table of all figures."""
-    return "\n".join([_HEAD, *(f"| {' | '.join(cells)} |" for cells in figure_cells(metrics))])
+    return table(_HEAD, figure_cells(metrics))
 
 
 def _baseline(row: Mapping[str, Any], begins: str) -> float | None:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.command import add_data, add_docs, add_model, exit_code_of, parser_of
 from benchmarks.pages import Marks, fill
 from mupd.base.files import write_json
 from mupd.errors import MupdError
@@ -24,14 +25,14 @@ PARTS = ("judge", "distance", "augment", "picture", "losses")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.organs",
-        description="Generate H&E windows from the texts of tiles that were held back, and compare them with these "
-        "tiles: by a classifier of real tiles, by distances in its features, and as additional training data. What "
-        "was generated is kept in the work folder: a second run is quick.",
+    parser = parser_of(
+        "organs",
+        "Generate H&E windows from the texts of tiles that were held back, and compare them with these "
+        "tiles: by a classifier of real tiles, by distances in its features, and as additional training data. "
+        "Generated windows are kept in the work folder, so that a second run is quick.",
     )
-    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"), help="model folder")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of he_tiles, tcga, her2st")
+    add_model(parser)
+    add_data(parser, "he_tiles/, tcga/ and her2st/")
     parser.add_argument("--work", type=Path, default=Path("training/organs"), help="folder for what is generated")
     parser.add_argument(
         "--split", choices=("held_out", "validation"), default="held_out", help="groups that are compared with"
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--guidance", type=float, help="guidance of the text (default: that of a run)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     parser.add_argument("--only", action="append", default=[], choices=PARTS, help="this part; may be repeated")
-    parser.add_argument("--docs", type=Path, help="put the tables between their marks in this page")
+    add_docs(parser)
     parser.add_argument("--pictures", type=Path, help="write organs.png and organs_EX-05.png into this folder")
     return parser
 
@@ -132,10 +133,10 @@ def run(options: argparse.Namespace) -> None:
     maker = Maker(MuPDPipeline.from_pretrained(options.model), options.work, options.steps, options.guidance)
     split = tables(options.data / "he_tiles", [options.split])
     held = held_windows(split.held, options.each)
-    found: dict[str, str] = {}
+    written: dict[str, str] = {}
     facts: dict[str, Any] = {"model": maker.pipeline.model_id, "split": options.split}
     if "losses" in wanted:
-        found["losses"] = _losses(options, maker, held)
+        written["losses"] = _losses(options, maker, held)
     if set(wanted) - {"losses", "augment"}:
         made = maker.windows(f"tiles-{options.split}", list(held.texts), seed=0)
         train = cut(split.train, 6)
@@ -143,39 +144,35 @@ def run(options: argparse.Namespace) -> None:
     if "judge" in wanted:
         classifier = fit_classifier(train_rows, train.labels, train.groups)
         verdicts, _ = judge(classifier, held, held_rows, made_rows)
-        found["judge"] = verdict_table(verdicts, split.trained_on)
+        written["judge"] = verdict_table(verdicts, split.trained_on)
         said = from_reports(maker, classifier, options.data / "tcga", options.split, options.reports)
         case, regions = from_case(maker, classifier, Path("resources/example/EX-05.txt"), "lung", 2)
         said.append(case)
         if options.slide:
             said.append(from_slide(maker, classifier, options.slide, "lung"))
-        found["texts"] = said_table(said)
+        written["texts"] = said_table(said)
         facts["judge"] = [asdict(row) for row in verdicts] + [asdict(row) for row in said]
         if options.pictures:
             write_case(options.pictures / "organs_EX-05.png", regions, "EX-05", maker.pipeline.model_id)
     if "distance" in wanted:
         rows = distances(held, held_rows, made_rows, train, train_rows)
-        found["distance"] = distance_table(rows, split.trained_on)
+        written["distance"] = distance_table(rows, split.trained_on)
         facts["distance"] = [asdict(row) for row in rows]
     if "augment" in wanted:
-        found["augment"] = _augment(options, maker)
+        written["augment"] = _augment(options, maker)
     if "picture" in wanted and options.pictures:
         _pictures(options, maker, held, made)
     write_json(maker.folder / f"figures-{options.split}.json", facts)
     print(json.dumps({"model": maker.pipeline.model_id, "weights": maker.folder.name, "split": options.split}))
-    for name, table in found.items():
+    for name, table in written.items():
         print(f"\n{name}\n{table}")
     if options.docs:
-        fill(options.docs, {marks(name): table for name, table in found.items() if name != "losses"})
+        fill(options.docs, {marks(name): table for name, table in written.items() if name != "losses"})
 
 
 def main() -> None:
     """Entry point."""
-    try:
-        run(_parser().parse_args())
-    except MupdError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    sys.exit(exit_code_of(run, _parser().parse_args()))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.model.stats import Interval, balanced_accuracy
 from benchmarks.organs.data import Windows
+from benchmarks.stats import Interval, balanced_accuracy
 
 FEW = 10
 _STRENGTH = 0.1

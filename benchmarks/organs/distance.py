@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.model.stats import Interval, frechet_distance, half_samples, kernel_distance
 from benchmarks.organs.data import Windows
+from benchmarks.stats import Interval, frechet_distance, half_samples, kernel_distance
 from mupd.errors import MupdError
 
 COMPONENTS = 16

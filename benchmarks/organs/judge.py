@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.model.stats import Interval, bootstrap
 from benchmarks.organs.data import Windows
+from benchmarks.stats import Interval, bootstrap
 
 _COMPONENTS = 128
 _STRENGTHS = (0.001, 0.01, 0.1, 1.0)

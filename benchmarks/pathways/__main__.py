@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.command import add_data, add_docs, exit_code_of, parser_of
+from benchmarks.pages import fill, table, with_interval
 from benchmarks.pathways.data import Profiles, Section, fitted, patients, read_section, training_spots
-from mupd.base.files import write_json, write_text
-from mupd.errors import MupdError
+from mupd.base.files import write_json
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.rna_codec import RnaCodec
 from mupd.rna.gene_sets import default_gmt, read_gmt
@@ -29,11 +30,11 @@ _STAINS = ("haematoxylin", "eosin")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pathways", description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of her2st/ and tcga/")
+    parser = parser_of("pathways", __doc__ or "")
+    add_data(parser, "her2st/ and tcga/")
     parser.add_argument("--gene-sets", type=Path, help="a GMT file; default: the project's own")
     parser.add_argument("--out", type=Path, default=Path("results/pathways/figures.json"), help="where the figures go")
-    parser.add_argument("--docs", type=Path, help="Markdown file whose block of figures is written anew")
+    add_docs(parser)
     return parser
 
 
@@ -122,63 +123,55 @@ def measure(data: Path, gmt: Path) -> dict[str, Any]:
     }
 
 
-def _cell(value: dict[str, float]) -> str:
-    return f"{value['r']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+def _cell(row: dict[str, float]) -> str:
+    return with_interval(row["r"], (row["low"], row["high"]))
 
 
 def as_markdown(figures: dict[str, Any]) -> str:
     """The figures as tables."""
     scored, genes = figures["scored"], figures["genes"]
-    lines = [
+    times = [(what, f"{row['profiles']:,}", f"{row['seconds']:.1f}") for what, row in figures["times"].items()]
+    of_picture = [
+        (row["train"], row["stain"], *(_cell(row[part]) for part in ("components", "scores", "both")))
+        for row in figures["picture"]
+    ]
+    missing = [
+        (f"{row['share']:.0%}", row["scored"], f"{row['r']:.2f}", f"{row['shift']:.2f}") for row in figures["missing"]
+    ]
+    shift = "mean shift (standard deviations)"
+    parts = (
         f"Of {figures['gene_sets']} sets, {scored['spot']} are scored for spots (over {genes['spot']:,} genes) and "
         f"{scored['bulk']} for bulk profiles (over {genes['bulk']:,}).",
-        "",
-        "| on one core | profiles | CPU seconds |",
-        "| --- | --- | --- |",
-        *(f"| {what} | {row['profiles']:,} | {row['seconds']:.1f} |" for what, row in figures["times"].items()),
-        "",
+        table(("on one core", "profiles", "CPU seconds"), times),
         f"Stain density around the spots of {HELD_OUT_SECTION} by ridge regression, correlation (95 % interval over "
         "spots):",
-        "",
-        "| trained on | stain | 64 components | scores | both |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in figures["picture"]:
-        cells = (row["train"], row["stain"], *(_cell(row[part]) for part in ("components", "scores", "both")))
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
+        table(("trained on", "stain", "64 components", "scores", "both"), of_picture),
         f"Scores of {HELD_OUT_SECTION} when a random part of the file's genes is there, against those of the whole:",
-        "",
-        "| genes there | sets scored | correlation over spots (median of sets) | mean shift (standard deviations) |",
-        "| --- | --- | --- | --- |",
-    ]
-    lines += [
-        f"| {row['share']:.0%} | {row['scored']} | {row['r']:.2f} | {row['shift']:.2f} |" for row in figures["missing"]
-    ]
-    return "\n".join(lines)
+        table(("genes there", "sets scored", "correlation over spots (median of sets)", shift), missing),
+    )
+    return "\n\n".join(parts)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, write the figures, print them."""
-    options = _parser().parse_args(arguments)
-    try:
-        figures = measure(options.data, options.gene_sets or default_gmt())
-    except (MupdError, OSError) as error:
-        print(f"benchmarks.pathways: {error}", file=sys.stderr)
-        return 1
+def run(options: argparse.Namespace) -> None:
+    """Measure, write the figures, print them.
+
+    Raises
+    ------
+    MupdError
+        If the data, the gene sets or the marks of the page do not exist.
+    """
+    figures = measure(options.data, options.gene_sets or default_gmt())
     write_json(options.out, figures)
     text = as_markdown(figures)
     if options.docs is not None:
-        before, begin, rest = options.docs.read_text(encoding="utf-8").partition(_BEGIN)
-        _, end, after = rest.partition(_END)
-        if not begin or not end:
-            print(f"{options.docs}: expected a block between {_BEGIN} and {_END}", file=sys.stderr)
-            return 1
-        write_text(options.docs, f"{before}{_BEGIN}\n{text}\n{_END}{after}")
+        fill(options.docs, {(_BEGIN, _END): text})
     print(json.dumps(figures["times"]), file=sys.stderr)
     print(text)
-    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return exit_code_of(run, _parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.command import add_data, add_model, exit_code_of, parser_of
 from mupd.errors import MupdError
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.real_cohort",
-        description="Withhold modalities of real cases, complete them with the whole workflow, and compare what was "
+    parser = parser_of(
+        "real_cohort",
+        "Withhold modalities of real cases, complete them with the whole workflow, and compare what was "
         "imputed with the truth, beside the training mean or majority and the nearest neighbour.",
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of her2st/, tcga/, he_tiles/")
+    add_data(parser, "her2st/, tcga/ and he_tiles/")
     parser.add_argument("--out", type=Path, help="default: results/real_cohort, small form: results/real_cohort_small")
-    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"), help="model folder")
+    add_model(parser)
     parser.add_argument(
         "--cohort", choices=["her2st", "tcga", "all"], default="all", help="which part to run; each resumes by itself"
     )
@@ -182,11 +183,7 @@ def run(options: argparse.Namespace) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    try:
-        return run(_parser().parse_args(arguments))
-    except MupdError as error:
-        print(f"real cohort: {error}", file=sys.stderr)
-        return error.exit_code
+    return exit_code_of(run, _parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

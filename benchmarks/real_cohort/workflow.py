@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.command import REPOSITORY
 from benchmarks.real_cohort.pattern import Case
 from mupd.base.ids import MODALITIES, Modality
 from mupd.errors import MupdError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 Manifest = dict[tuple[str, str], dict[str, str]]
 """Row by case id and modality."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.pages import table
 from mupd.errors import MupdError
 from mupd.reports.files.tables import texts_of
 from mupd.reports.record.findings import REPORT_FIELDS, ReportField
@@ -93,13 +94,13 @@ def scores_of(labels: Sequence[Label], texts: Mapping[str, str]) -> list[Score]:
 def table_of(scores: Sequence[Score], labels: Sequence[Label]) -> str:
     """A Markdown table of both halves, with the counts behind each share."""
     sizes = {half: sum(label.half == half for label in labels) for half in HALVES}
-    head = " | ".join(f"{half} ({sizes[half]}): precision | recall" for half in HALVES)
-    lines = [f"| field | {head} |", "| --- |" + " ---: |" * (2 * len(HALVES))]
+    head = [f"{half} ({sizes[half]}): {share}" for half in HALVES for share in ("precision", "recall")]
+    lines = []
     for field in REPORT_FIELDS:
-        cells = []
+        cells = [f"`{field}`"]
         for half in HALVES:
             score = next(s for s in scores if s.half == half and s.field == field)
             cells.append(f"{score.precision:.2f} ({score.right} of {score.found})")
             cells.append(f"{score.recall:.2f} ({score.right} of {score.stated})")
-        lines.append(f"| `{field}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return table(["field", *head], lines, numbers=len(head))

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import MODEL, REPOSITORY
+from benchmarks.process import peak_memory_mb
 from mupd.config import parse_config
 
-_MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "mupd-mini"
 _LIMITS = parse_config({"cases": "none.tsv"}, "benchmark").intake
 
 
@@ -25,7 +26,7 @@ def _genes(number: int) -> tuple[list[str], list[str]]:
 
     ids = {own: symbol for own, symbol in gene_table().ids.items() if symbol}
     # First the model's, so that a short list shares genes with it.
-    known = set(json.loads((_MODEL / "genes.json").read_text(encoding="utf-8")))
+    known = set(json.loads((REPOSITORY / MODEL / "genes.json").read_text(encoding="utf-8")))
     ordered = sorted(ids, key=lambda own: ids[own] not in known)[:number]
     return ordered, [ids[own] for own in ordered]
 
@@ -81,7 +82,7 @@ def _measured(send: Any, path: Path, cases: int) -> None:
     from mupd.rna.files import read_rna
     from mupd.rna.gene_ids import to_model_genes
 
-    genes = tuple(json.loads((_MODEL / "genes.json").read_text(encoding="utf-8")))
+    genes = tuple(json.loads((REPOSITORY / MODEL / "genes.json").read_text(encoding="utf-8")))
     start, facts = time.perf_counter(), {}
     if cases:
         for number in range(cases):
@@ -92,10 +93,7 @@ def _measured(send: Any, path: Path, cases: int) -> None:
     else:
         facts = check_rna(to_model_genes(read_rna(path, genes=genes), genes)[0], genes, _LIMITS)
     seconds = time.perf_counter() - start
-    # Not getrusage: a process begins with the peak of the one that started it.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    kilobytes = int(status.partition("VmHWM:")[2].split()[0])
-    send.send((seconds, kilobytes / 1024, facts["evidence"]))
+    send.send((seconds, peak_memory_mb(), facts["evidence"]))
 
 
 def measure(what: str, path: Path, cases: int = 0) -> None:

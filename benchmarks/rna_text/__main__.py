@@ -7,19 +7,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mupd.errors import MupdError
+from benchmarks.command import add_docs, add_model, exit_code_of, parser_of
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.rna_text",
-        description="Measure on the held-out tenth of the TCGA patients: fields of the record from RNA, from the "
+    parser = parser_of(
+        "rna_text",
+        "Measure on the held-out tenth of the TCGA patients: fields of the record from RNA, from the "
         "report without what it states of them, and from both; RNA from the report. Each beside simpler predictors, "
         "with bootstrap 95 %% intervals. Embeddings and draws are kept in the training's work folder.",
     )
-    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"), help="model folder")
+    add_model(parser)
     parser.add_argument("--config", type=Path, help="its training configuration; default config/train/NAME.yaml")
-    parser.add_argument("--docs", type=Path, help="put the tables between their marks in this page")
+    add_docs(parser)
     return parser
 
 
@@ -57,11 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 def main() -> None:
     """Entry point."""
-    try:
-        sys.exit(run(_parser().parse_args()))
-    except MupdError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+    sys.exit(exit_code_of(run, _parser().parse_args()))
 
 
 if __name__ == "__main__":

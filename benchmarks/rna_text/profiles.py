@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.model.bench import Bench
 from benchmarks.model.rna import SOURCES, TOP_GENES, TextPairs, ridge_predictor, text_pairs
-from benchmarks.model.stats import Interval, bootstrap, column_correlations
+from benchmarks.stats import Interval, bootstrap, column_correlations
 from mupd.training.calibrate.spread import top_columns
 
 Floats = NDArray[np.floating]

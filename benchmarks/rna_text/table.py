@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.model.stats import Metrics
+from benchmarks.pages import table, with_interval
 from benchmarks.rna_text.fields import Row
 from benchmarks.rna_text.profiles import ProfileRow
+from benchmarks.stats import Metrics
 
 BEGIN, END = "<!-- rna and reports: begin -->", "<!-- rna and reports: end -->"
 _CALIBRATED = ("RNA to text: calibration error", "H&E to text: calibration error")
@@ -17,14 +18,7 @@ def cell(score: tuple[float, tuple[float, float]] | None) -> str:
     """A value with its interval."""
     if score is None:
         return ""
-    value, (low, high) = score
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return with_interval(*score)
 
 
 def rna_table(rows: Sequence[Row]) -> str:
@@ -36,7 +30,7 @@ def rna_table(rows: Sequence[Row]) -> str:
         + [cell(row.scores.get(name)) for name in names]
         for row in rows
     ]
-    return markdown(head, body)
+    return table(head, body)
 
 
 def both_table(rows: Sequence[Row]) -> str:
@@ -59,7 +53,7 @@ def both_table(rows: Sequence[Row]) -> str:
         [row.field, f"{row.n}, {row.stated}", f"{1 / row.classes:.2f}"] + [cell(row.scores.get(name)) for name in names]
         for row in rows
     ]
-    return markdown(head, body)
+    return table(head, body)
 
 
 def profile_table(rows: Sequence[ProfileRow]) -> str:
@@ -71,7 +65,7 @@ def profile_table(rows: Sequence[ProfileRow]) -> str:
         + ["0"]
         for row in rows
     ]
-    return markdown(["given", "mean Pearson over", "patients", *names, "cohort mean"], body)
+    return table(["given", "mean Pearson over", "patients", *names, "cohort mean"], body)
 
 
 def calibration_table(metrics: Metrics) -> str:
@@ -80,9 +74,8 @@ def calibration_table(metrics: Metrics) -> str:
     for name in (*_CALIBRATED, *(f"{name}: coverage of the 90 % interval" for name in _COVERED)):
         if row := metrics.get(name):
             others = "; ".join(f"{other} {entry['value']:.3f}" for other, entry in row["baselines"].items())
-            low, high = row["interval_95"]
-            body.append([name, f"{row['value']:.3f} ({low:.3f} to {high:.3f})", others])
-    return markdown(["figure", "model", "beside it"], body)
+            body.append([name, with_interval(row["value"], row["interval_95"], 3), others])
+    return table(["figure", "model", "beside it"], body)
 
 
 def page(

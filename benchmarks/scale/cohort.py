@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from benchmarks.command import REPOSITORY
+
 TESTS = REPOSITORY / "tests"
 CASES_PER_SHARD = 64
 SLIDES = 4

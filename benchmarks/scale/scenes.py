@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
-from benchmarks.scale.cohort import REPOSITORY, Holes, tiny_model_module, write_cohort
+from benchmarks.command import MODEL, REPOSITORY
+from benchmarks.scale.cohort import Holes, tiny_model_module, write_cohort
 from benchmarks.scale.measure import jobs_of, measured, slope, snakemake
 
 THIRDS = Holes(he=0.2, rna=0.2, text=0.2)
-MINI = REPOSITORY / "resources" / "models" / "mupd-mini"
+MINI = REPOSITORY / MODEL
 
 
 def dag(work: Path, sizes: Sequence[int], per_shard: int) -> dict[str, Any]:

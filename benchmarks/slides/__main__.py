@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -15,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import REPOSITORY, parser_of
+from benchmarks.process import peak_memory_mb
 from benchmarks.slides import spoilt
 from mupd.config import IntakeLimits, load_config
 from mupd.errors import UnusableError
 
-_ROOT = Path(__file__).resolve().parents[2]
 _UNSTATED_MPP = 0.5
 
 
 def _limits() -> IntakeLimits:
-    return replace(load_config(_ROOT / "config" / "config.yaml").intake, min_tissue_mm2=0.0)
+    return replace(load_config(REPOSITORY / "config" / "config.yaml").intake, min_tissue_mm2=0.0)
 
 
 def _verdict(path: Path, mpp: float | None) -> str:
@@ -161,13 +160,13 @@ def _vast(levels: int) -> None:
         start = time.process_time()
         facts = check_he(path, None, _limits())
         seconds = time.process_time() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = peak_memory_mb()
     print(f"| {levels} | {seconds:.1f} | {peak_mb:.0f} | {facts['tissue_mm2']:.0f} |", flush=True)
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
     """Print the tables of docs/intake.md on H&E."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.slides", description=__doc__)
+    parser = parser_of("slides", __doc__ or "")
     parser.add_argument("data", type=Path, help="folder of the real data, e.g. ../shared/data")
     parser.add_argument("--every", type=int, default=6, help="spoil every n-th H&E picture; default 6")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.command import add_model, parser_of
+from benchmarks.process import peak_memory_mb
 from benchmarks.speed.plain import plain_loop
 from benchmarks.speed.work import convolution_ms, gflops, rates, shares
 from mupd.model.attention import Conditions
@@ -130,14 +129,14 @@ def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None
         batch_size=batch,
     )
     elapsed = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory_mb()
     print(f"| {side_px} | {steps} | {elapsed:.1f} | {elapsed / (side_px**2 / 1e6):.1f} | {peak:.0f} |")
 
 
 def main() -> None:
     """Parse the command line and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("resources/models/mupd-mini"))
+    parser = parser_of("speed", __doc__ or "")
+    add_model(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)

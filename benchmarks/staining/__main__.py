@@ -17,12 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.command import parser_of
+from benchmarks.pages import table
 from benchmarks.staining.pixels import PixelRegression
 from benchmarks.staining.unet import predict, train_unet
 from mupd.base.files import write_json, write_text
 from mupd.model.stainer import MuPDStainer
 from mupd.training.settings import LoopSettings
 from mupd.training.stain.batches import StainBatches, whole_pairs
+from mupd.training.stain.card import channel_cells
 from mupd.training.stain.figures import grid, save_picture
 from mupd.training.stain.measure import readings, score
 from mupd.training.stain.pairs import kept_pairs
@@ -33,15 +36,14 @@ FIGURES = {"patch": "Pearson, patch", "field": "Pearson, field", "ssim": "SSIM"}
 SHOWN = 6
 
 
-def table(methods: dict[str, dict[str, Any]], channels: tuple[str, ...]) -> str:
+def method_table(methods: dict[str, dict[str, Any]], channels: tuple[str, ...]) -> str:
     """Markdown: a row for each figure and method, a column for each marker and for their mean."""
-    lines = ["| figure | method | " + " | ".join(channels) + " | mean |", "| --- " * (len(channels) + 3) + "|"]
+    rows = []
     for figure, title in FIGURES.items():
         for name, scores in methods.items():
-            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in scores[figure]]
             mean = np.mean([row[0] for row in scores[figure]])
-            lines.append(f"| {title} | {name} | " + " | ".join(cells) + f" | {mean:.3f} |")
-    return "\n".join(lines) + "\n"
+            rows.append((title, name, *channel_cells(scores[figure]), f"{mean:.3f}"))
+    return table(("figure", "method", *channels, "mean"), rows) + "\n"
 
 
 def _u8(pictures: list[NDArray[np.float32]], chosen: list[int]) -> NDArray[np.uint8]:
@@ -54,7 +56,7 @@ def _spread(groups: list[str], count: int) -> list[int]:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of("staining", __doc__ or "")
     parser.add_argument("--config", type=Path, default=CONFIG, help="training configuration of the stainer")
     parser.add_argument("--unet-steps", type=int, default=800, help="optimiser steps of the U-Net")
     parser.add_argument("--unet-minutes", type=float, default=0.0, help="stop it after so many minutes; 0 = never")
@@ -98,20 +100,20 @@ def main() -> None:
     pairs, groups = whole_pairs(folder, held, 32), [row.group for row in held]
     he, real = [pair[..., :3] for pair in pairs], [pair[..., 3:].astype(np.float32) for pair in pairs]
     by_pixel = PixelRegression(whole_pairs(folder, train_rows))
-    found = {
+    predicted = {
         f"stainer, {name}": pictures
         for name, pictures in readings(MuPDStainer.from_pretrained(plan.out), he, options.draws, options.steps).items()
     }
-    found["U-Net, L1"] = [predict(unet, picture) for picture in he]
-    found["regression by pixel"] = [by_pixel.predict(picture) for picture in he]
-    methods = {name: score(real, pictures, groups) for name, pictures in found.items()}
-    written = table(methods, plan.channels)
+    predicted["U-Net, L1"] = [predict(unet, picture) for picture in he]
+    predicted["regression by pixel"] = [by_pixel.predict(picture) for picture in he]
+    methods = {name: score(real, pictures, groups) for name, pictures in predicted.items()}
+    written = method_table(methods, plan.channels)
     about = {"pairs": len(held), "groups": len(set(groups)), "draws": options.draws, "steps": options.steps}
     write_json(plan.work / "scores.json", about | {"channels": plan.channels, "methods": methods})
     write_text(plan.work / "table.md", written)
     chosen = _spread(groups, SHOWN)
     order = ["stainer, one draw", "stainer, one step", "U-Net, L1"]
-    stains = [_u8(real, chosen), *(_u8(found[name], chosen) for name in order)]
+    stains = [_u8(real, chosen), *(_u8(predicted[name], chosen) for name in order)]
     save_picture(grid(np.stack([he[n] for n in chosen]), stains, plan.stain), plan.work / "grid.png")
     save_picture(grid(None, stains[1:], plan.stain), plan.work / "generated.png")
     print(f"{about}\n\n{written}\npictures: {plan.work}/grid.png")

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.pages import table
 from benchmarks.real_cohort.workflow import run_workflow
 from mupd.base.files import write_json, write_text
 from mupd.errors import MupdError
 from mupd.model_folder.stainer import stainer_facts
 from mupd.synthetic.verify.verify import INTACT, exit_code, paths_to_verify, verify_path
+from mupd.training.stain.card import channel_cells
 from mupd.training.stain.figures import grid, save_picture
 from mupd.training.stain.measure import score
 from mupd.training.stain.pairs import PairRow, kept_pairs
@@ -189,15 +191,14 @@ def patches_of(stain: Picture, field: Field) -> list[Picture]:
     return [stain[y : y + PATCH_PX, x : x + PATCH_PX] for y, x in field.corners()]
 
 
-def table(scores: dict[str, dict[str, Any]], channels: Sequence[str]) -> str:
+def reading_table(scores: dict[str, dict[str, Any]], channels: Sequence[str]) -> str:
     """Markdown: Pearson of each reading, at patch and field level."""
-    lines = ["| figure | read as | " + " | ".join(channels) + " | mean |", "| --- " * (len(channels) + 3) + "|"]
+    rows = []
     for figure in ("patch", "field"):
-        for name, found in scores.items():
-            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in found[figure]]
-            mean = np.mean([row[0] for row in found[figure]])
-            lines.append(f"| Pearson, {figure} | {name} | " + " | ".join(cells) + f" | {mean:.3f} |")
-    return "\n".join(lines) + "\n"
+        for name, of_reading in scores.items():
+            mean = np.mean([row[0] for row in of_reading[figure]])
+            rows.append((f"Pearson, {figure}", name, *channel_cells(of_reading[figure]), f"{mean:.3f}"))
+    return table(("figure", "read as", *channels, "mean"), rows) + "\n"
 
 
 def compare(fields: Sequence[Field], work: Path, channels: Sequence[str]) -> dict[str, Any]:
@@ -234,7 +235,7 @@ def compare(fields: Sequence[Field], work: Path, channels: Sequence[str]) -> dic
         chosen = [int(n) for n in np.linspace(0, len(shown["he"]) - 1, SHOWN)]
         stains = [np.stack([shown[key][n] for n in chosen]) for key in ("real", *READINGS.values())]
         save_picture(grid(np.stack([shown["he"][n] for n in chosen]), stains, "mif"), work / "beside.png")
-    written = table(scores, channels) if scores else "no stain was accepted\n"
+    written = reading_table(scores, channels) if scores else "no stain was accepted\n"
     write_json(work / "scores.json", about | {"channels": list(channels), "scores": scores})
     write_text(work / "table.md", written)
     return about | {"table": written}
@@ -256,9 +257,9 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     options = parser.parse_args(words)
     facts, plan = stainer_facts(options.stainer), load_stain_plan(options.config)
-    if facts.stain != "mif" or plan.facts.channels != facts.channels:
+    if facts.stain != "mif" or plan.channels != facts.channels:
         found = f"{facts.stain} of {', '.join(facts.channels)}"
-        raise MupdError(f"{options.stainer}: found {found}; expected mif of {', '.join(plan.facts.channels)}")
+        raise MupdError(f"{options.stainer}: found {found}; expected mif of {', '.join(plan.channels)}")
     fields = held_out_fields(plan, options.fields, options.patches)
     config = write_inputs(fields, options.work, options, facts.mpp)
     run_workflow(options.work, config.resolve(), options.cores)

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.command import add_data, add_docs, exit_code_of, parser_of
+from benchmarks.pages import fill
 from benchmarks.watermark.content import GENERATED, SECTIONS, SLIDE, Picture, generated, real
 from benchmarks.watermark.measure import Score, level_tiles, marked_tiles, pace, unmarked_tiles
 from benchmarks.watermark.table import alarm_table, detection_table, rates
@@ -24,7 +26,7 @@ from mupd.errors import MupdError
 from mupd.synthetic.picture.watermark import THRESHOLD
 
 _SEED = 20261124
-_BEGIN, _END = "<!-- watermark figures: begin -->", "<!-- watermark figures: end -->"
+BEGIN, END = "<!-- watermark figures: begin -->", "<!-- watermark figures: end -->"
 _EVERY = 3
 """Of the small real pictures every third is marked: ten treatments of each take time."""
 
@@ -33,12 +35,12 @@ _SECTION_TILES, _SLIDE_TILES = 400, 60
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.watermark",
-        description="Mark real and generated H&E, treat tiles as pictures are treated, and count how often the mark is "
+    parser = parser_of(
+        "watermark",
+        "Mark real and generated H&E, treat tiles as pictures are treated, and count how often the mark is "
         "found; look for it in real tiles that never had one.",
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of her2st/, he_tiles/, ...")
+    add_data(parser, "her2st/, he_tiles/, slides/")
     parser.add_argument("--runs", type=Path, default=Path("results"), help="folder with finished runs of the workflow")
     parser.add_argument("--out", type=Path, default=Path("results/watermark"), help="where the figures go")
     parser.add_argument("--tiles", type=int, default=40, help="marked tiles of a large picture, for each treatment")
@@ -46,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--part", choices=("marked", "unmarked", "all", "none"), default="all", help="what to measure now"
     )
-    parser.add_argument("--docs", type=Path, help="Markdown file whose block of figures is written anew")
+    add_docs(parser)
     return parser
 
 
@@ -97,7 +99,7 @@ def _unmarked(data: Path, turns: int, log: Path) -> None:
 
 
 def _report(marked: list[Score], unmarked: list[Score], facts: dict[str, float]) -> tuple[str, dict[str, Any]]:
-    found, alarms = rates(marked), rates(unmarked)
+    detections, alarms = rates(marked), rates(unmarked)
     noise = [score.psnr for score in marked if score.psnr is not None]
     facts |= {
         "psnr_mean_db": float(np.mean(noise)),
@@ -113,47 +115,42 @@ def _report(marked: list[Score], unmarked: list[Score], facts: dict[str, float])
         f"{1000 * facts['detect_seconds_a_tile']:.0f} ms to look at a 512 px tile. A JPEG (q90) of marked tissue is "
         f"{100 * facts['jpeg_q90_growth']:.1f} % larger."
     )
-    text = f"{words}\n\n{detection_table(found)}\n\n{alarm_table(alarms)}"
-    return text, {"facts": facts, "found": found, "false_alarms": alarms}
+    text = f"{words}\n\n{detection_table(detections)}\n\n{alarm_table(alarms)}"
+    return text, {"facts": facts, "found": detections, "false_alarms": alarms}
 
 
-def write_between_marks(docs: Path, text: str) -> None:
-    page = docs.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise MupdError(f"{docs}: found no {_BEGIN} ... {_END}; expected both")
-    write_text(docs, f"{before}{begin}\n{text}\n{end}{after}")
+def run(options: argparse.Namespace) -> None:
+    """Measure what the logs lack; write and print the figures once both parts are measured.
+
+    Raises
+    ------
+    MupdError
+        If the data, the runs or the marks of the page do not exist.
+    """
+    if not (options.data / "her2st" / "images").is_dir():
+        raise MupdError(f"{options.data}: found no her2st/images; expected the real data (--data)")
+    marked_log, unmarked_log = (options.out / f"scores-{part}.jsonl" for part in ("marked", "unmarked"))
+    slides = list(generated(options.runs))
+    if not slides:
+        raise MupdError(f"{options.runs}: found no generated slides; expected a finished run (--runs)")
+    if options.part in ("marked", "all"):
+        _marked(chain(slides, real(options.data, every=_EVERY)), options.tiles, marked_log)
+    if options.part in ("unmarked", "all"):
+        _unmarked(options.data, options.turns, unmarked_log)
+    marked, unmarked = (list(chain(*scores_in(log).values())) for log in (marked_log, unmarked_log))
+    if not marked or not unmarked:
+        return
+    text, figures = _report(marked, unmarked, pace(slides))
+    write_json(options.out / "watermark.json", figures)
+    write_text(options.out / "watermark.md", text + "\n")
+    if options.docs:
+        fill(options.docs, {(BEGIN, END): text})
+    print(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
-    options = _parser().parse_args(arguments)
-    try:
-        if not (options.data / "her2st" / "images").is_dir():
-            raise MupdError(f"{options.data}: found no her2st/images; expected the real data (--data)")
-        marked_log, unmarked_log = (options.out / f"scores-{part}.jsonl" for part in ("marked", "unmarked"))
-        slides = list(generated(options.runs))
-        if not slides:
-            raise MupdError(f"{options.runs}: found no generated slides; expected a finished run (--runs)")
-        if options.part in ("marked", "all"):
-            _marked(chain(slides, real(options.data, every=_EVERY)), options.tiles, marked_log)
-        if options.part in ("unmarked", "all"):
-            _unmarked(options.data, options.turns, unmarked_log)
-        marked, unmarked = (list(chain(*scores_in(log).values())) for log in (marked_log, unmarked_log))
-        if not marked or not unmarked:
-            return 0
-        facts = pace(slides)
-        text, values = _report(marked, unmarked, facts)
-        write_json(options.out / "watermark.json", values)
-        write_text(options.out / "watermark.md", text + "\n")
-        if options.docs:
-            write_between_marks(options.docs, text)
-    except MupdError as error:
-        print(f"watermark: {error}", file=sys.stderr)
-        return error.exit_code
-    print(text)
-    return 0
+    return exit_code_of(run, _parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
+from scipy.stats import binomtest
 
+from benchmarks.pages import table
 from benchmarks.watermark.measure import Score
 from mupd.synthetic.picture.watermark import THRESHOLD
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:
     """Clopper-Pearson interval (95 %) of a rate."""
-    low = 0.0 if hits == 0 else float(beta.ppf(0.025, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(beta.ppf(0.975, hits + 1, of - hits))
-    return low, high
+    low, high = binomtest(hits, of).proportion_ci(0.95, "exact")
+    return float(low), float(high)
 
 
 def rates(scores: Sequence[Score]) -> list[dict[str, Any]]:
@@ -54,31 +54,27 @@ def detection_table(rows: Sequence[dict[str, Any]]) -> str:
     contents = list(dict.fromkeys(row["content"] for row in rows))
     treatments = list(dict.fromkeys(row["treatment"] for row in rows))
     cells = {(row["treatment"], row["content"]): row for row in rows}
-    lines = [f"| found again, % of 512 px tiles | {' | '.join(contents)} |", "| --- |" + " --- |" * len(contents)]
+    lines = []
     for treatment in treatments:
-        line = f"| {treatment} |"
+        line = [treatment]
         for content in contents:
             row = cells.get((treatment, content))
             if row is None:
-                line += " - |"
+                line.append("-")
                 continue
             low, high = (_percent(value) for value in row["rate_95"])
-            line += f" {_percent(row['rate'])} ({low}-{high}; n {row['tiles']}) |"
+            line.append(f"{_percent(row['rate'])} ({low}-{high}; n {row['tiles']})")
         lines.append(line)
-    return "\n".join(lines)
+    return table(("found again, % of 512 px tiles", *contents), lines)
 
 
 def alarm_table(rows: Sequence[dict[str, Any]]) -> str:
     """Contents: unmarked tiles, false alarms with the upper bound of the interval, highest score."""
-    lines = [
-        "| real, unmarked | tiles | false alarms | 95 % bound | highest score |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     contents = list(dict.fromkeys(row["content"] for row in rows))
     for content in [*contents, "all"]:
         own = [row for row in rows if content in (row["content"], "all")]
         tiles, hits = sum(row["tiles"] for row in own), sum(row["found"] for row in own)
-        most = max(row["score_most"] for row in own)
-        bound = 100 * interval(hits, tiles)[1]
-        lines.append(f"| {content} | {tiles:,} | {hits} | {bound:.3f} % | {most:.2f} |")
-    return "\n".join(lines)
+        bound, most = 100 * interval(hits, tiles)[1], max(row["score_most"] for row in own)
+        lines.append((content, f"{tiles:,}", hits, f"{bound:.3f} %", f"{most:.2f}"))
+    return table(("real, unmarked", "tiles", "false alarms", "95 % bound", "highest score"), lines)

@@ -26,7 +26,9 @@ from benchmarks.model.records import calibrated
 from benchmarks.model.regions import densest_corner, lattice_measure
 from benchmarks.model.rna import ridge_predictor
 from benchmarks.model.search import best_matches
-from benchmarks.model.stats import (
+from benchmarks.model.words import figure_table, measured_limits
+from benchmarks.pages import fill
+from benchmarks.stats import (
     Figure,
     balanced_accuracy,
     bootstrap,
@@ -36,8 +38,6 @@ from benchmarks.model.stats import (
     kernel_distance,
     rounded,
 )
-from benchmarks.model.words import figure_table, measured_limits
-from benchmarks.pages import fill
 from mupd.base.files import write_json
 from mupd.errors import InputFaults, MupdError
 from mupd.model.conditions import Given

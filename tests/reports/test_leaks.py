@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.model.stats import balanced_accuracy
+from benchmarks.stats import balanced_accuracy
 from mupd.reports.record.fields import FIELDS, extract_record, render_record
 from mupd.reports.record.leaks import find_statements, leaked_fields, mask_report, masked_together
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mupd.base.files import write_text
@@ -11,14 +11,18 @@ from mupd.training.stain.plan import StainPlan
 _FIGURES = {"patch": "Pearson, patch", "field": "Pearson, group", "ssim": "SSIM"}
 
 
+def channel_cells(rows: Sequence[Sequence[float]]) -> list[str]:
+    """Mean, low and high of each channel as a cell, e.g. ``0.841 (0.812 to 0.867)``."""
+    return [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in rows]
+
+
 def table_of(metrics: Mapping[str, Any]) -> str:
     """A row for each reading and figure, a column for each channel: mean and 95 % interval over groups."""
     channels = metrics["channels"]
     lines = ["| reading | figure | " + " | ".join(channels) + " |", "| --- " * (len(channels) + 2) + "|"]
     for reading, scores in metrics["scores"].items():
         for figure, title in _FIGURES.items():
-            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in scores[figure]]
-            lines.append(f"| {reading} | {title} | " + " | ".join(cells) + " |")
+            lines.append(f"| {reading} | {title} | " + " | ".join(channel_cells(scores[figure])) + " |")
     return "\n".join(lines)
 
 
