@@ -226,7 +226,8 @@ def test_placing_is_that_of_the_generate_stage() -> None:
     rng = np.random.default_rng(0)
     xy_px = rng.uniform(0, 9000, (30, 2))
     slide = SimpleNamespace(width_px=640, height_px=640, mpp=0.78)
-    conditions: Any = SimpleNamespace(config=SimpleNamespace(slide=slide))
+    geometry = SimpleNamespace(geometry=SimpleNamespace(mpp=0.78))
+    conditions: Any = SimpleNamespace(config=SimpleNamespace(slide=slide), pipeline=geometry)
     placed = CaseConditions._placed(conditions, xy_px, 0.78)
     np.testing.assert_allclose(compare.placed_spots(xy_px, 640), placed)
 

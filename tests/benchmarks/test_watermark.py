@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.watermark.__main__ import measure_missing, scores_in, write_between_marks
+from benchmarks.watermark.__main__ import measure_missing, scores_in
 from benchmarks.watermark.content import Picture, places
 from benchmarks.watermark.measure import Score, marked_tiles, unmarked_tiles
 from benchmarks.watermark.table import alarm_table, detection_table, interval, rates
-from mupd.errors import MupdError
 from mupd.synthetic.picture.watermark import THRESHOLD
 from tests.fixtures.basic import he_pixels
 
@@ -58,20 +57,3 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     measure_missing(log, 0, pictures, score)
     assert asked == ["x", "y"]
     assert sum(len(scores) for scores in scores_in(log).values()) == 2
-
-
-def test_the_block_in_the_docs_is_replaced(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("a\n<!-- watermark figures: begin -->\nold\n<!-- watermark figures: end -->\nb\n")
-    write_between_marks(page, "new")
-    assert page.read_text().split("\n") == [
-        "a",
-        "<!-- watermark figures: begin -->",
-        "new",
-        "<!-- watermark figures: end -->",
-        "b",
-        "",
-    ]
-    page.write_text("nothing")
-    with pytest.raises(MupdError, match="expected both"):
-        write_between_marks(page, "new")
