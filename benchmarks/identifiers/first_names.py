@@ -49,22 +49,22 @@ def _words(names: object) -> Iterator[str]:
 
 def of_mimesis() -> set[str]:
     """First names of :data:`LOCALES`, in small letters."""
-    found: set[str] = set()
+    names: set[str] = set()
     for locale in LOCALES:
         person = resources.files("mimesis") / "datasets" / locale / "person.json"
-        found.update(_words(json.loads(person.read_text("utf-8"))["names"]))
-    return found
+        names.update(_words(json.loads(person.read_text("utf-8"))["names"]))
+    return names
 
 
 def words_of_reports(data: Path) -> set[str]:
     """Words of three letters or more in the real reports, in small letters."""
     import pandas as pd
 
-    found: set[str] = set()
+    words: set[str] = set()
     for path in sorted((data / "tcga").rglob("*_reports.csv.gz")):
         for text in pd.read_csv(path)["text"].astype(str):
-            found.update(re.findall(r"[a-z]{3,}", text.lower()))
-    return found
+            words.update(re.findall(r"[a-z]{3,}", text.lower()))
+    return words
 
 
 def main() -> None:

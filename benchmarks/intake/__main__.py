@@ -23,37 +23,37 @@ _SHARDS = 157
 def tables(folder: Path, kind: str, cases: int, jobs: int) -> dict[str, Any]:
     """A cohort given as tables: whole; a shard; the shard again, from its cache."""
     config = table_cohort(folder / f"tables-{kind}", kind, cases, _SHARDS)
-    found = measured(whole, config, jobs)
+    total = measured(whole, config, jobs)
     shard, again = measured(one_shard, config, jobs), measured(one_shard, config, jobs)
-    ok = found["seconds"] < TABLE_SECONDS and found["gb"] < TABLE_GB
+    ok = total["seconds"] < TABLE_SECONDS and total["gb"] < TABLE_GB
     print(
-        f"{cases} cases, tables {kind} + csv, {jobs} workers: {found['seconds']:.1f} s (< {TABLE_SECONDS:g}), "
-        f"{found['gb']:.2f} GB (< {TABLE_GB:g}) {'met' if ok else 'NOT met'}; one of {_SHARDS} shards "
+        f"{cases} cases, tables {kind} + csv, {jobs} workers: {total['seconds']:.1f} s (< {TABLE_SECONDS:g}), "
+        f"{total['gb']:.2f} GB (< {TABLE_GB:g}) {'met' if ok else 'NOT met'}; one of {_SHARDS} shards "
         f"{shard['seconds']:.1f} s, {shard['gb']:.2f} GB, again from its cache {again['seconds']:.1f} s; "
-        f"{found['statuses']}",
+        f"{total['statuses']}",
         flush=True,
     )
-    return {"whole": found, "shard": shard, "again": again}
+    return {"whole": total, "shard": shard, "again": again}
 
 
 def slides(folder: Path, slide: Path, cases: int, jobs: int) -> dict[str, Any]:
     """A cohort of slides: OpenSlide's own part and intake, in turns."""
     config = slide_cohort(folder / "slides", slide, cases, 4)
     before = measured(open_and_thumbnail, folder / "slides", jobs)
-    found = measured(whole, config, jobs)
+    total = measured(whole, config, jobs)
     after = measured(open_and_thumbnail, folder / "slides", jobs)
     own, own_cpu = ((before[name] + after[name]) / 2 for name in ("own", "own_cpu"))
-    beyond = (found["seconds"] - own) / cases
-    beyond_cpu = (found["cpu"] - own_cpu) / cases
+    beyond = (total["seconds"] - own) / cases
+    beyond_cpu = (total["cpu"] - own_cpu) / cases
     met = "met" if beyond_cpu <= SLIDE_SECONDS else "NOT met"
     print(
-        f"{cases} slides ({slide.name}), {jobs} workers: CPU {found['cpu'] / cases:.3f} s a slide (the start of the "
+        f"{cases} slides ({slide.name}), {jobs} workers: CPU {total['cpu'] / cases:.3f} s a slide (the start of the "
         f"workers, shared by all slides, included), OpenSlide's open + thumbnail {own_cpu / cases:.3f}; beyond it "
-        f"{beyond_cpu:.3f} (<= {SLIDE_SECONDS:g}) {met}; wall time {found['seconds']:.1f} s and {own:.1f} s, beyond it "
-        f"{beyond:.3f} s a slide; {found['gb']:.2f} GB; {found['statuses']}",
+        f"{beyond_cpu:.3f} (<= {SLIDE_SECONDS:g}) {met}; wall time {total['seconds']:.1f} s and {own:.1f} s, beyond it "
+        f"{beyond:.3f} s a slide; {total['gb']:.2f} GB; {total['statuses']}",
         flush=True,
     )
-    return {"own": own, "own_cpu": own_cpu, "whole": found, "beyond": beyond, "beyond_cpu": beyond_cpu}
+    return {"own": own, "own_cpu": own_cpu, "whole": total, "beyond": beyond, "beyond_cpu": beyond_cpu}
 
 
 def main() -> None:

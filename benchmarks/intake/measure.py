@@ -49,8 +49,8 @@ def _in_process(results: Any, work: Callable[..., dict[str, Any]], arguments: tu
     memory = PeakMemory()
     memory.start()
     began = time.perf_counter()
-    found = work(*arguments)
-    results.put(found | {"seconds": time.perf_counter() - began, "cpu": cpu_seconds(), "gb": memory.stop()})
+    figures = work(*arguments)
+    results.put(figures | {"seconds": time.perf_counter() - began, "cpu": cpu_seconds(), "gb": memory.stop()})
 
 
 def measured(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
@@ -59,9 +59,9 @@ def measured(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
     results = context.Queue()
     process = context.Process(target=_in_process, args=(results, work, arguments))
     process.start()
-    found: dict[str, Any] = results.get(timeout=3600)
+    figures: dict[str, Any] = results.get(timeout=3600)
     process.join()
-    return found
+    return figures
 
 
 def whole(config: Any, jobs: int) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def _tcga(data: Path) -> list[dict[str, str]]:
     pictures: dict[str, list[Path]] = {}
     for path in sorted((data / "tcga" / "he").iterdir()):
         pictures.setdefault(path.name[:12], []).append(path)
-    found = []
+    rows = []
     for patient, slides in pictures.items():
         row = {"case_id": patient, "he": ";".join(map(str, slides))}
         row["he_mpp"] = str(_TCGA_MPP.get(patient, _MONUSEG_MPP))
@@ -38,8 +38,8 @@ def _tcga(data: Path) -> list[dict[str, str]]:
             if patient in ids:
                 table = data / "tcga" / f"{cohort}_{'log2tpm' if kind == 'rna' else 'reports'}.csv.gz"
                 row[kind] = f"{table}::{patient}"
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def sheet_rows(data: Path) -> list[dict[str, str]]:

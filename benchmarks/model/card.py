@@ -93,14 +93,14 @@ def trained_parts(plan: Plan, parameters: dict[str, int]) -> list[dict[str, Any]
     for folder in sorted(folders, key=lambda path: (path / "log.jsonl").stat().st_mtime):
         count = parameters["vae" if folder.name.startswith("vae") else "trunk"]
         progress = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-        found = {
+        part = {
             "part": folder.name,
             "parameters": count,
             "processes": progress["processes"],
             "steps": progress["step"],
             "minutes": round(_minutes(folder), 1),
         }
-        parts[folder.name] = found
+        parts[folder.name] = part
     return list(parts.values())
 
 

@@ -26,9 +26,9 @@ def _search(bench: Bench, windows: NDArray[np.uint8], sections: tuple[str, ...])
     """(n, 4) of each window: distance of its best match, which section it is in, and its corner y, x."""
     best = np.full((len(windows), 4), np.inf)
     for number, name in enumerate(sections):
-        found = best_matches(windows, training_picture(bench, name), name)
-        nearer = found.distance < best[:, 0]
-        rows = np.column_stack([found.distance, np.full(len(windows), number), found.corner])
+        matches = best_matches(windows, training_picture(bench, name), name)
+        nearer = matches.distance < best[:, 0]
+        rows = np.column_stack([matches.distance, np.full(len(windows), number), matches.corner])
         best[nearer] = rows[nearer]
     return best
 

@@ -59,8 +59,8 @@ def _features(bench: Bench, encoder: JudgeEncoder) -> dict[str, NDArray[np.float
     other_name = bench.plan.sections[-1]
 
     def other() -> NDArray[np.float32]:
-        found = bench.plan.spots(other_name)
-        return encoder(windows_at(found.image, found.xy_px[: bench.effort.most_spots]))
+        spots = bench.plan.spots(other_name)
+        return encoder(windows_at(spots.image, spots.xy_px[: bench.effort.most_spots]))
 
     return {
         "real": bench.cached_real(f"lite1-spots-{size}", lambda: encoder(bench.real)),
@@ -145,9 +145,9 @@ def _training_windows(bench: Bench, encoder: JudgeEncoder, name: str) -> tuple[N
         image = training_picture(bench, name)
         around = np.rint(read_her2st_counts(bench.plan.her2st, name)[0][:, ::-1]).astype(np.int64) - 64
         inside = ((around >= 0) & (around + 128 <= np.array(image.shape[:2]))).all(1)
-        found = np.concatenate([around[inside], tissue_windows(image, 128, 128)])
+        places = np.concatenate([around[inside], tissue_windows(image, 128, 128)])
         limit = bench.effort.most_spots
-        return found if limit is None else found[:limit]
+        return places if limit is None else places[:limit]
 
     def features() -> NDArray[np.float32]:
         image = training_picture(bench, name)

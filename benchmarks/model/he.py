@@ -21,9 +21,9 @@ from mupd.training.public.read import HELD_OUT_SECTION, HER2ST_MPP, tissue_windo
 _PSNR_WINDOWS, _PSNR_PX = 48, 256
 
 
-def _squared_errors(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _squared_errors(predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Mean squared error of each window, of values from 0 to 1."""
-    return (((found.astype(np.float64) - truth) / 255) ** 2).mean((1, 2, 3))
+    return (((predicted.astype(np.float64) - truth) / 255) ** 2).mean((1, 2, 3))
 
 
 def psnr_db(squared_errors: NDArray[np.float64]) -> float:
@@ -83,11 +83,11 @@ def measure_rna_to_he(bench: Bench) -> Metrics:
         of_draws = np.stack([measure(windows) for windows in draws])
         n = len(truth)
 
-        def of(found: NDArray[np.float64], truth: NDArray[np.float64] = truth) -> tuple[float, tuple[float, float]]:
+        def of(predicted: NDArray[np.float64], truth: NDArray[np.float64] = truth) -> tuple[float, tuple[float, float]]:
             resampled = bootstrap(
-                lambda rows: correlation(found[rows], truth[rows]), len(truth), bench.effort.bootstraps
+                lambda rows: correlation(predicted[rows], truth[rows]), len(truth), bench.effort.bootstraps
             )
-            return correlation(found, truth), resampled
+            return correlation(predicted, truth), resampled
 
         value, interval = of(of_draws[0])
         mean = of(of_draws.mean(0))

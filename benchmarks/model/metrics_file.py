@@ -21,8 +21,8 @@ _OF_BULK_DRAWS = ("text to RNA", "report to RNA")
 
 def read_metrics(folder: Path) -> Metrics:
     """What was measured of a model folder; empty if nothing was."""
-    found: Any = read_json_file(folder / METRICS_FILE)
-    return found or {}
+    metrics: Any = read_json_file(folder / METRICS_FILE)
+    return metrics or {}
 
 
 def write_metrics(folder: Path, metrics: Metrics) -> None:

@@ -35,16 +35,16 @@ def share_probabilities(
     Of each field, the shares of its values among training records (rows of `trained`, -1 where unknown) of the row's
     true organ, and of all of them as one record more, so that no value is impossible that was seen at all.
     """
-    found = np.zeros((*truth.shape, block))
+    shares = np.zeros((*truth.shape, block))
     organ = list(fields).index(ORGAN_FIELD) if ORGAN_FIELD in fields else None
     for index in range(truth.shape[1]):
         known = trained[:, index] >= 0
         if not known.any():
             continue
         overall = np.bincount(trained[known, index], minlength=block) / known.sum()
-        found[:, index] = overall
+        shares[:, index] = overall
         for value in () if organ in (None, index) else np.unique(truth[:, organ]):
             same = known & (trained[:, organ] == value) & (value >= 0)
             counts = np.bincount(trained[same, index], minlength=block) + overall
-            found[truth[:, organ] == value, index] = counts / counts.sum()
-    return found
+            shares[truth[:, organ] == value, index] = counts / counts.sum()
+    return shares

@@ -26,8 +26,10 @@ _ECE_TARGET = 0.1
 def calibrated(scored: Scored, codec: RecordCodec, direction: str) -> NDArray[np.float64]:
     """Probabilities (n, fields, block) that a record states: tempered, and with the shares of its organ."""
     logits = torch.from_numpy(scored.logits).flatten(1)
-    found: NDArray[np.float64] = codec.blended(codec.log_probabilities(logits, direction).exp(), direction).numpy()
-    return found
+    probabilities: NDArray[np.float64] = codec.blended(
+        codec.log_probabilities(logits, direction).exp(), direction
+    ).numpy()
+    return probabilities
 
 
 def _logistic(x: NDArray[np.floating], y: NDArray[np.int64]) -> Any:
@@ -46,13 +48,15 @@ def _logistic(x: NDArray[np.floating], y: NDArray[np.int64]) -> Any:
     return search.fit(x, y)
 
 
-def _accuracy(bench: Bench, found: NDArray[np.int64], truth: NDArray[np.int64]) -> tuple[float, Interval]:
-    interval = bootstrap(lambda rows: balanced_accuracy(found[rows], truth[rows]), len(truth), bench.effort.bootstraps)
-    return balanced_accuracy(found, truth), interval
+def _accuracy(bench: Bench, predicted: NDArray[np.int64], truth: NDArray[np.int64]) -> tuple[float, Interval]:
+    interval = bootstrap(
+        lambda rows: balanced_accuracy(predicted[rows], truth[rows]), len(truth), bench.effort.bootstraps
+    )
+    return balanced_accuracy(predicted, truth), interval
 
 
 @dataclass(frozen=True)
-class _Sets:
+class Sets:
     """One direction: what was trained on and what was held out, as features of simpler models, and who they are."""
 
     name: str
@@ -64,7 +68,7 @@ class _Sets:
     held: Scored
 
 
-def _fields(bench: Bench, sets: _Sets) -> Metrics:
+def _fields(bench: Bench, sets: Sets) -> Metrics:
     metrics: Metrics = {}
     stated = calibrated(sets.held, bench.pipeline.record_codec, sets.direction)
     for index, (field, values) in enumerate(bench.pipeline.record_codec.fields.items()):
@@ -95,7 +99,7 @@ def _fields(bench: Bench, sets: _Sets) -> Metrics:
     return metrics
 
 
-def _calibration(bench: Bench, sets: _Sets) -> Metrics:
+def _calibration(bench: Bench, sets: Sets) -> Metrics:
     codec, truth = bench.pipeline.record_codec, sets.held.truth
     known = truth >= 0
     owner = np.nonzero(known)[0]
@@ -134,20 +138,19 @@ def _calibration(bench: Bench, sets: _Sets) -> Metrics:
             (None, _ECE_TARGET),
         ).entry()
         | {"shares": shares, "untold": untold}
-    } | _log_loss(bench, sets, after, before)
+    } | log_loss_figure(bench, sets, after, before)
 
 
 def _listed(numbers: dict[str, float]) -> str:
     return ", ".join(f"{field} {number:.2f}" for field, number in numbers.items())
 
 
-def _uncalibrated(sets: _Sets) -> NDArray[np.float64]:
+def _uncalibrated(sets: Sets) -> NDArray[np.float64]:
     return np.stack([apply_temperature(sets.held.logits[:, i], 1.0) for i in range(sets.y.shape[1])], axis=1)
 
 
-def _log_loss(
-    bench: Bench, sets: _Sets, after: NDArray[np.float64], before: NDArray[np.float64]
-) -> dict[str, dict[str, Any]]:
+def log_loss_figure(bench: Bench, sets: Sets, after: NDArray[np.float64], before: NDArray[np.float64]) -> Metrics:
+    """Log loss of all fields but the organ, beside the shares of training records of the true organ."""
     fields, truth = bench.pipeline.record_codec.fields, sets.held.truth
     shares = share_probabilities(fields, sets.y, truth, after.shape[2])
     seen = truth.copy()
@@ -184,24 +187,24 @@ def _log_loss(
     }
 
 
-def _patient_sets(bench: Bench) -> _Sets | None:
+def _patient_sets(bench: Bench) -> Sets | None:
     trained, held = bench.patients("train"), bench.patients("held_out")
     if not (trained and held):
         return None
     fields = bench.pipeline.record_codec.fields
     x, x_held = (np.stack([np.concatenate([p.condition, p.pathways]) for p in people]) for people in (trained, held))
     truth = value_indices(fields, [p.record for p in trained])
-    return _Sets("RNA to text", "TCGA patients", "rna", x, truth, x_held, records_of_patients(bench.pipeline, held))
+    return Sets("RNA to text", "TCGA patients", "rna", x, truth, x_held, records_of_patients(bench.pipeline, held))
 
 
-def _tile_sets(bench: Bench) -> _Sets | None:
+def _tile_sets(bench: Bench) -> Sets | None:
     plan, encoder = bench.plan, bench.pipeline.tile_encoder
     trained, held = (tile_classes(plan.tiles, plan.raw, encoder, split) for split in ("train", "held_out"))
     if not (trained and held):
         return None
     x, x_held = (np.stack([group.features[:MOST_TILES].mean(0) for group in groups]) for groups in (trained, held))
     truth = value_indices(bench.pipeline.record_codec.fields, [group.record for group in trained])
-    return _Sets("H&E to text", "groups of tiles", "he", x, truth, x_held, records_of_groups(bench.pipeline, held))
+    return Sets("H&E to text", "groups of tiles", "he", x, truth, x_held, records_of_groups(bench.pipeline, held))
 
 
 def measure_records(bench: Bench) -> Metrics:

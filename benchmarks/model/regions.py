@@ -24,11 +24,11 @@ _MEMORY_TARGET = 1.25
 
 def lattice_measure(rgb: NDArray[np.uint8], period: int = 2 * DOWNSAMPLE) -> float:
     """Largest over mean gradient among the lines of each place in the trunk's patches; 1 = no lattice."""
-    found = []
+    by_phase = []
     for values in line_steps(rgb):
         usable = values[: len(values) // period * period]
-        found.append(usable.reshape(-1, period).mean(0))
-    phases = np.mean(found, axis=0)
+        by_phase.append(usable.reshape(-1, period).mean(0))
+    phases = np.mean(by_phase, axis=0)
     return float(phases.max() / phases.mean())
 
 

@@ -58,8 +58,8 @@ def draw_profiles(bench: Bench, conditions: Conditions, kind: Kind, draws: int, 
         context = pipeline.transformer.context(on_device(conditions, device), n)
         for draw in track(range(draws), name):
             noise = seeded_noise((n, codec.dim), draw, device)
-            found = sample_vectors(pipeline.transformer, context, extra, noise, steps=bench.effort.steps, scales={})
-            components = found.cpu().numpy()
+            vectors = sample_vectors(pipeline.transformer, context, extra, noise, steps=bench.effort.steps, scales={})
+            components = vectors.cpu().numpy()
             expected.append(codec.decode(components, kind))
             values.append(codec.measure(components, kind, np.random.default_rng((draw, 1)), given))
             if (kind, given) in codec.spreads:
@@ -97,26 +97,26 @@ def ridge_predictor(
         groups = np.arange(len(x)) % 5
     scores = []
     for alpha in _ALPHAS:
-        found = []
+        correlations = []
         for group in np.unique(groups):
             held = groups == group
             predicted = Ridge(alpha=alpha).fit(x[~held], y[~held]).predict(x[held])
-            found.append(column_correlations(predicted, y[held])[top].mean())
-        scores.append(np.mean(found))
+            correlations.append(column_correlations(predicted, y[held])[top].mean())
+        scores.append(np.mean(correlations))
     fitted = Ridge(alpha=_ALPHAS[int(np.argmax(scores))]).fit(x, y)
     return lambda rows: np.clip(fitted.predict(rows), 0, None)
 
 
-def _per_gene(bench: Bench, found: Floats, truth: Floats) -> tuple[float, Interval]:
+def _per_gene(bench: Bench, predicted: Floats, truth: Floats) -> tuple[float, Interval]:
     def mean(rows: NDArray[np.int64]) -> float:
-        return float(column_correlations(found[rows], truth[rows]).mean())
+        return float(column_correlations(predicted[rows], truth[rows]).mean())
 
     return mean(np.arange(len(truth))), bootstrap(mean, len(truth), bench.effort.bootstraps)
 
 
-def _difference(bench: Bench, found: Floats, other: Floats, truth: Floats) -> tuple[float, Interval]:
+def _difference(bench: Bench, predicted: Floats, other: Floats, truth: Floats) -> tuple[float, Interval]:
     def gain(rows: NDArray[np.int64]) -> float:
-        mine, theirs = (column_correlations(values[rows], truth[rows]).mean() for values in (found, other))
+        mine, theirs = (column_correlations(values[rows], truth[rows]).mean() for values in (predicted, other))
         return float(mine - theirs)
 
     return gain(np.arange(len(truth))), bootstrap(gain, len(truth), bench.effort.bootstraps)

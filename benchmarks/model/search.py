@@ -45,9 +45,9 @@ def _templates(windows: NDArray[np.uint8]) -> torch.Tensor:
     """(8 n, 1, side, side): each window in its eight orientations, reduced, of mean 0 and norm 1."""
     small = _reduced(windows)
     turned = [torch.rot90(side, turn, (1, 2)) for side in (small, small.flip(2)) for turn in range(4)]
-    found = torch.stack(turned, 1).flatten(0, 1)
-    found = found - found.mean((1, 2), keepdim=True)
-    return (found / found.square().sum((1, 2), keepdim=True).sqrt().clamp(min=1e-6))[:, None]
+    turned_flat = torch.stack(turned, 1).flatten(0, 1)
+    turned_flat = turned_flat - turned_flat.mean((1, 2), keepdim=True)
+    return (turned_flat / turned_flat.square().sum((1, 2), keepdim=True).sqrt().clamp(min=1e-6))[:, None]
 
 
 def _box(mask: torch.Tensor) -> tuple[int, int, int, int]:

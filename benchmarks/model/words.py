@@ -28,9 +28,9 @@ def _target(row: Mapping[str, Any]) -> str:
 
 def _baselines(row: Mapping[str, Any]) -> str:
     named = []
-    for name, found in row.get("baselines", {}).items():
-        interval = f" ({_interval(found)})" if "interval_95" in found else ""
-        named.append(f"{name} {_number(found['value'])}{interval}")
+    for name, baseline in row.get("baselines", {}).items():
+        interval = f" ({_interval(baseline)})" if "interval_95" in baseline else ""
+        named.append(f"{name} {_number(baseline['value'])}{interval}")
     return "; ".join(named)
 
 
@@ -52,83 +52,83 @@ def _baseline(row: Mapping[str, Any], begins: str) -> float | None:
 
 
 def _he_limits(metrics: Metrics) -> list[str]:
-    found = []
+    limits = []
     distance = metrics.get("RNA to H&E: kernel distance x 1000")
     if distance and (floor := _baseline(distance, "real")) is not None and distance["interval_95"][0] > floor:
         alone = _baseline(distance, "autoencoder alone") or 0.0
-        found.append(
+        limits.append(
             f"Generated windows can be told from real ones: their kernel distance is {_number(distance['value'])}, "
             f"that between real windows of one section {_number(floor)}; the autoencoder alone makes {_number(alone)}."
         )
     for name in ("haematoxylin density", "nuclear count"):
         row = metrics.get(f"RNA to H&E: {name}")
         if row and not row["met"]:
-            found.append(f"Generated H&E follows the spot's RNA weakly in {name} (Pearson {_number(row['value'])}).")
+            limits.append(f"Generated H&E follows the spot's RNA weakly in {name} (Pearson {_number(row['value'])}).")
     share = metrics.get("Copy check: nearer than real")
     if share and share["interval_95"][0] > 1.0:
-        found.append(
+        limits.append(
             f"{_number(share['value'])} per cent of generated windows are nearer to a training window than all but 1 "
             "per cent of unseen real ones."
         )
     seams = metrics.get("H&E region: seams")
     if seams and not seams["met"]:
-        found.append(f"Seams of windows can be measured in large regions ({_number(seams['value'])}; 1 = none).")
-    return found
+        limits.append(f"Seams of windows can be measured in large regions ({_number(seams['value'])}; 1 = none).")
+    return limits
 
 
 def _record_limits(direction: str, row: Mapping[str, Any]) -> list[str]:
     """Of a figure of the record's probabilities."""
-    found = []
+    limits = []
     if row.get("shares"):
         weights = ", ".join(f"{field} {100 * weight:.0f} %" for field, weight in row["shares"].items())
-        found.append(
+        limits.append(
             f"{direction}: of some fields the model says little; how frequent their values are among training records "
             f"of the organ weighs in ({weights})."
         )
     if row.get("untold"):
         untold = ", ".join(row["untold"])
-        found.append(f"{direction}: {untold} could not be checked in this direction and are left undetermined.")
+        limits.append(f"{direction}: {untold} could not be checked in this direction and are left undetermined.")
     before, after = _baseline(row, "log loss, before"), _baseline(row, "log loss")
     if before is not None and after is not None and before < after:
-        found.append(
+        limits.append(
             f"{direction}: calibration on the validation tenth made probabilities of held-out records worse (log loss "
             f"{_number(after)}, {_number(before)} before)."
         )
     if "training shares of the true organ" in row.get("baselines", {}) and row["interval_95"][1] >= row["baseline"]:
-        found.append(
+        limits.append(
             f"{direction}: beyond the organ, the record's probabilities are not surely better than shares of training "
             "records."
         )
-    return found
+    return limits
 
 
 def _vector_limits(metrics: Metrics) -> list[str]:
-    found = []
+    limits = []
     above = metrics.get("H&E to RNA: above ridge")
     if above and above["interval_95"][0] <= 0:
         how = "is not above" if not above["met"] else "is not surely above"
-        found.append(f"H&E to RNA {how} ridge regression on the same features (difference {_number(above['value'])}).")
+        limits.append(f"H&E to RNA {how} ridge regression on the same features (difference {_number(above['value'])}).")
     for name, row in metrics.items():
         organ = _baseline(row, "training mean of the organ")
         if organ is not None and row["interval_95"][0] <= organ:
             direction = name.split(":")[0]
-            found.append(
+            limits.append(
                 f"{direction[0].upper()}{direction[1:]} tells little of a patient beyond the organ's mean profile."
             )
         if "coverage" in name and not row["met"]:
             how = "narrow" if row["value"] < row["target"]["above"] else "wide"
-            found.append(f"{name}: {_number(row['value'])}, so the draws' range is too {how}.")
+            limits.append(f"{name}: {_number(row['value'])}, so the draws' range is too {how}.")
         if "calibration error" in name and not row["met"]:
-            found.append(f"Probabilities of {name.split(':')[0]} are off by {_number(row['value'])} on average.")
-        found += _record_limits(name.split(":")[0], row)
+            limits.append(f"Probabilities of {name.split(':')[0]} are off by {_number(row['value'])} on average.")
+        limits += _record_limits(name.split(":")[0], row)
     chance = [
         name
         for name, row in metrics.items()
         if (majority := _baseline(row, "majority")) is not None and row["interval_95"][0] <= majority
     ]
     if chance:
-        found.append(f"Not surely better than always naming the most frequent value: {', '.join(chance)}.")
-    return found
+        limits.append(f"Not surely better than always naming the most frequent value: {', '.join(chance)}.")
+    return limits
 
 
 def measured_limits(metrics: Metrics) -> list[str]:

@@ -68,7 +68,7 @@ def distances(
     def frechet(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
         return frechet_distance(project(first), project(second))
 
-    found = []
+    rows = []
     for organ in sorted(set(held.organs)):
         own = held.organs == organ
         floor = train_rows[same_mix(train.labels, held.labels[own], rng)]
@@ -81,5 +81,5 @@ def distances(
                 half_samples(distance, rows, held_rows[own], size) for rows in (made_rows[own], floor, other)
             )
             groups = len(set(held.groups[own]))
-            found.append(Distances(str(organ), kind, made, real, control, int(own.sum()), groups, size))
-    return found
+            rows.append(Distances(str(organ), kind, made, real, control, int(own.sum()), groups, size))
+    return rows

@@ -35,8 +35,10 @@ def fit_classifier(features: NDArray[np.float32], labels: NDArray[np.str_], grou
     def score(strength: float) -> float:
         right = []
         for train, test in GroupKFold(3).split(features, labels, groups):
-            found = _classifier(strength, features[train]).fit(features[train], labels[train]).predict(features[test])
-            right.append((found == labels[test]).mean())
+            predicted = (
+                _classifier(strength, features[train]).fit(features[train], labels[train]).predict(features[test])
+            )
+            right.append((predicted == labels[test]).mean())
         return float(np.mean(right))
 
     best = max(_STRENGTHS, key=score)
@@ -58,9 +60,9 @@ class Score:
     groups: int
 
 
-def share_right(found: NDArray[np.str_], truth: NDArray[np.str_], groups: NDArray[np.str_] | None) -> Score:
+def share_right(predicted: NDArray[np.str_], truth: NDArray[np.str_], groups: NDArray[np.str_] | None) -> Score:
     """Share of windows named rightly; groups are drawn with repetition, or where there are none single windows."""
-    right = (found == truth).astype(float)
+    right = (predicted == truth).astype(float)
     names = np.arange(len(right)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(names.max()) + 1
     sums, sizes = np.bincount(names, right), np.bincount(names).astype(float)

@@ -53,8 +53,8 @@ def text_to_he(pipeline: MuPDPipeline, windows: Windows) -> list[Loss]:
             generator = torch.Generator().manual_seed(1_000 * start + number)
             t = torch.full((len(latents),), time)
             x, velocity = interpolate(latents, t, generator)
-            found = pipeline.transformer(x, t, "he", context, extra)
-            per_window[rows] += (found - velocity).square().mean((1, 2, 3)).numpy() / len(_TIMES)
+            predicted = pipeline.transformer(x, t, "he", context, extra)
+            per_window[rows] += (predicted - velocity).square().mean((1, 2, 3)).numpy() / len(_TIMES)
     organs = sorted(set(windows.organs))
     return [_loss(f"text to H&E, {organ}", per_window[windows.organs == organ]) for organ in organs]
 
@@ -123,7 +123,7 @@ def rna_to_he(pipeline: MuPDPipeline, her2st: Path, section: str, most: int) -> 
             generator = torch.Generator().manual_seed(1_000 * start + number)
             t = torch.full((len(rows),), time)
             x, velocity = interpolate(latents, t, generator)
-            found = pipeline.transformer(x, t, "he", context, he_extra(HER2ST_MPP).expand(len(rows), 2))
-            total += (found - velocity).square().mean((1, 2, 3)) / len(_TIMES)
+            predicted = pipeline.transformer(x, t, "he", context, he_extra(HER2ST_MPP).expand(len(rows), 2))
+            total += (predicted - velocity).square().mean((1, 2, 3)) / len(_TIMES)
         parts.append(total)
     return _loss(f"RNA to H&E, section {section}", torch.cat(parts).double().numpy())

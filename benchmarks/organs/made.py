@@ -78,12 +78,12 @@ class Maker:
         return cached_array(path, lambda: self._sample(name, texts, seed))
 
     def _sample(self, name: str, texts: Sequence[str], seed: int) -> NDArray[np.uint8]:
-        model, found = self.pipeline.transformer, []
+        model, windows = self.pipeline.transformer, []
         for start in track(range(0, len(texts), _BATCH), f"text to H&E, {name}"):
             rows = [self._encoded(text) for text in texts[start : start + _BATCH]]
             extra = he_extra(None).expand(len(rows), 2)
             conditions = {"text": padded(list(rows), rows[0].shape[1])}
-            found.append(
+            windows.append(
                 sample_he_windows(
                     model,
                     self.pipeline.vae,
@@ -94,7 +94,7 @@ class Maker:
                     scales=self.scales,
                 )
             )
-        return np.concatenate(found)
+        return np.concatenate(windows)
 
     def region(self, name: str, text: str, size_px: int, seed: int) -> NDArray[np.uint8]:
         """(size, size, 3): a slide region from a text, as a run makes it."""

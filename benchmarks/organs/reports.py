@@ -45,12 +45,12 @@ def said_of(name: str, organ: str, labels: NDArray[np.str_]) -> Said:
 
 def from_reports(maker: Maker, classifier: Any, tcga: Path, split: Split, most: int) -> list[Said]:
     """One window from each report; the whole report conditions it, in chunks."""
-    found = []
+    rows = []
     for cohort, organ in REPORT_COHORTS:
         texts = held_reports(tcga, cohort, split, most)
         pixels = maker.windows(f"reports-{cohort}", texts, seed=2)
-        found.append(said_of(f"{cohort.upper()} reports", organ, classifier.predict(maker.features(pixels))))
-    return found
+        rows.append(said_of(f"{cohort.upper()} reports", organ, classifier.predict(maker.features(pixels))))
+    return rows
 
 
 def from_case(maker: Maker, classifier: Any, report: Path, organ: str, draws: int) -> tuple[Said, NDArray[np.uint8]]:

@@ -134,14 +134,14 @@ def rna_of_section(bench: Bench, case: Case) -> list[Row]:
     xy_px, counts = read_her2st_counts(bench.data / "her2st", case.source)
     values = panel_values(log_cp10k(counts.to_numpy(np.float32)), list(counts.columns), panel.genes)
     order = [list(imputed.var_names).index(gene) for gene in panel.genes]
-    centres, found = np.asarray(imputed.obsm["spatial"]), np.asarray(imputed.X)[:, order]
+    centres, predicted = np.asarray(imputed.obsm["spatial"]), np.asarray(imputed.X)[:, order]
     distance = np.sqrt(((centres[:, None] - xy_px[None]) ** 2).sum(-1)) * HER2ST_MPP
     tiles = np.flatnonzero(distance.min(1) <= NEAR_UM)
     if len(tiles) < LEAST_SPOTS:
         note = f"{len(tiles)} tiles have a measured spot within {NEAR_UM:g} um"
         return [bench.row(case, "rna", "per-gene Pearson over tiles", NO_FIGURES, note)]
     truth = np.nan_to_num(values[distance.argmin(1)[tiles]])
-    found = found[tiles]
+    predicted = predicted[tiles]
     kept = bench.training.others(case.source)
     looked_at, features = tiles_of(bench, case.source)
     if not np.allclose(looked_at, centres):
@@ -152,11 +152,11 @@ def rna_of_section(bench: Bench, case: Case) -> list[Row]:
     note = f"{len(tiles)} tiles"
     rows = []
     for measure, genes in ((f"all {len(every)} panel genes", every), (f"{len(top)} most expressed genes", top)):
-        figures = (per_gene(found, truth, genes), 0.0, per_gene(neighbour, truth, genes))
-        spread = interval(lambda kept, genes=genes: per_gene(found[kept], truth[kept], genes), len(tiles))  # type: ignore[misc]
+        figures = (per_gene(predicted, truth, genes), 0.0, per_gene(neighbour, truth, genes))
+        spread = interval(lambda kept, genes=genes: per_gene(predicted[kept], truth[kept], genes), len(tiles))  # type: ignore[misc]
         rows.append(bench.row(case, "rna", f"per-gene Pearson, {measure}", figures, f"{note}; {spread}"))
     whole = _pseudobulk(truth)
-    guesses = (_pseudobulk(found), panel.mean, _pseudobulk(neighbour))
+    guesses = (_pseudobulk(predicted), panel.mean, _pseudobulk(neighbour))
     easy = f"{note}; easy: genes differ far more than tissues do"
     return [
         *rows,
@@ -187,7 +187,7 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
         with open_slide(folder) as slide:
             pixels = slide.read(0, 0, *slide.size_px)
         generated.append(baselines.spot_window_haematoxylin(pixels, placed[rows], side))
-    found = np.mean(generated, axis=0)
+    density = np.mean(generated, axis=0)
     truth = baselines.spot_window_haematoxylin(section.image, section.xy_px[rows], side)
     codec, kept = bench.pipeline.rna_codec, bench.training.others(case.source)
     values = log_cp10k(section.counts.to_numpy(np.float32)[rows])
@@ -196,11 +196,11 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
     neighbour = bench.training.spot_haematoxylin[kept][order[:, 0]]
     typical = float(bench.training.spot_haematoxylin.mean())
     note = f"{len(rows)} spots lie in the slide"
-    errors = tuple(abs(float(np.mean(guess)) - float(truth.mean())) for guess in (found, typical, neighbour))
+    errors = tuple(abs(float(np.mean(guess)) - float(truth.mean())) for guess in (density, typical, neighbour))
     result = [bench.row(case, "he", "haematoxylin OD at spots, error of mean", errors, note, higher_is_better=False)]
     if len(rows) >= LEAST_SPOTS:
-        figures = (correlation(found, truth), 0.0, correlation(neighbour, truth))
-        note = f"{note}; {interval(lambda kept: correlation(found[kept], truth[kept]), len(rows))}"
+        figures = (correlation(density, truth), 0.0, correlation(neighbour, truth))
+        note = f"{note}; {interval(lambda kept: correlation(density[kept], truth[kept]), len(rows))}"
     else:
         figures, note = NO_FIGURES, f"{note}: too few to correlate"
     result.append(bench.row(case, "he", "haematoxylin OD, Pearson over spots", figures, note))

@@ -69,7 +69,7 @@ def he_of_patient(bench: Bench, case: Case) -> list[Row]:
     """Mean look of the generated slides against that of the patient's pictures; the field of view is another."""
     folder = bench.data / "tcga" / "he"
     truth = _look_of_files(tuple(folder / name for name in case.pictures), case.mpp)
-    found = mean_look([look_of(*slide_pixels(path)) for path in bench.artifacts(case, "he")])
+    own_look = mean_look([look_of(*slide_pixels(path)) for path in bench.artifacts(case, "he")])
     training = bench.training
     typical = Look(
         *(float(v.mean()) for v in (training.spot_haematoxylin, training.spot_nuclei_mm2, training.spot_tissue))
@@ -86,8 +86,8 @@ def he_of_patient(bench: Bench, case: Case) -> list[Row]:
         )
     rows = []
     for name, measure, form in _LOOKS:
-        real, made = getattr(truth, name), getattr(found, name)
-        errors = [abs(getattr(look, name) - real) for look in (found, typical, neighbour)]
+        real, made = getattr(truth, name), getattr(own_look, name)
+        errors = [abs(getattr(look, name) - real) for look in (own_look, typical, neighbour)]
         note = f"real {form.format(real)}, generated {form.format(made)}"
         if not math.isfinite(real):
             note = f"no scale is stated for the picture; generated {form.format(made)}"
@@ -139,22 +139,22 @@ def rna_of_patient(bench: Bench, case: Case) -> list[Row]:
     if "he" in case.used:
         panel = codec.panels["spot"]
         order = [list(imputed.var_names).index(gene) for gene in panel.genes]
-        found = (_pseudobulk(np.asarray(imputed.X)[:, order]) - panel.mean) / panel.sd
+        predicted = (_pseudobulk(np.asarray(imputed.X)[:, order]) - panel.mean) / panel.sd
         near = baselines.nearest(features_of(bench, case), bench.training.spot_features)[:, 0]
         other = (_pseudobulk(bench.training.spot_values[near]) - panel.mean) / panel.sd
         where = {gene: column for column, gene in enumerate(bulk.genes)}
         shared = [(column, where[gene]) for column, gene in enumerate(panel.genes) if gene in where]
         own, theirs = ([pair[side] for pair in shared] for side in (0, 1))
-        found, other, z, organ = found[own], other[own], z[theirs], organ[theirs]
+        predicted, other, z, organ = predicted[own], other[own], z[theirs], organ[theirs]
         note = f"{len(shared)} genes of both panels, {imputed.n_obs} tiles; neighbour: nearest training tiles"
     else:
         order = [list(imputed.var_names).index(gene) for gene in bulk.genes]
         stated = extract_record(text_of_case(case)) or case.record
         profile, tied = baselines.rna_by_text(stated, bench.training, bench.pipeline.text_encoder, case.source)
-        found = (_pseudobulk(np.asarray(imputed.X)[:, order]) - bulk.mean) / bulk.sd
+        predicted = (_pseudobulk(np.asarray(imputed.X)[:, order]) - bulk.mean) / bulk.sd
         other = (profile - bulk.mean) / bulk.sd
         note = f"{len(bulk.genes)} genes; neighbour: mean of {tied} training patients of the nearest record"
-    figures = [correlation(guess, z) for guess in (found, organ, other)]
+    figures = [correlation(guess, z) for guess in (predicted, organ, other)]
     return [bench.row(case, "rna", "z-scored profile, Pearson over genes", figures, note)]
 
 

@@ -25,9 +25,9 @@ def correlation(a: Floats, b: Floats) -> float:
     return float((a * b).sum() / scale) if scale > 1e-12 else 0.0
 
 
-def per_gene(found: Floats, truth: Floats, genes: NDArray[np.int64]) -> float:
+def per_gene(predicted: Floats, truth: Floats, genes: NDArray[np.int64]) -> float:
     """Mean over genes (columns) of the correlation over rows; genes whose truth does not vary are left out."""
-    a, b = found[:, genes].astype(np.float64), truth[:, genes].astype(np.float64)
+    a, b = predicted[:, genes].astype(np.float64), truth[:, genes].astype(np.float64)
     a, b = a - a.mean(0), b - b.mean(0)
     product, scale = (a * b).sum(0), np.sqrt((a**2).sum(0) * (b**2).sum(0))
     varying = (b**2).sum(0) > 0

@@ -115,7 +115,7 @@ def reports_of(tcga: Path, table: str) -> dict[str, str]:
 def _patients(tcga: Path) -> dict[str, list[tuple[str, dict[str, str]]]]:
     import pandas as pd
 
-    found = {}
+    patients = {}
     for table in TCGA_COHORTS:
         ids = pd.read_csv(tcga / f"{table}_log2tpm.csv.gz", usecols=[0]).iloc[:, 0]
         once = set(ids[~ids.duplicated(keep=False)])
@@ -125,8 +125,8 @@ def _patients(tcga: Path) -> dict[str, list[tuple[str, dict[str, str]]]]:
             for case in (once & records.keys()) - TEST_PATIENTS
             if is_held_out(case) and {"diagnosis", "t_category"} <= records[case].keys()
         )
-        found[table] = [(case, records[case]) for case in known]
-    return found
+        patients[table] = [(case, records[case]) for case in known]
+    return patients
 
 
 def sections(data: Path, trained_sections: tuple[str, ...]) -> list[Case]:

@@ -37,10 +37,10 @@ def _real(bench: Bench, case: Case) -> Image.Image:
 
 
 def _made(bench: Bench, case: Case) -> Image.Image:
-    found = bench.artifacts(case, "he") if bench.manifest[case.case_id, "he"]["verdict"] == "accepted" else []
-    if not found:
+    slides = bench.artifacts(case, "he") if bench.manifest[case.case_id, "he"]["verdict"] == "accepted" else []
+    if not slides:
         return Image.fromarray(np.full((CELL_PX, CELL_PX, 3), 255, np.uint8))
-    return Image.fromarray(slide_pixels(found[0])[0])
+    return Image.fromarray(slide_pixels(slides[0])[0])
 
 
 def plate(bench: Bench, cases: list[Case], *, with_real: bool) -> Image.Image | None:

@@ -49,7 +49,7 @@ def best_of(row: Row) -> str | None:
 
 def held_out_means(rows: list[Row]) -> list[Row]:
     """For each target and measure with several cases that were held out, the mean over them."""
-    found = []
+    means = []
     for target in _TARGETS:
         own = [row for row in rows if row.direction.endswith(f">{target}") and row.seen != "in training"]
         for measure in dict.fromkeys(row.measure for row in own):
@@ -67,8 +67,8 @@ def held_out_means(rows: list[Row]) -> list[Row]:
                 neighbour=mean_of(row.neighbour for row in same),
                 note=f"mean of {len(same)} cases not in training",
             )
-            found.append(mean)
-    return found
+            means.append(mean)
+    return means
 
 
 def _ordered(rows: list[Row]) -> list[Row]:

@@ -100,8 +100,8 @@ def triples(data: Path) -> list[Case]:
     for patient in TRIPLES:
         pictures = tuple(sorted(path.name for path in (data / "tcga" / "he").glob(f"{patient.begins}*")))
         report = reports_of(data / "tcga", patient.table).get(patient.source, "")
-        for name, found in (("picture in tcga/he", pictures), (f"row in tcga/{patient.table}_reports.csv.gz", report)):
-            if not found:
+        for name, rows in (("picture in tcga/he", pictures), (f"row in tcga/{patient.table}_reports.csv.gz", report)):
+            if not rows:
                 raise FileNotFoundError(f"{patient.source}: found no {name}")
         record = tcga_records(data / "tcga", patient.table)[patient.source]
         cases += cases_of(patient, pictures, report, record)

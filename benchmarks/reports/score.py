@@ -79,12 +79,12 @@ def label_texts(labels: Sequence[Label], folder: Path) -> dict[str, str]:
 
 def scores_of(labels: Sequence[Label], texts: Mapping[str, str]) -> list[Score]:
     """Counts per half and field; a value is right where it equals the label."""
-    found = {label.case_id: extract_report(texts[label.case_id]).values() for label in labels}
+    read = {label.case_id: extract_report(texts[label.case_id]).values() for label in labels}
     scores = []
     for half in HALVES:
         of_half = [label for label in labels if label.half == half]
         for field in REPORT_FIELDS:
-            pairs = [(label.values.get(field, ""), found[label.case_id].get(field, "")) for label in of_half]
+            pairs = [(label.values.get(field, ""), read[label.case_id].get(field, "")) for label in of_half]
             right = sum(bool(value) and value == truth for truth, value in pairs)
             stated, named = sum(bool(truth) for truth, _ in pairs), sum(bool(value) for _, value in pairs)
             scores.append(Score(half, field, right, named, stated))

@@ -76,12 +76,12 @@ class _Task:
         """The model's calibrated probabilities (n, values) from RNA."""
         return np.stack([said[p.case_id][self.index, : self.values] for p in self.held])
 
-    def row(self, found: dict[str, Places], compared: dict[str, tuple[str, str]], stated: int | None = None) -> Row:
-        """Scores of what was found, and differences of two of them resampled together."""
+    def row(self, predicted: dict[str, Places], compared: dict[str, tuple[str, str]], stated: int | None = None) -> Row:
+        """Scores of what was predicted, and differences of two of them resampled together."""
         truth, draws = self.truth, self.bench.effort.bootstraps
         everyone = np.arange(len(truth))
         scores = {}
-        for name, of in found.items():
+        for name, of in predicted.items():
 
             def accuracy(rows: Places, of: Places = of) -> float:
                 return balanced_accuracy(of[rows], truth[rows])
@@ -89,7 +89,7 @@ class _Task:
             scores[name] = (accuracy(everyone), bootstrap(accuracy, len(truth), draws))
         for name, (more, less) in compared.items():
 
-            def gain(rows: Places, one: Places = found[more], other: Places = found[less]) -> float:
+            def gain(rows: Places, one: Places = predicted[more], other: Places = predicted[less]) -> float:
                 return balanced_accuracy(one[rows], truth[rows]) - balanced_accuracy(other[rows], truth[rows])
 
             scores[name] = (gain(everyone), bootstrap(gain, len(truth), draws))
@@ -107,13 +107,13 @@ def rna_rows(bench: Bench) -> list[Row]:
         task = _Task(bench, field, bench.patients("train"), bench.patients("held_out"))
         if not task.can_be_scored:
             continue
-        found = {
+        predicted = {
             "MuPD": task.trunk(said).argmax(1),
             "nearest neighbour": simple.nearest_values(task.x, task.y, task.x_held),
             "ridge": simple.ridge_values(task.x, task.y, task.x_held),
             "logistic": simple.from_vectors(task.x, task.y, task.x_held, task.values).argmax(1),
         }
-        rows.append(task.row(found, {"MuPD less logistic": ("MuPD", "logistic")}))
+        rows.append(task.row(predicted, {"MuPD less logistic": ("MuPD", "logistic")}))
     return rows
 
 
@@ -147,7 +147,7 @@ def both_rows(bench: Bench) -> list[Row]:
         of_rna = simple.from_vectors(task.x, task.y, task.x_held, task.values)
         of_words = simple.from_words(words[0], task.y, words[1], task.values)
         own = task.trunk(said)
-        found = {
+        predicted = {
             "whole report": simple.from_words(whole[0], task.y, whole[1], task.values).argmax(1),
             "report, nearest neighbour": simple.nearest_text(words[0], task.y, words[1]),
             "report": of_words.argmax(1),
@@ -163,5 +163,5 @@ def both_rows(bench: Bench) -> list[Row]:
             "MuPD and report less report": ("MuPD and report", "report"),
         }
         stated = sum(field in leaked_fields(p.report, field) for p in task.held)
-        rows.append(task.row(found, compared, stated))
+        rows.append(task.row(predicted, compared, stated))
     return rows

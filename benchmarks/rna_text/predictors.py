@@ -32,9 +32,9 @@ def fit_logistic(x: Any, y: Places) -> Any:
 
 def spread_out(probabilities: Floats, classes: Places, values: int) -> Floats:
     """Probabilities (n, classes) as (n, values), next to 0 for values that were never seen."""
-    found = np.full((len(probabilities), values), 1e-6)
-    found[:, classes] = probabilities
-    return found / found.sum(1, keepdims=True)
+    spread = np.full((len(probabilities), values), 1e-6)
+    spread[:, classes] = probabilities
+    return spread / spread.sum(1, keepdims=True)
 
 
 def from_vectors(x: Floats, y: Places, x_held: Floats, values: int) -> Floats:
@@ -96,5 +96,5 @@ def together(*parts: Floats) -> Floats:
 def even_prior(probabilities: Floats, y: Places) -> Floats:
     """Probabilities (n, values) with the shares of values in training `y` divided out; 0 for values that it lacks."""
     shares = np.bincount(y, minlength=probabilities.shape[1]) / len(y)
-    found = np.where(shares > 0, probabilities / np.maximum(shares, 1e-12), 0.0)
-    return found / np.maximum(found.sum(1, keepdims=True), 1e-12)
+    evened = np.where(shares > 0, probabilities / np.maximum(shares, 1e-12), 0.0)
+    return evened / np.maximum(evened.sum(1, keepdims=True), 1e-12)

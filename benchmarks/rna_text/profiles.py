@@ -30,15 +30,15 @@ class ProfileRow:
 
 def without_organ(values: Floats, organs: NDArray[np.str_]) -> Floats:
     """Values (n, columns) less the mean of their organ's rows: what is left is what differs between its patients."""
-    found = np.array(values, np.float64)
+    rest = np.array(values, np.float64)
     for organ in np.unique(organs):
-        found[organs == organ] -= found[organs == organ].mean(0)
-    return found
+        rest[organs == organ] -= rest[organs == organ].mean(0)
+    return rest
 
 
-def _scored(bench: Bench, found: Floats, truth: Floats, organs: NDArray[np.str_] | None) -> Score:
+def _scored(bench: Bench, predicted: Floats, truth: Floats, organs: NDArray[np.str_] | None) -> Score:
     def mean(rows: NDArray[np.int64]) -> float:
-        mine, measured = found[rows], truth[rows]
+        mine, measured = predicted[rows], truth[rows]
         if organs is not None:
             mine, measured = without_organ(mine, organs[rows]), without_organ(measured, organs[rows])
         return float(column_correlations(mine, measured).mean())
@@ -97,7 +97,7 @@ def _rows(bench: Bench, pairs: TextPairs, source: str) -> list[ProfileRow]:
 
 def profile_rows(bench: Bench) -> list[ProfileRow]:
     """Both kinds of text: the real report, and the sentences of the record alone."""
-    found = []
+    rows = []
     for name in ("report to RNA", "text to RNA"):
-        found += _rows(bench, text_pairs(bench, name), SOURCES[name])
-    return found
+        rows += _rows(bench, text_pairs(bench, name), SOURCES[name])
+    return rows

@@ -46,20 +46,20 @@ class Holes:
 def lacking(count: int, holes: Holes) -> list[str]:
     """For each case what it lacks: ``he``, ``rna``, ``text``, ``all`` or ""; the failing ones are spread evenly."""
     every = count // holes.failing if holes.failing else count + 1
-    found = []
+    patterns = []
     for index in range(count):
         share = (index * 0.6180339887) % 1
         if index % every == every - 1 and index // every < holes.failing:
-            found.append("all")
+            patterns.append("all")
         elif share < holes.he:
-            found.append("he")
+            patterns.append("he")
         elif share < holes.he + holes.rna:
-            found.append("rna")
+            patterns.append("rna")
         elif share < holes.he + holes.rna + holes.text:
-            found.append("text")
+            patterns.append("text")
         else:
-            found.append("")
-    return found
+            patterns.append("")
+    return patterns
 
 
 def write_slides(folder: Path, count: int = SLIDES) -> list[Path]:

@@ -148,11 +148,11 @@ def _states(folder: Path) -> tuple[Counter[str], int]:
 
 def _began(folder: Path, since: float) -> dict[str, int]:
     """{stage: shards whose output was written after a time}."""
-    found = {}
+    rewritten = {}
     for name in ("intake", "generated", "checked", "exported"):
         files = [path for path in (folder / "results" / name).glob("shard-*") if path.is_file()]
-        found[name] = sum(path.stat().st_mtime > since for path in files)
-    return found
+        rewritten[name] = sum(path.stat().st_mtime > since for path in files)
+    return rewritten
 
 
 def _draws_made(folder: Path, since: float) -> int:

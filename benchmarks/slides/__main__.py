@@ -41,25 +41,25 @@ def _pictures(data: Path) -> dict[str, list[tuple[Path, float | None]]]:
     """Pictures by what they are, each with its micrometres per pixel."""
     import csv
 
-    found: dict[str, list[tuple[Path, float | None]]] = {}
+    pictures: dict[str, list[tuple[Path, float | None]]] = {}
     with (data / "he_tiles" / "tiles.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             mpp = float(row["mpp"] or _UNSTATED_MPP)
-            found.setdefault(f"H&E, {row['source']}", []).append((data / "he_tiles" / row["file"], mpp))
-    found["H&E, her2st sections"] = [(path, 0.78) for path in sorted((data / "her2st" / "images").iterdir())]
+            pictures.setdefault(f"H&E, {row['source']}", []).append((data / "he_tiles" / row["file"], mpp))
+    pictures["H&E, her2st sections"] = [(path, 0.78) for path in sorted((data / "her2st" / "images").iterdir())]
     tcga = sorted((data / "tcga" / "he").iterdir())
-    found["H&E, TCGA"] = [(path, 0.25 if "-TS" in path.name else _UNSTATED_MPP) for path in tcga]
-    found["H&E, CMU-1-Small-Region.svs"] = [(data / "slides" / "CMU-1-Small-Region.svs", None)]
+    pictures["H&E, TCGA"] = [(path, 0.25 if "-TS" in path.name else _UNSTATED_MPP) for path in tcga]
+    pictures["H&E, CMU-1-Small-Region.svs"] = [(data / "slides" / "CMU-1-Small-Region.svs", None)]
     pairs = data / "he_mif"
-    found["H&E, he_mif"] = [(path, 0.5) for path in sorted((pairs / "he").iterdir())]
-    found["immunofluorescence mosaics, he_mif"] = [(path, 0.5) for path in sorted((pairs / "mif").iterdir())]
-    found["fluorescence, small_vectra.qptiff"] = [(data / "formats" / "fluorescence" / "small_vectra.qptiff", 0.5)]
+    pictures["H&E, he_mif"] = [(path, 0.5) for path in sorted((pairs / "he").iterdir())]
+    pictures["immunofluorescence mosaics, he_mif"] = [(path, 0.5) for path in sorted((pairs / "mif").iterdir())]
+    pictures["fluorescence, small_vectra.qptiff"] = [(data / "formats" / "fluorescence" / "small_vectra.qptiff", 0.5)]
     ihc = ["tile-ihc-kidney.png", "kidney-48-5.tif"]
-    found["immunohistochemistry"] = [(data / "slides" / name, 0.5) for name in ihc]
+    pictures["immunohistochemistry"] = [(data / "slides" / name, 0.5) for name in ihc]
     empty = ["tile-almost-white.png", "tile-no-tissue-line.png"]
-    found["nearly white or without tissue"] = [(data / "slides" / name, 0.5) for name in empty]
-    found["DICOM test patterns"] = [(path, None) for path in sorted((data / "dicom").iterdir())]
-    return found
+    pictures["nearly white or without tissue"] = [(data / "slides" / name, 0.5) for name in empty]
+    pictures["DICOM test patterns"] = [(path, None) for path in sorted((data / "dicom").iterdir())]
+    return pictures
 
 
 def _judge(work: tuple[str, Path, float | None]) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def compare(pipeline: MuPDPipeline, batch: int, steps: int, rounds: int, best: f
         times["plain"].append(seconds(plain, device))
         times["ours"].append(seconds(ours, device))
     ratio = statistics.median(p / o for p, o in zip(times["plain"], times["ours"], strict=True))
-    took = {name: statistics.median(found) for name, found in times.items()}
+    took = {name: statistics.median(rounds) for name, rounds in times.items()}
     print(f"| {batch} | {steps} | {took['plain']:.2f} | {took['ours']:.2f} | {ratio:.2f} | {apart:.1e} |", flush=True)
     profiled = ""
     if profile:

@@ -39,8 +39,8 @@ def _res_block(block: Any, x: Tensor, vector: Tensor) -> Tensor:
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
     attend = None if mask is None else mask[:, None, None, :]
-    found = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
-    return found.transpose(1, 2).flatten(2)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def _self_attention(layer: Any, x: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ def _self_attention(layer: Any, x: Tensor) -> Tensor:
 def _cross_attention(layer: Any, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
     query = _linear(layer.query, x).unflatten(2, (layer.heads, -1)).transpose(1, 2)
     key, value = _linear(layer.key_value, context).unflatten(2, (2, layer.heads, -1)).permute(2, 0, 3, 1, 4)
-    found = _attend(layer.query_norm(query), layer.key_norm(key), value, mask)
-    return layer.gate * _linear(layer.out, found)
+    mixed = _attend(layer.query_norm(query), layer.key_norm(key), value, mask)
+    return layer.gate * _linear(layer.out, mixed)
 
 
 def plain_forward(model: MuPDTransformer, x: Tensor, t: Tensor, conditions: Conditions, extra: Tensor) -> Tensor:

@@ -58,10 +58,10 @@ def gflops(work: Callable[[], Tensor]) -> dict[str, float]:
     counter = FlopCounterMode(display=False, custom_mapping=_COUNTS)
     with counter:
         work()
-    found = {"convolutions": 0.0, "products": 0.0, "attention": 0.0}
+    gflop = {"convolutions": 0.0, "products": 0.0, "attention": 0.0}
     for operator, count in counter.get_flop_counts()["Global"].items():
-        found[_kind(str(operator))] += count / 1e9
-    return found
+        gflop[_kind(str(operator))] += count / 1e9
+    return gflop
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -105,15 +105,15 @@ def rates(stem: int, width: int) -> dict[str, float]:
 def convolution_ms(stem: int, side: int, batch: int) -> dict[str, float]:
     """Milliseconds of CPU time that a convolution of the stem takes either way, of maps of `side` latents."""
     layer, work = nn.Conv2d(stem, stem, 3, padding=1), Workspace()
-    found = {}
+    times_ms = {}
     for name, made in (
         ("by oneDNN", DirectConvolution(layer.weight, layer.bias, work)),
         ("by filtering", WinogradConvolution(layer.weight, layer.bias, [stem], work)),
     ):
         shape = side, side, batch, stem
         x, out = made.places(f"{name} in", *shape).normal_(), made.results(f"{name} out", *shape)
-        found[name] = 1000 * _seconds(partial(made, [x], out))
-    return found
+        times_ms[name] = 1000 * _seconds(partial(made, [x], out))
+    return times_ms
 
 
 def shares(work: Callable[[], Tensor], least: float = 0.01) -> dict[str, float]:
@@ -123,5 +123,5 @@ def shares(work: Callable[[], Tensor], least: float = 0.01) -> dict[str, float]:
         work()
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     whole = sum(times.values())
-    found = {name: spent / whole for name, spent in times.items() if spent >= least * whole}
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    shares = {name: spent / whole for name, spent in times.items() if spent >= least * whole}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))

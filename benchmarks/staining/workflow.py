@@ -175,10 +175,10 @@ def artifacts_of(row: dict[str, str], results: Path, channels: Sequence[str]) ->
     """
     dicom, ome = results / row["artifact"], results / row["further_artifacts"]
     for path in (dicom, ome):
-        found = [verify_path(file) for file in paths_to_verify(path)]
-        if exit_code(found) != INTACT:
+        verdicts = [verify_path(file) for file in paths_to_verify(path)]
+        if exit_code(verdicts) != INTACT:
             raise MupdError(
-                f"{path}: mupd verify ends with {exit_code(found)}; expected {INTACT}, synthetic and intact"
+                f"{path}: mupd verify ends with {exit_code(verdicts)}; expected {INTACT}, synthetic and intact"
             )
     one, other = read_dicom(dicom, channels), read_ome(ome, channels)
     if not np.array_equal(one, other):
@@ -217,18 +217,18 @@ def compare(fields: Sequence[Field], work: Path, channels: Sequence[str]) -> dic
         accepted = [f for f in fields if verdicts[f"{f.case_id} stain:{name}"]["verdict"] == "accepted"]
         if not accepted:
             continue
-        found, real, wrong, groups = [], [], [], []
+        predicted, real, wrong, groups = [], [], [], []
         for field in accepted:
             stain = artifacts_of(rows[field.case_id, f"stain:{name}"], results, channels)
             own = [patch.astype(np.float32) for patch in patches_of(stain, field)]
-            found += own
+            predicted += own
             wrong += own[1:] + own[:1]  # of the neighbour: what a stain that knows nothing of its place reaches
             real += [pair[..., 3:].astype(np.float32) for pair in field.pairs]
             groups += [field.group] * len(own)
-        scores[words] = score(real, found, groups)
+        scores[words] = score(real, predicted, groups)
         if name == ONE:
             scores["one step, of another patch"] = score(real, wrong, groups)
-        shown[words] = [patch.astype(np.uint8) for patch in found]
+        shown[words] = [patch.astype(np.uint8) for patch in predicted]
         shown["he"] = [pair[..., :3] for field in accepted for pair in field.pairs]
         shown["real"] = [pair[..., 3:] for field in accepted for pair in field.pairs]
     if len({len(pictures) for pictures in shown.values()}) == 1:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.model.bench import Effort
 from benchmarks.model.record_scores import field_error, log_loss, share_probabilities
-from benchmarks.model.records import _log_loss, _Sets, calibrated
+from benchmarks.model.records import Sets, calibrated, log_loss_figure
 from benchmarks.model.words import measured_limits
 from mupd.model.calibration import UNTOLD
 from mupd.model.record_codec import RecordCodec
@@ -92,8 +92,8 @@ def test_the_log_loss_beyond_the_organ_stands_beside_shares_of_the_organ() -> No
     before = np.array([[[0.5, 0.5, 0], [0.2, 0.2, 0.6]]] * 4)
     bench = SimpleNamespace(pipeline=SimpleNamespace(record_codec=RecordCodec(fields)), effort=TINY)
     x = np.zeros((8, 1), np.float32)
-    sets = _Sets("RNA to text", "patients", "rna", x, trained, x[:4], Scored(np.log(said + 1e-9), truth))
-    (row,) = _log_loss(bench, sets, said, before).values()  # type: ignore[arg-type]
+    sets = Sets("RNA to text", "patients", "rna", x, trained, x[:4], Scored(np.log(said + 1e-9), truth))
+    (row,) = log_loss_figure(bench, sets, said, before).values()  # type: ignore[arg-type]
     assert row["value"] == pytest.approx(-np.log([0.9, 0.05]).mean(), abs=1e-3)
     beside = {name: found["value"] for name, found in row["baselines"].items()}
     expected = -np.log([shares[0, 1, 0], shares[1, 1, 1]]).mean()

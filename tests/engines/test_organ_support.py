@@ -25,7 +25,7 @@ from mupd.reports.record.synoptic import extract_report
 from mupd.stages.check.run import _organ_checks
 from mupd.stages.cohort import run
 from mupd.stages.export import run_shard as export_shard
-from mupd.training.public.labels import _TCGA_ORGAN, HER2ST_RECORD
+from mupd.training.public.labels import HER2ST_RECORD, TCGA_ORGAN
 from tests.fixtures.cohort import Plan, make_cohort, make_model
 from tests.fixtures.paths import REPOSITORY
 from tests.fixtures.synthetic import meta_of
@@ -85,7 +85,7 @@ def test_the_organ_is_the_sheet_s_or_else_the_report_s() -> None:
 def test_shipped_model_says_what_it_was_trained_on() -> None:
     found = read_trained_on(MINI)
     assert set(found) == set(DIRECTIONS)
-    assert found["bulk->text"] == found["text->bulk"] == set(_TCGA_ORGAN.values())
+    assert found["bulk->text"] == found["text->bulk"] == set(TCGA_ORGAN.values())
     assert found["he->spot"] == found["spot->he"] == found["spot->text"] == {HER2ST_RECORD["organ"]}
     assert found["bulk->he"] == frozenset()
 

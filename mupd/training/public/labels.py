@@ -8,7 +8,8 @@ import pandas as pd
 
 from mupd.training.public.read import read_her2st_counts
 
-_TCGA_ORGAN = {"blca": "bladder", "coadread": "colorectum", "stad": "stomach"}
+TCGA_ORGAN = {"blca": "bladder", "coadread": "colorectum", "stad": "stomach"}
+"""{cohort: organ of its patients}."""
 _NOS = "not otherwise specified"
 # OncoTree codes of the column `subtype`: diagnosis and variant. All BLCA patients have the same code, whatever
 # variant their reports state, so it does not tell the variant.
@@ -89,7 +90,7 @@ def tcga_records(folder: Path, cohort: str) -> dict[str, dict[str, str]]:
     for row in table.to_dict("records"):
         diagnosis, subtype = _TCGA_HISTOLOGY.get(row["subtype"], (None, None))
         stated = {
-            "organ": _TCGA_ORGAN[cohort],
+            "organ": TCGA_ORGAN[cohort],
             "diagnosis": diagnosis,
             "subtype": subtype,
             "grade": row["grade"] if row["grade"] in ("G1", "G2", "G3") else None,
