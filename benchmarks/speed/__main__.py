@@ -16,7 +16,6 @@ from benchmarks.speed.plain import plain_loop
 from benchmarks.speed.work import convolution_ms, gflops, rates, shares
 from mupd.model.attention import Conditions
 from mupd.model.conditions import Given
-from mupd.model.cpu import convolution
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.guidance import guided
 from mupd.model.pipeline import MuPDPipeline
@@ -145,17 +144,10 @@ def main() -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="of PyTorch; with one on the CPU its CPU time counts, else wall time"
     )
-    parser.add_argument(
-        "--convolutions",
-        choices=["filtering", "direct"],
-        help="how our loop convolves on a CPU; default: what suits the processor",
-    )
     parser.add_argument("--profile", action="store_true", help="also print what our loop spends its time in")
     parser.add_argument("--compile", action="store_true", help="compile the trunk for our loop and for the plain one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.convolutions:
-        convolution.is_intel = lambda: options.convolutions == "filtering"  # type: ignore[assignment]
     pipeline = MuPDPipeline.from_pretrained(options.model, options.device, compile_trunk=options.compile)
     print(f"{pipeline.model_id} on {options.device}, {torch.get_num_threads()} threads, {pipeline.transformer.dtype}\n")
     print("| windows | steps | plain loop, s | ours, s | plain / ours | largest difference of latents |")
@@ -168,7 +160,7 @@ def main() -> None:
         print("\n10^9 operations a second on one thread, float32: ", end="")
         print("; ".join(f"{name} {rate:.0f}" for name, rate in measured.items()))
         taken = convolution_ms(config["stem_width"], TRAINED.window, 2 * max(options.batches))
-        print("a convolution of the stem, ms: " + "; ".join(f"{name} {ms:.2f}" for name, ms in taken.items()))
+        print(f"a convolution of the stem, ms: {taken:.2f}")
         print("\nwork of a step: 10^9 operations of convolutions + products + attention\n")
         print("| windows | plain | share of the best rate | ours | share of the best rate | largest possible ratio |")
         print("| --- | --- | --- | --- | --- | --- |")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mupd.model.cpu.convolution import DirectConvolution, WinogradConvolution
+from mupd.model.cpu.convolution import Convolution
 from mupd.model.cpu.products import linear
 from mupd.model.cpu.workspace import Workspace
 
@@ -58,10 +58,10 @@ def gflops(work: Callable[[], Tensor]) -> dict[str, float]:
     counter = FlopCounterMode(display=False, custom_mapping=_COUNTS)
     with counter:
         work()
-    gflop = {"convolutions": 0.0, "products": 0.0, "attention": 0.0}
+    found = {"convolutions": 0.0, "products": 0.0, "attention": 0.0}
     for operator, count in counter.get_flop_counts()["Global"].items():
-        gflop[_kind(str(operator))] += count / 1e9
-    return gflop
+        found[_kind(str(operator))] += count / 1e9
+    return found
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -102,18 +102,11 @@ def rates(stem: int, width: int) -> dict[str, float]:
 
 
 @torch.no_grad()
-def convolution_ms(stem: int, side: int, batch: int) -> dict[str, float]:
-    """Milliseconds of CPU time that a convolution of the stem takes either way, of maps of `side` latents."""
-    layer, work = nn.Conv2d(stem, stem, 3, padding=1), Workspace()
-    times_ms = {}
-    for name, made in (
-        ("by oneDNN", DirectConvolution(layer.weight, layer.bias, work)),
-        ("by filtering", WinogradConvolution(layer.weight, layer.bias, [stem], work)),
-    ):
-        shape = side, side, batch, stem
-        x, out = made.places(f"{name} in", *shape).normal_(), made.results(f"{name} out", *shape)
-        times_ms[name] = 1000 * _seconds(partial(made, [x], out))
-    return times_ms
+def convolution_ms(stem: int, side: int, batch: int) -> float:
+    """Milliseconds of CPU time that a convolution of the stem takes, of maps of `side` latents."""
+    made = Convolution(nn.Conv2d(stem, stem, 3, padding=1), Workspace())
+    x, out = made.places("in", side, side, batch, stem).normal_(), made.places("out", side, side, batch, stem)
+    return 1000 * _seconds(partial(made, [x], out))
 
 
 def shares(work: Callable[[], Tensor], least: float = 0.01) -> dict[str, float]:
@@ -123,5 +116,5 @@ def shares(work: Callable[[], Tensor], least: float = 0.01) -> dict[str, float]:
         work()
     times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     whole = sum(times.values())
-    shares = {name: spent / whole for name, spent in times.items() if spent >= least * whole}
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+    found = {name: spent / whole for name, spent in times.items() if spent >= least * whole}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -95,7 +95,6 @@ class CheckLimits:
     """What a generated draw must reach to be accepted."""
 
     min_tissue_fraction: float
-    min_record_confidence: float
     abstain_below: float
     untrained_organ: Literal["note", "reject"] = "note"
 

@@ -37,7 +37,7 @@ from mupd.slides.region import Region, RegionReader, choose_region
 
 log = logging.getLogger(__name__)
 
-STAIN_VERSION = 3
+STAIN_VERSION = 4
 """Raised when the same slide and settings would give other values: older draws are then not reused."""
 
 BACKGROUND = {"mif": 0, "ihc": 255}

@@ -72,7 +72,7 @@ def guided(
         return _as_one_batch(model, target, context, extra, passes)
 
     trunk = prepared(model, context) if target == "he" else None
-    return plain() if trunk is None else trunk.velocity(context, extra, passes, plain)
+    return plain() if trunk is None else trunk.velocity(context, extra, passes)
 
 
 def _as_one_batch(

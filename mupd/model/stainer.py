@@ -157,7 +157,7 @@ class MuPDStainer:
             return model(x.to(model.dtype), t, "he", context, extra, aligned=aligned).to(x.dtype)
 
         trunk = prepared(model, context)
-        return velocity if trunk is None else trunk.velocity(context, extra, [((), 1.0)], lambda: velocity, aligned)
+        return velocity if trunk is None else trunk.velocity(context, extra, [((), 1.0)], aligned)
 
     @torch.no_grad()
     def stain_region(

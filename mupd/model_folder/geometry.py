@@ -8,9 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mupd.errors import ModelError
 from mupd.model_folder.contents import read_json_file
 
@@ -26,7 +23,7 @@ ROW_SHIFT, COLUMN_SHIFT = 7, 5
 """Latents that the grid of windows moves down and to the right from one evaluation to the next. Neither shares a factor
 with the stride of a window of 16, 32 or 64 latents: every offset comes once before one comes again."""
 
-Lines = NDArray[np.int64]
+Lines = list[int]
 """Lines of a picture along one axis: line i lies between pixels i and i + 1."""
 
 
@@ -104,9 +101,9 @@ class Geometry:
         return self._edges(rows, size_px[1]), self._edges(columns, size_px[0])
 
     def _edges(self, starts: list[int], length_px: int) -> Lines:
-        length, begin = length_px // DOWNSAMPLE, np.array(starts, np.int64)
-        edges = np.unique(np.concatenate([begin, begin + self.window, np.arange(0, length, DECODE_SIDE)]))
-        return edges[(edges > 0) & (edges < length)] * DOWNSAMPLE - 1
+        length = length_px // DOWNSAMPLE
+        edges = {*starts, *(start + self.window for start in starts), *range(0, length, DECODE_SIDE)}
+        return [edge * DOWNSAMPLE - 1 for edge in sorted(edges) if 0 < edge < length]
 
 
 TRAINED = Geometry(window_px=128, mpp=0.78)

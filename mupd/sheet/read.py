@@ -1,7 +1,7 @@
 """The sample sheet: one row a case, checked as a whole before anything runs.
 
 The Snakefile imports this at parse time, and every cluster job parses the Snakefile: no heavy imports (a workbook
-or a PEP project brings its own library), no cohort table is opened. Whether a case with an empty cell has a row in
+brings its own library), no cohort table is opened. Whether a case with an empty cell has a row in
 a cohort table is decided by intake; cases that only a cohort table knows, and the sheet does not, are ignored.
 """
 
@@ -208,7 +208,7 @@ def _find_files(
 
 
 def _parse(path: Path, roots: Sequence[str], check_files: bool) -> tuple[list[SheetCase], list[Fault]]:
-    rows, faults = read_rows(path, roots)
+    rows, faults = read_rows(path)
     if faults:
         return [], faults
     if not rows:

@@ -1,10 +1,9 @@
-"""Rows of a sample sheet as they stand in the file (.tsv, .csv); .xlsx and PEP have modules of their own."""
+"""Rows of a sample sheet as they stand in a .tsv or .csv file, and the choice of the reader by suffix."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 from mupd.errors import Fault
@@ -46,17 +45,13 @@ def read_delimited(path: Path, delimiter: str) -> tuple[list[RawRow], list[Fault
     return rows, []
 
 
-def read_rows(path: Path, roots: Sequence[str] = ()) -> tuple[list[RawRow], list[Fault]]:
-    """Header and rows of a sheet of any format, and what is wrong with the file as a whole.
-
-    `roots` are those of the configuration: the tables of a PEP have to lie there too.
-    """
-    kinds = "a sample sheet: .tsv, .csv, .xlsx, or .yaml of a PEP project"
+def read_rows(path: Path) -> tuple[list[RawRow], list[Fault]]:
+    """Header and rows of a sheet of any format, and what is wrong with the file as a whole."""
+    kinds = "a sample sheet: .tsv, .csv or .xlsx"
     suffix = path.suffix.lower()
-    if suffix not in (".tsv", ".csv", ".xlsx", ".yaml", ".yml"):
+    if suffix not in (".tsv", ".csv", ".xlsx") and path.exists():
         hint = "; save it as .xlsx or .csv" if suffix in (".xls", ".ods", ".xlsm", ".xlsb", ".numbers") else ""
-        if path.exists():
-            return [], [Fault(path.name, f"suffix {path.suffix!r}", kinds + hint)]
+        return [], [Fault(path.name, f"suffix {path.suffix!r}", kinds + hint)]
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -65,10 +60,6 @@ def read_rows(path: Path, roots: Sequence[str] = ()) -> tuple[list[RawRow], list
             from mupd.sheet.xlsx import read_workbook
 
             return read_workbook(path)
-        if suffix in (".yaml", ".yml"):
-            from mupd.sheet.pep import read_pep
-
-            return read_pep(path, roots)
         return read_delimited(path, "," if suffix == ".csv" else "\t")
     except OSError as error:
         return [], [Fault(str(path), error.strerror or type(error).__name__, kinds)]

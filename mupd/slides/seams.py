@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.model_folder.geometry import DOWNSAMPLE, Geometry, Lines
+from mupd.model_folder.geometry import DOWNSAMPLE, Geometry
 
 _BAND_PX = 64
 _RESAMPLES = 1000
@@ -52,9 +53,9 @@ def line_steps(pixels: NDArray[np.uint8]) -> tuple[Steps, Steps]:
     return between_rows, between_columns / height
 
 
-def _at_scale(lines: Lines, scale: float, count: int) -> Lines:
+def _at_scale(lines: Sequence[int], scale: float, count: int) -> NDArray[np.int64]:
     """Lines of a picture that was resampled by `scale`, of `count` lines."""
-    scaled = np.rint((lines + 1) * scale).astype(np.int64) - 1
+    scaled = np.rint((np.array(lines) + 1) * scale).astype(np.int64) - 1
     return np.unique(scaled[(scaled >= 0) & (scaled < count)])
 
 
@@ -87,7 +88,7 @@ def measure_seams(
         is_border = np.zeros(len(steps), bool)
         is_border[_at_scale(lines, scale, len(steps))] = True
         on_lattice = np.zeros(len(steps), bool)
-        on_lattice[_at_scale(np.arange(DOWNSAMPLE, length, DOWNSAMPLE) - 1, scale, len(steps))] = True
+        on_lattice[_at_scale(range(DOWNSAMPLE - 1, length - 1, DOWNSAMPLE), scale, len(steps))] = True
         at.append(steps[is_border])
         between.append(steps[~is_border & on_lattice])
         elsewhere.append(steps[~is_border])

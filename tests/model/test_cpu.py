@@ -7,7 +7,6 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,9 +16,8 @@ from torch.nn import functional as F
 
 from benchmarks.speed.plain import plain_loop
 from mupd.model.attention import Conditions, Context
-from mupd.model.cpu import convolution as convolutions
 from mupd.model.cpu import prepared as prepared_trunks
-from mupd.model.cpu.convolution import DirectConvolution, WinogradConvolution, filtering
+from mupd.model.cpu.convolution import Convolution
 from mupd.model.cpu.layers import Product, available, centred_unit
 from mupd.model.cpu.prepared import PreparedTrunk, prepare, prepared
 from mupd.model.cpu.workspace import Workspace
@@ -33,11 +31,6 @@ pytestmark = pytest.mark.skipif(not available(), reason="this build of PyTorch h
 BATCH = 5
 SIDE = 16
 SCALES = [{}, dict.fromkeys(STREAMS, 1.5), {name: 1.5 - 0.75 * number for number, name in enumerate(STREAMS)}]
-
-
-@pytest.fixture(params=[True, False], ids=["filtering", "direct"])
-def either_convolution(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convolutions, "is_intel", lambda: request.param)
 
 
 def trunk(**settings: Any) -> MuPDTransformer:
@@ -72,17 +65,6 @@ def velocity_of(model: MuPDTransformer, conditions: Conditions, scales: dict[str
     return guided(model, "he", model.context(conditions, batch), extra, scales)
 
 
-def never() -> Velocity:
-    raise AssertionError("the plain layers were asked")
-
-
-def test_filtering_is_a_correlation() -> None:
-    inverse, taps, forward = filtering()
-    rng = np.random.default_rng(0)
-    d, g = rng.standard_normal(6), rng.standard_normal(3)
-    np.testing.assert_allclose(inverse @ ((taps @ g) * (forward @ d)), np.correlate(d, g, "valid"), atol=1e-12)
-
-
 @torch.no_grad()
 @settings(max_examples=30, deadline=None)
 @given(
@@ -91,54 +73,25 @@ def test_filtering_is_a_correlation() -> None:
     batch=st.integers(1, 3),
     splits=st.lists(st.integers(1, 9), min_size=1, max_size=3),
     channels=st.integers(1, 9),
-    turned=st.booleans(),
     bias=st.booleans(),
     add=st.booleans(),
 )
 def test_convolutions_give_what_torchs_gives(
-    height: int, width: int, batch: int, splits: list[int], channels: int, turned: bool, bias: bool, add: bool
+    height: int, width: int, batch: int, splits: list[int], channels: int, bias: bool, add: bool
 ) -> None:
     torch.manual_seed(4)
     layer = nn.Conv2d(sum(splits), channels, 3, padding=1, bias=bias)
     x, before = torch.randn(batch, sum(splits), height, width), torch.randn(batch, channels, height, width)
     expected = layer.double()(x.double()).float() + (before if add else 0)
     layer.float()
-    for made in (
-        WinogradConvolution(layer.weight, layer.bias, splits, Workspace(), turned),
-        DirectConvolution(layer.weight, layer.bias, Workspace()),
-    ):
-        parts = [
-            made.places(str(number), height, width, batch, part.shape[1]).copy_(part.permute(2, 3, 0, 1))
-            for number, part in enumerate(x.split(splits, dim=1))
-        ]
-        out = made.results("out", height, width, batch, channels).copy_(before.permute(2, 3, 0, 1))
-        found = made(parts, out, add)
-        assert found is out
-        torch.testing.assert_close(found.permute(2, 3, 0, 1), expected, atol=3e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_the_points_lose_less_than_the_usual_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the choice of the points rests on: the largest error of a convolution of the stem's width."""
-    torch.manual_seed(5)
-    layer, x = nn.Conv2d(96, 96, 3, padding=1, bias=False), torch.randn(2, 96, 16, 16)
-    exact = F.conv2d(x.double(), layer.weight.double(), padding=1)
-
-    def error() -> float:
-        convolutions.of_side.cache_clear()
-        made = WinogradConvolution(layer.weight, None, [96], Workspace())
-        places = made.places("x", 16, 16, 2, 96).copy_(x.permute(2, 3, 0, 1))
-        found = made([places], made.results("y", 16, 16, 2, 96))
-        return (found.permute(2, 3, 0, 1) - exact).abs().max().item()
-
-    ours = error()
-    usual = filtering((0.0, 1.0, -1.0, 2.0, -2.0))
-    monkeypatch.setattr(convolutions, "filtering", lambda: usual)
-    try:
-        theirs = error()
-    finally:
-        convolutions.of_side.cache_clear()
-    assert ours < theirs / 2
+    convolution = Convolution(layer, Workspace())
+    parts = [
+        convolution.places(str(number), height, width, batch, part.shape[1]).copy_(part.permute(2, 3, 0, 1))
+        for number, part in enumerate(x.split(splits, dim=1))
+    ]
+    out = convolution.places("out", height, width, batch, channels).copy_(before.permute(2, 3, 0, 1))
+    assert convolution(parts, out, add) is out
+    torch.testing.assert_close(out.permute(2, 3, 0, 1), expected, atol=3e-5, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -154,7 +107,6 @@ def test_products_and_norms_give_what_torchs_give(rows: int) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.usefixtures("either_convolution")
 @pytest.mark.parametrize("scales", SCALES, ids=["one pass", "two passes", "a pass a stream"])
 @pytest.mark.parametrize("hidden", [0, 2])
 @pytest.mark.parametrize("own", [False, True])
@@ -168,7 +120,6 @@ def test_velocities_are_those_of_the_trunk(scales: dict[str, float], hidden: int
 
 
 @torch.no_grad()
-@pytest.mark.usefixtures("either_convolution")
 def test_a_whole_sample_is_that_of_the_plain_loop() -> None:
     model = trunk()
     conditions, extra = conditions_of(BATCH), torch.ones(BATCH, 2)
@@ -179,19 +130,17 @@ def test_a_whole_sample_is_that_of_the_plain_loop() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.usefixtures("either_convolution")
 def test_an_aligned_picture_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     model = trunk(aligned_channels=3)
     x, t, extra = latents(BATCH), torch.full((BATCH,), 0.4), torch.ones(BATCH, 2)
     aligned, context = torch.randn(BATCH, 3, SIDE, SIDE), Context(BATCH, {})
     plain = model(x, t, "he", context, extra, aligned=aligned)
     monkeypatch.setattr(prepared_trunks, "_PLACES", 2 * SIDE**2)
-    found = PreparedTrunk(model).velocity(context, extra, [((), 1.0)], never, aligned)(x, t)
+    found = PreparedTrunk(model).velocity(context, extra, [((), 1.0)], aligned)(x, t)
     torch.testing.assert_close(found, plain, atol=1e-4 * plain.std().item(), rtol=1e-4)
 
 
 @torch.no_grad()
-@pytest.mark.usefixtures("either_convolution")
 @pytest.mark.parametrize("places", [1, 3 * 2 * SIDE**2, 10**6])
 def test_a_window_has_the_same_bits_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, places: int) -> None:
     """Also where windows are computed in groups of which the last is filled up."""
@@ -224,8 +173,6 @@ def test_what_does_not_fit_goes_the_plain_way() -> None:
     conditions = conditions_of(BATCH)
     t = torch.full((BATCH,), 0.5)
     twin = trunk()
-    odd = velocity_of(model, conditions, {})(latents(BATCH, 6), t)
-    assert torch.equal(odd, velocity_of(twin, conditions, {})(latents(BATCH, 6), t))
     name = next(iter(conditions))
     conditions[name][1][2] = False
     context = model.context(conditions, BATCH)
@@ -262,7 +209,7 @@ def test_batches_that_differ_are_refused() -> None:
     def found(x: Tensor, t: Tensor, aligned: Tensor | None) -> Tensor:
         ready = prepared(model, Context(BATCH, {}))
         assert ready is not None
-        return ready.velocity(Context(BATCH, {}), torch.ones(BATCH, 2), [((), 1.0)], never, aligned)(x, t)
+        return ready.velocity(Context(BATCH, {}), torch.ones(BATCH, 2), [((), 1.0)], aligned)(x, t)
 
     assert found(latents(BATCH), t, picture).shape == (BATCH, LATENT_CHANNELS, SIDE, SIDE)
     with pytest.raises(ValueError, match="found 3 latents, 5 times, 5 extras; expected 5 of each"):

@@ -1,4 +1,4 @@
-"""Sheets in Excel workbooks and as PEP projects."""
+"""Sheets in Excel workbooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mupd.config import Config
 from mupd.errors import InputFaults
-from mupd.sheet import Sheet, read_sheet
+from mupd.sheet import read_sheet
 
 Make = Callable[..., Config]
 
@@ -149,76 +149,12 @@ def test_damaged_workbooks_give_a_sheet_or_faults(
     assert outcome
 
 
-PEP = """\
-pep_version: 2.1.0
-sample_table: samples.csv
-subsample_table: slides.csv
-sample_modifiers:
-  remove: [protocol]
-  derive:
-    attributes: [rna]
-    sources: {counts: "rna/{sample_name}.tsv"}
-  imply:
-    - {if: {x_site: [Ulm]}, then: {organ: lung}}
-"""
-
-
-def project(folder: Path, config: str = PEP) -> Path:
-    for name in ("P1_a.svs", "P1_b.svs", "rna/P1.tsv", "rna/P2.tsv"):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
-    (folder / "samples.csv").write_text("sample_name,rna,x_site,protocol\nP1,counts,Ulm,x\nP2,counts,,x\n")
-    (folder / "slides.csv").write_text("sample_name,he\nP1,P1_a.svs\nP1,P1_b.svs\n")
-    (folder / "project_config.yaml").write_text(config)
-    return folder / "project_config.yaml"
-
-
-def test_a_pep_project_with_subsamples_and_modifiers(tmp_path: Path, make_config: Make) -> None:
-    sheet: Sheet = read_sheet(make_config(project(tmp_path)))
-    first, second = sheet.cases
-    assert (first.case_id, first.organ, second.organ) == ("P1", "lung", "")
-    assert (first.he, first.further_he) == (tmp_path / "P1_a.svs", (tmp_path / "P1_b.svs",))
-    assert (first.rna, second.rna, second.he) == (tmp_path / "rna/P1.tsv", tmp_path / "rna/P2.tsv", None)
-
-
-def test_faults_of_a_pep_name_the_sample(tmp_path: Path, make_config: Make) -> None:
-    path = project(tmp_path)
-    (tmp_path / "rna" / "P2.tsv").unlink()
-    (fault,) = faults_of(make_config(path))
-    assert fault.startswith("project_config.yaml:sample 2 [rna]: found 'rna/P2.tsv', which is not there")
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        (PEP.replace("samples.csv", "https://h/s.csv"), "a URL"),
-        (PEP + "project_modifiers:\n  import: [http://h/x.yaml]\n", "a URL"),
-        (PEP + "project_modifiers:\n  import: [project_config.yaml]\n", "in a circle"),
-        (PEP.replace("samples.csv", "gone.csv"), "gone.csv"),
-        (PEP.replace("samples.csv", "../away.csv"), "`roots`"),
-        (PEP.replace("slides.csv", "$MUPD_TEST_URL"), "a URL"),
-        ("[", "YAML"),
-        ("- a", "found list"),
-        ("pep_version: 2.1.0\n", "no samples"),
-        ("pep_version: one\nsample_table: samples.csv\n", "PEP"),
-        ("!!python/object/apply:os.system [echo]\n", "YAML"),
-    ],
-)
-def test_peps_that_fetch_escape_or_are_none(
-    tmp_path: Path, make_config: Make, monkeypatch: pytest.MonkeyPatch, config: str, words: str
-) -> None:
-    monkeypatch.setenv("MUPD_TEST_URL", "https://h/s.csv")
-    (tmp_path / "away.csv").touch()
-    (tmp_path / "in").mkdir()
-    assert words in "\n".join(faults_of(make_config(project(tmp_path / "in", config))))
-
-
 def test_the_libraries_of_other_formats_load_only_with_them(tmp_path: Path) -> None:
     (tmp_path / "cases.tsv").write_text("case_id\tx_a\nA\tb\n")
     code = (
         "import sys; from mupd.config import parse_config; from mupd.sheet import read_sheet;"
         f"read_sheet(parse_config({{'cases': {str(tmp_path / 'cases.tsv')!r}}}, 'x'));"
-        "print(sorted({'openpyxl', 'peppy', 'pandas', 'numpy'} & set(sys.modules)))"
+        "print(sorted({'openpyxl', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -34,7 +34,7 @@ from mupd.reports.record.fields import undetermined
 
 log = logging.getLogger(__name__)
 
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 6
 """Raised when the same inputs would give other values: older draws are then not reused."""
 
 _STRIP_PX = 256

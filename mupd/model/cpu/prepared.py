@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from mupd.model.attention import Block, Context
-from mupd.model.cpu.convolution import TILE
 from mupd.model.cpu.layers import available
 from mupd.model.cpu.stem import PreparedStem
 from mupd.model.cpu.trunk import Folded, PreparedModulations, PreparedTrunkBlock
@@ -50,7 +49,6 @@ class PreparedTrunk:
         context: Context,
         extra: Tensor,
         passes: Passes,
-        otherwise: Callable[[], Velocity],
         aligned: Tensor | None = None,
     ) -> Velocity:
         """The velocity of a batch, of x (batch, channels, height, width) and t (batch,); of the shape of x.
@@ -63,8 +61,6 @@ class PreparedTrunk:
             In which every sample has all streams.
         extra
             (batch, 2).
-        otherwise
-            Makes the velocity that is asked for latents whose sides are no multiples of 4.
         aligned
             (batch, aligned_channels, height, width), where the trunk has such channels.
         """
@@ -86,8 +82,6 @@ class PreparedTrunk:
                 found = f"{len(x)} latents, {len(t)} times, {len(extra)} extras"
                 raise ValueError(f"context: found {found}; expected {context.batch} of each")
             self._stem.expect(x, aligned)
-            if x.shape[2] % TILE or x.shape[3] % TILE:
-                return otherwise()(x, t)
             out = torch.empty_like(x)
             size = _together(len(x), len(passes) * x.shape[2] * x.shape[3])
             for start in range(0, len(x), size):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mupd.model.cpu.convolution import convolution
+from mupd.model.cpu.convolution import Convolution
 from mupd.model.cpu.layers import Product, scale_of_unit
 from mupd.model.cpu.workspace import Workspace
 from mupd.model.layers import CHANNEL_EPS, ChannelNorm, ResBlock, sincos_positions_2d
@@ -32,16 +32,16 @@ def _gain(norm: ChannelNorm) -> Tensor:
 class PreparedBlock:
     """A :class:`mupd.model.layers.ResBlock`; its modulation is handed over ready, see :class:`PreparedStem`."""
 
-    def __init__(self, block: ResBlock, work: Workspace, turned: bool) -> None:
+    def __init__(self, block: ResBlock, work: Workspace) -> None:
         self._gain = _gain(block.norm1)
-        self._conv1 = convolution(block.conv1, work, turned=turned)
-        self._conv2 = convolution(block.conv2, work, turned=not turned)
+        self._conv1 = Convolution(block.conv1, work)
+        self._conv2 = Convolution(block.conv2, work)
 
     def before(self, x: Tensor, name: str) -> Tensor:
         """All until the modulation, of the map `x`, in the workspace under `name`."""
         h = self._conv1.places("normed", *x.shape)
         torch.mul(x, scale_of_unit(x, CHANNEL_EPS), out=h)
-        h = self._conv1([F.silu(h.mul_(self._gain), inplace=True)], self._conv1.results(name, *x.shape))
+        h = self._conv1([F.silu(h.mul_(self._gain), inplace=True)], self._conv1.places(name, *x.shape))
         return h.mul_(scale_of_unit(h, CHANNEL_EPS))
 
     def after(self, x: Tensor, h: Tensor, modulation: Modulation) -> Tensor:
@@ -65,14 +65,14 @@ class PreparedStem:
         self.expect = stem.expect
         self._channels = channels = stem.first.out_channels
         self._width = stem.down.out_channels
-        self._first = convolution(stem.first, work, beside=stem.aligned)
+        self._first = Convolution(stem.first, work, beside=stem.aligned)
         down, up = cast(list[ResBlock], list(stem.down_blocks)), cast(list[ResBlock], list(stem.up_blocks))
-        self._down_blocks = [PreparedBlock(block, work, True) for block in down]
-        self._up_blocks = [PreparedBlock(block, work, False) for block in up]
+        self._down_blocks = [PreparedBlock(block, work) for block in down]
+        self._up_blocks = [PreparedBlock(block, work) for block in up]
         self._modulation = _modulations([*down, *up])
-        self._join = convolution(stem.join, work, turned=True, splits=[channels, channels])
+        self._join = Convolution(stem.join, work)
         self._last_gain = _gain(stem.last_norm)
-        self._last = convolution(stem.last, work)
+        self._last = Convolution(stem.last, work)
         self._out = stem.last.out_channels
         # A patch of 2 x 2 places lies place by place, then channel by channel.
         self._down = Product(stem.down.weight.permute(0, 2, 3, 1).flatten(1), stem.down.bias)
@@ -99,8 +99,8 @@ class PreparedStem:
         for number, part in enumerate([x] if aligned is None else [x, aligned]):
             place = self._first.places(f"input {number}", height, width, size, part.shape[1])
             parts.append(place.copy_(part.permute(2, 3, 0, 1)))
-        common = self._first(parts, self._first.results("common", height, width, size, self._channels))
-        skip = self._first.results("skip", height, width, passes * size, self._channels)
+        common = self._first(parts, self._first.places("common", height, width, size, self._channels))
+        skip = self._first.places("skip", height, width, passes * size, self._channels)
         skip.unflatten(2, (passes, size)).copy_(common[:, :, None])
         for number, (block, modulation) in enumerate(zip(self._down_blocks, modulations, strict=False)):
             block.after(skip, block.before(skip if number else common, "inner"), modulation)
@@ -121,9 +121,9 @@ class PreparedStem:
         height, width, batch, channels = skip.shape
         rows, columns = height // 2, width // 2
         places = self._join.places("joined", height, width, batch, channels)
-        found = self._up(tokens).unflatten(2, (2, 2, channels)).unflatten(1, (rows, columns))
-        places.unflatten(1, (columns, 2)).unflatten(0, (rows, 2)).copy_(found.permute(1, 3, 2, 4, 0, 5))
-        x = self._join([places, skip], self._join.results("up", height, width, batch, channels))
+        patches = self._up(tokens).unflatten(2, (2, 2, channels)).unflatten(1, (rows, columns))
+        places.unflatten(1, (columns, 2)).unflatten(0, (rows, 2)).copy_(patches.permute(1, 3, 2, 4, 0, 5))
+        x = self._join([places, skip], self._join.places("up", height, width, batch, channels))
         for block, modulation in zip(self._up_blocks, modulations[len(self._down_blocks) :], strict=True):
             block.after(x, block.before(x, "inner"), modulation)
         x = F.silu(x.mul_(scale_of_unit(x, CHANNEL_EPS)).mul_(self._last_gain), inplace=True)
@@ -133,7 +133,7 @@ class PreparedStem:
         torch.mul(by_pass[0], weights[0], out=mixed)
         for part, weight in zip(by_pass[1:], weights[1:], strict=True):
             mixed.add_(part, alpha=weight)
-        return self._last([mixed], self._last.results("output", height, width, size, self._out)).permute(2, 3, 0, 1)
+        return self._last([mixed], self._last.places("output", height, width, size, self._out)).permute(2, 3, 0, 1)
 
 
 _positions = lru_cache(maxsize=8)(sincos_positions_2d)

@@ -138,7 +138,7 @@ def write_specimens(folder: Path, config: Config) -> None:
         values["slide"] |= {"width_px": specimen.side_px, "height_px": specimen.side_px}
         lenient = {"min_tissue_mm2": 0.0, "min_text_words": 1, "min_gene_overlap": 0.0, "min_library_size": 0}
         values["intake"] |= lenient | {"min_detected_fraction": 0.0, "allow_synthetic": ["*"], "rna_values": "counts"}
-        values["check"] |= {"min_tissue_fraction": 0.0, "min_record_confidence": 0.0}
+        values["check"] |= {"min_tissue_fraction": 0.0}
         empty: list[str] = []
         values["expectations"] = {
             "on_failure": "report",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mupd.config import CheckLimits
-from mupd.contracts.verdicts import Check, not_measured
+from mupd.contracts.verdicts import Check
 from mupd.reports.record.fields import undetermined
 
 SUM_TOLERANCE = 1e-3
@@ -18,8 +18,6 @@ SUM_TOLERANCE = 1e-3
 
 def read_record(folder: Path) -> dict[str, Any]:
     """``record.json`` of a draw, {field: {"value", "abstained", "probabilities"}}.
-
-    Records of version 0.1 have no ``abstained`` and state a value in every field; they are given as if they had.
 
     Raises
     ------
@@ -35,10 +33,9 @@ def read_record(folder: Path) -> dict[str, Any]:
             raise ValueError(f"field {field!r} lacks a value with probabilities")
         if not all(isinstance(share, int | float) for share in shares.values()):
             raise ValueError(f"field {field!r} has probabilities that are no numbers")
-        part.setdefault("abstained", False)
-        if part["abstained"] is not (part["value"] is None):
+        if part.get("abstained") is not (part["value"] is None):
             raise ValueError(
-                f"field {field!r}: found value {part['value']!r} with abstained {part['abstained']!r}; "
+                f"field {field!r}: found value {part['value']!r} with abstained {part.get('abstained')!r}; "
                 "expected no value exactly where it abstains"
             )
     return record
@@ -80,19 +77,11 @@ def _sum_check(shares: Mapping[str, Mapping[str, float]]) -> Check:
 
 
 def _abstention_check(record: Mapping[str, Any], shares: Mapping[str, Mapping[str, float]], limit: float) -> Check:
-    """An undetermined field must be one; a stated one below the limit is let pass, as in records of version 0.1."""
+    """An undetermined field must be one."""
     abstained = [field for field, part in record.items() if part["value"] is None]
     sure = [field for field in abstained if not undetermined(shares[field], limit)]
     sentence = f"undetermined at a probability of {limit:g} or more (check.abstain_below): {', '.join(sure)}"
     return Check("undetermined", abstained, limit, not sure if abstained else None, sentence if sure else "")
-
-
-def _confidence_check(stated: Mapping[str, float], limit: float) -> Check:
-    if not stated:
-        return not_measured("confidence", "every field is undetermined")
-    doubtful = [field for field, share in stated.items() if share < limit]
-    sentence = f"probability below {limit:g} (check.min_record_confidence): {', '.join(doubtful)}"
-    return Check("confidence", round(min(stated.values()), 4), limit, not doubtful, sentence if doubtful else "")
 
 
 def check_text(
@@ -126,6 +115,5 @@ def check_text(
         # A value is drawn from its field's probabilities (multiple imputation): to reject draws that are not
         # the most probable would narrow what the draws are there to show.
         Check("not_most_probable", not_most, "reported: fields whose drawn value is not the most probable", None),
-        _confidence_check(stated, limits.min_record_confidence),
         Check("agreement", dict(agreed), "reported, 1 = all draws agree", None),
     ]

@@ -46,7 +46,7 @@ def config(tmp_path: Path) -> Config:
     return make_config(tmp_path, shards=1)
 
 
-LIMITS = CheckLimits(min_tissue_fraction=0.0, min_record_confidence=0.0, abstain_below=0.0)
+LIMITS = CheckLimits(min_tissue_fraction=0.0, abstain_below=0.0)
 
 
 def a_case(*measured: Modality) -> CaseInventory:
@@ -267,9 +267,12 @@ def test_records_out_of_vocabulary_or_wrong_are_rejected(config: Config) -> None
     least = min(good[name]["probabilities"], key=lambda value: good[name]["probabilities"][value])
     doubled = {value: 2 * share for value, share in good[name]["probabilities"].items()}
     cases = [
-        ({**good, "mood": {"value": "good", "probabilities": {"good": 1.0}}}, "field 'mood'"),
-        ({**good, name: {"value": "Mars", "probabilities": {"Mars": 1.0}}}, "'Mars'"),
-        ({**good, name: {"value": least, "probabilities": {good[name]["value"]: 1.0}}}, "has no probability"),
+        ({**good, "mood": {"value": "good", "abstained": False, "probabilities": {"good": 1.0}}}, "field 'mood'"),
+        ({**good, name: {"value": "Mars", "abstained": False, "probabilities": {"Mars": 1.0}}}, "'Mars'"),
+        (
+            {**good, name: {**good[name], "value": least, "probabilities": {good[name]["value"]: 1.0}}},
+            "has no probability",
+        ),
         ({**good, name: {**good[name], "probabilities": doubled}}, "do not sum to 1"),
         ({**good, name: {"value": "x"}}, "lacks a value with probabilities"),
         ({}, "no fields"),
@@ -304,7 +307,6 @@ def test_an_undetermined_field_is_accepted_and_named(config: Config) -> None:
     assert checks["not_most_probable"]["value"] == []
     alone = one(config, "text", record=abstaining({}, "grade"))
     assert alone.verdict == "accepted"
-    assert json.loads(alone.checks)["confidence"]["value"] == "not measured"
 
 
 def test_records_that_abstain_wrongly_are_rejected(config: Config) -> None:
@@ -324,7 +326,8 @@ def test_records_that_abstain_wrongly_are_rejected(config: Config) -> None:
 
 
 def test_the_vocabulary_is_the_models_own(config: Config) -> None:
-    old = {"diagnosis": {"value": "mucinous adenocarcinoma", "probabilities": {"mucinous adenocarcinoma": 1.0}}}
+    mucinous = "mucinous adenocarcinoma"
+    old = {"diagnosis": {"value": mucinous, "abstained": False, "probabilities": {mucinous: 1.0}}}
     assert one(config, "text", record=old).verdict == "rejected"
     write_json(Path(config.model) / "record.json", {"fields": {"diagnosis": ["mucinous adenocarcinoma", "glioma"]}})
     assert one(config, "text", record=old).verdict == "accepted"
@@ -343,16 +346,6 @@ def test_a_draw_has_the_genes_of_its_kind(config: Config) -> None:
     measured = json.loads(row.checks)["mean_abs_z"]
     assert measured["value"] == "not measured"
     assert "spot training data" in measured["limit"]
-
-
-def test_low_confidence_is_rejected_where_asked(tmp_path: Path) -> None:
-    make_model(tmp_path)
-    doubtful = record(1, certainty=0.0)
-    assert one(make_config(tmp_path, shards=1), "text", record=doubtful).verdict == "accepted"
-    strict = make_config(tmp_path, shards=1, check={"min_record_confidence": 0.99})
-    row = one(strict, "text", record=doubtful)
-    assert row.verdict == "rejected"
-    assert "check.min_record_confidence" in row.reasons
 
 
 @given(st.lists(st.integers(0, 2**31), min_size=1, max_size=4), st.floats(0, 8))
