@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mupd.base.progress import track
-from mupd.config import load_schema, with_defaults
+from mupd.config.sections import Guidance
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import from_uint8, he_extra, to_uint8
 from mupd.model.sampling import sample_he_windows
@@ -59,8 +59,8 @@ class Effort:
 
 def workflow_guidance() -> dict[str, float]:
     """Guidance that a run has by default; pathway scores are guided as the profile they were taken from."""
-    scales = with_defaults({}, load_schema("config"))["sampler"]["guidance"]
-    return scales | {"pathways": scales["rna"]}
+    scales = Guidance()
+    return {"text": scales.text, "rna": scales.rna, "pathways": scales.rna}
 
 
 def reconstructed(pipeline: MuPDPipeline, windows: NDArray[np.uint8]) -> NDArray[np.uint8]:

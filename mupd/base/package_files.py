@@ -11,10 +11,9 @@ PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGE_PARENT = PACKAGE.parent
 """PYTHONPATH for another process that runs this code."""
 
-Shipped = Literal["schemas", "gene_sets", "genes", "expectations", "workflow"]
+Shipped = Literal["gene_sets", "genes", "expectations", "workflow"]
 
 _IN_REPOSITORY: dict[Shipped, str] = {
-    "schemas": "workflow/schemas",
     "gene_sets": "resources/gene_sets",
     "genes": "resources/genes",
     "expectations": "resources/expectations",

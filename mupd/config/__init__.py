@@ -1,18 +1,7 @@
 """The run configuration and every other settings file that a user writes."""
 
-from mupd.config.settings import (
-    CheckLimits,
-    Config,
-    Draws,
-    IntakeLimits,
-    ReportSettings,
-    Slide,
-    load_config,
-    load_schema,
-    parse_config,
-    schema_faults,
-    with_defaults,
-)
+from mupd.config.sections import CheckLimits, Draws, IntakeLimits, ReportSettings, Slide
+from mupd.config.settings import Config, config_schema, load_config, parse_config
 
 __all__ = [
     "CheckLimits",
@@ -21,9 +10,7 @@ __all__ = [
     "IntakeLimits",
     "ReportSettings",
     "Slide",
+    "config_schema",
     "load_config",
-    "load_schema",
     "parse_config",
-    "schema_faults",
-    "with_defaults",
 ]

@@ -48,7 +48,12 @@ def validated(model: type[Model], values: object, where: str) -> tuple[Model | N
     """
     adapter = TypeAdapter(model)
     try:
-        return adapter.validate_json(json.dumps(values, default=str)), []
+        plain = json.dumps(values, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        # Keys such as dates, aliases that contain themselves.
+        return None, [Fault(where, str(error), "text as keys and no alias that contains itself")]
+    try:
+        return adapter.validate_json(plain), []
     except ValidationError as error:
         return None, validation_faults(error, adapter.json_schema(), where)
 
@@ -79,7 +84,9 @@ def _at(where: str, place: list[str]) -> str:
 
 def _expected(message: str) -> str:
     """A pydantic message as what was expected: ``Input should be a valid integer`` -> ``a valid integer``."""
-    return message.removeprefix("Input should be ").removeprefix("Value error, ").replace("Field required", "a value")
+    for start in ("Input should be ", "String should have ", "Tuple should have ", "Value error, "):
+        message = message.removeprefix(start)
+    return message.replace("Field required", "a value").replace("String should match pattern", "text like")
 
 
 def _known_keys(schema: dict[str, Any], place: list[str]) -> Iterator[str]:
@@ -89,9 +96,9 @@ def _known_keys(schema: dict[str, Any], place: list[str]) -> Iterator[str]:
         parts = [
             inner
             for part in parts
-            for found in (part.get("properties", {}).get(name), part.get("items"))
-            if isinstance(found, dict)
-            for inner in _alternatives(found, schema)
+            for below in (part.get("properties", {}).get(name), part.get("items"))
+            if isinstance(below, dict)
+            for inner in _alternatives(below, schema)
         ]
     yield from dict.fromkeys(name for part in parts for name in part.get("properties", {}))
 

@@ -14,13 +14,11 @@ from pathlib import Path
 
 from mupd.base.ids import artifact_name, shard_of
 from mupd.config import Config
+from mupd.config.section import MPP_RANGE
 from mupd.errors import Fault, InputFaults
-from mupd.sheet.columns import Check, checks_of_header
+from mupd.sheet.columns import header_faults, is_column, most_characters
 from mupd.sheet.paths import Places, Wanted
 from mupd.sheet.text_files import read_rows
-
-MPP_RANGE = (0.1, 4.0)
-"""Micrometres per pixel that a slide of cells can have: 100x objectives to 2.5x overviews."""
 
 _FILES = {
     "he": Wanted(several=True, folder=True, what="file or DICOM folder"),
@@ -30,6 +28,7 @@ _FILES = {
 _TABLE = Wanted(several=False, folder=False, what="table")
 # C0 and C1 controls, and the marks that reorder text (Trojan Source): none belongs in a name or a path.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PLAIN_NUMBER = re.compile(r"[0-9]*\.?[0-9]+$", re.ASCII)  # 0.5
 _TABLE_SUFFIXES = {
     "rna": (".h5ad", ".h5mu", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
     "text": tuple(
@@ -123,20 +122,14 @@ def _table_faults(config: Config) -> list[Fault]:
 def _mpp_fault(cell: str) -> str | None:
     low, high = MPP_RANGE
     expected = f"micrometres per pixel as a plain number from {low} to {high:g}"
-    try:
-        value = float(cell)
-    except ValueError:
-        return expected
-    return None if low <= value <= high else expected
+    return None if _PLAIN_NUMBER.match(cell) and low <= float(cell) <= high else expected
 
 
-def _row_faults(
-    row: dict[str, str], checks: dict[str, Check], where: str, odd: dict[str, tuple[str, str]]
-) -> list[Fault]:
+def _row_faults(row: dict[str, str], where: str, odd: dict[str, tuple[str, str]]) -> list[Fault]:
     faults = []
     for column, cell in row.items():
-        if column not in checks:
-            continue  # an unknown column is told once, at the header
+        if not is_column(column):
+            continue  # reported once, at the header
         place = f"{where} [{column}]"
         if column in odd:
             faults.append(Fault(place, *odd[column]))
@@ -153,7 +146,9 @@ def _row_faults(
             expected = f"text without control characters (there is U+{ord(control[0]):04X})"
         elif column == "he_mpp":
             expected = _mpp_fault(cell)
-        expected = expected or (checks[column](cell) if cell else None)
+        most = most_characters(column)
+        if not expected and most is not None and len(cell) > most:
+            expected = f"at most {most} characters"
         if expected:
             faults.append(Fault(place, repr(cell)[:80], expected))
     return faults
@@ -215,7 +210,7 @@ def _parse(path: Path, roots: Sequence[str], check_files: bool) -> tuple[list[Sh
         return [], [Fault(path.name, "an empty file", "a header and a row for each case")]
     head, *body = rows
     header = head.cells
-    checks, faults = checks_of_header(header, head.where)
+    faults = header_faults(header, head.where)
     if not body:
         faults.append(Fault(path.name, "a header without rows", "a row for each case"))
     cases = []
@@ -228,7 +223,7 @@ def _parse(path: Path, roots: Sequence[str], check_files: bool) -> tuple[list[Sh
             continue
         row = dict(zip(header, raw.cells, strict=True))
         odd = {header[index]: problem for index, problem in raw.odd.items()}
-        row_faults = _row_faults(row, checks, where, odd)
+        row_faults = _row_faults(row, where, odd)
         if case_id := row.get("case_id"):
             # By the name in files as well: an id may read like the name that another one gets.
             earlier, spelt = min(

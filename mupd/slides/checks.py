@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mupd.base.messages import reason_of
 from mupd.config import IntakeLimits
+from mupd.config.section import MPP_RANGE
 from mupd.errors import UnusableError
-from mupd.sheet import MPP_RANGE
 from mupd.slides.quality import (
     clipped_share,
     focus_of,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mupd.base.ids import is_case_id, seed_of, shard_name, shard_of
-from mupd.config import load_config, load_schema, parse_config
+from mupd.config import load_config, parse_config
 from mupd.errors import InputFaults
 from mupd.run.shards import inputs_of, model_files, refuse_braces, rows_digest
 from mupd.sheet import cases_by_shard, cases_of_shard, filled_shards, read_sheet
@@ -35,11 +37,12 @@ def test_the_shipped_configuration() -> None:
     assert load_config(REPOSITORY / "config" / "config.yaml").cases == "config/cases.tsv"
 
 
-def test_every_key_is_explained() -> None:
-    readme = (REPOSITORY / "config" / "README.md").read_text(encoding="utf-8")
-    for name, part in load_schema("config")["properties"].items():
-        for key in [name, *(f"{name}.{inner}" for inner in part.get("properties", {}))]:
-            assert f"`{key}`" in readme, f"config/README.md does not explain {key}"
+def test_a_key_that_was_taken_out_is_refused_with_the_known_ones() -> None:
+    (fault,) = faults_of({"cases": "c.tsv", "check": {"min_record_confidence": 0.5}})
+    assert fault == (
+        "my.yaml [check]: found unknown key 'min_record_confidence'; "
+        "expected only: min_tissue_fraction, abstain_below, untrained_organ"
+    )
 
 
 def test_all_faults_at_once() -> None:
@@ -85,6 +88,17 @@ def test_whole_numbers_are_numbers() -> None:
 
 def test_keys_that_are_no_words() -> None:
     assert faults_of({"cases": "c.tsv", 7: 1, None: 2})
+    assert faults_of({"cases": "c.tsv", date(2024, 1, 1): 1})
+    endless: dict[str, Any] = {"cases": "c.tsv"}
+    endless["draws"] = endless
+    assert faults_of(endless)
+
+
+def test_a_whole_number_keeps_its_digest() -> None:
+    """Inventories and draws of earlier runs were made with these digests."""
+    whole = {"cases": "c.tsv", "intake": {"file_seconds": 120, "min_library_size": 100}}
+    assert parse_config(whole, "x").digest("intake") == parse_config({"cases": "c.tsv"}, "x").digest("intake")
+    assert json.dumps(parse_config({"cases": "c.tsv", "slide": {"mpp": 1}}, "x").to_dict()["slide"]["mpp"]) == "1"
 
 
 @pytest.mark.parametrize("text", ["- a\n- b", "", "cases: [", "cases: 'x", "\x00"])

@@ -15,7 +15,7 @@ import yaml
 from wsidicom import WsiDicom
 
 from mupd.base.ids import seed_of
-from mupd.config import Config, parse_config
+from mupd.config import Config, config_schema, parse_config
 from mupd.contracts.draws import read_index
 from mupd.contracts.inventory import read_inventory, stain_tasks_of, why_not_stained
 from mupd.errors import InputFaults
@@ -97,12 +97,10 @@ def test_a_configuration_with_stains_reads_back(stainers: Path) -> None:
 
 
 def test_every_key_of_a_stain_is_explained_with_its_default() -> None:
-    from mupd.config import load_schema
-
     lines = README.read_text(encoding="utf-8").splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| stains: `")]
     stated = {row[0].removeprefix("stains: ").strip("`"): row[1] for row in rows}
-    known = load_schema("config")["properties"]["stains"]["items"]["properties"]
+    known = config_schema()["properties"]["stains"]["items"]["properties"]
     assert set(stated) == set(known)
     assert {name: yaml.safe_load(stated[name]) for name in known} == {n: p.get("default") for n, p in known.items()}
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mupd import __version__
 from mupd.base.files import sha256_file, write_json
 from mupd.base.ids import MODALITIES, stain_name
-from mupd.config import Config, load_schema
+from mupd.config import Config, config_schema
 from mupd.stages.cohort.crate_actions import add_actions
 from mupd.stages.cohort.crate_entities import GENERATED, Crate, RunFacts
 from mupd.stages.cohort.gather import Artifact, CohortCase, Part
@@ -50,7 +50,7 @@ def plain_settings(config: Config) -> Iterator[tuple[str, bool | int | float | s
             elif isinstance(value, bool | int | float) or "enum" in part:
                 yield prefix + name, value
 
-    yield from walk(config.to_dict(), load_schema("config"))
+    yield from walk(config.to_dict(), config_schema())
 
 
 def _describe_root(crate: Crate, cases: Sequence[CohortCase], facts: RunFacts) -> None:
