@@ -13,7 +13,8 @@ from benchmarks.model.he import measure_autoencoder, measure_rna_to_he
 from benchmarks.model.metrics_file import HASH, parts_sha256, read_metrics, still_true, write_metrics
 from benchmarks.model.records import measure_records
 from benchmarks.model.regions import measure_memory, measure_regions
-from benchmarks.model.rna import measure_he_to_rna, measure_text_to_rna
+from benchmarks.model.rna import measure_he_to_rna
+from benchmarks.model.text_rna import measure_text_to_rna
 from benchmarks.stats import Metrics
 from mupd.errors import Fault, InputFaults
 from mupd.model.pipeline import MuPDPipeline

@@ -1,4 +1,4 @@
-"""Figures of RNA: profiles generated from H&E and from text against the measured ones, beside simpler predictors."""
+"""Figures of RNA from H&E, and what those of RNA from text share with them: draws, ridge regression, coverage."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from mupd.model.attention import Conditions
 from mupd.model.rna_codec import Kind, panel_values
 from mupd.model.sampling import sample_vectors, seeded_noise
 from mupd.training.calibrate.spread import draw_interval, top_columns
-from mupd.training.public.pairs import Patient
 from mupd.training.public.read import HELD_OUT_SECTION, log_cp10k, read_her2st_counts
 from mupd.training.public.spots import Spots
-from mupd.training.tokens import on_device, one_token, padded
+from mupd.training.tokens import on_device, one_token
 
 TOP_GENES = 250
 _ALPHAS = (10.0, 100.0, 1000.0, 10_000.0)
@@ -107,7 +106,7 @@ def ridge_predictor(
     return lambda rows: np.clip(fitted.predict(rows), 0, None)
 
 
-def _per_gene(bench: Bench, predicted: Floats, truth: Floats) -> tuple[float, Interval]:
+def per_gene(bench: Bench, predicted: Floats, truth: Floats) -> tuple[float, Interval]:
     def mean(rows: NDArray[np.int64]) -> float:
         return float(column_correlations(predicted[rows], truth[rows]).mean())
 
@@ -122,7 +121,7 @@ def _difference(bench: Bench, predicted: Floats, other: Floats, truth: Floats) -
     return gain(np.arange(len(truth))), bootstrap(gain, len(truth), bench.effort.bootstraps)
 
 
-def _coverage(draws: Draws, truth: Floats, top: NDArray[np.int64], what: str) -> Figure:
+def coverage_figure(draws: Draws, truth: Floats, top: NDArray[np.int64], what: str) -> Figure:
     """Share of measured values in the 90 % interval of the draws."""
 
     def covered(values: NDArray[np.float32]) -> tuple[float, Interval]:
@@ -162,19 +161,19 @@ def measure_he_to_rna(bench: Bench) -> Metrics:
     neighbour = y[((features[:, None] - x[None]) ** 2).sum(-1).argmin(1)]
 
     reliability: dict[str, float | None] = dict.fromkeys(codec.genes)
-    per_gene = column_correlations(mine, np.nan_to_num(truth))
-    reliability |= {gene: round(float(r), 3) for gene, r in zip(panel.genes, per_gene, strict=True)}
+    by_gene = column_correlations(mine, np.nan_to_num(truth))
+    reliability |= {gene: round(float(r), 3) for gene, r in zip(panel.genes, by_gene, strict=True)}
     write_json(bench.plan.out / "reliability.json", reliability)
 
     known = truth[:, top]
-    value, interval = _per_gene(bench, mine[:, top], known)
+    value, interval = per_gene(bench, mine[:, top], known)
     count = len(draws.expected)
     others: dict[str, float | tuple[float, Interval]] = {
-        "ridge": _per_gene(bench, ridge[:, top], known),
-        "nearest neighbour": _per_gene(bench, neighbour[:, top], known),
+        "ridge": per_gene(bench, ridge[:, top], known),
+        "nearest neighbour": per_gene(bench, neighbour[:, top], known),
         "training mean": 0.0,
     }
-    others |= {f"mean of {k} draws": _per_gene(bench, draws.mean(k)[:, top], known) for k in (1, 5, 20) if k < count}
+    others |= {f"mean of {k} draws": per_gene(bench, draws.mean(k)[:, top], known) for k in (1, 5, 20) if k < count}
     what = f"{len(top)} most expressed genes, {len(truth)} spots of {HELD_OUT_SECTION}"
     figure = Figure(
         value,
@@ -191,88 +190,5 @@ def measure_he_to_rna(bench: Bench) -> Metrics:
     return {
         "H&E to RNA: per gene": figure.entry(),
         "H&E to RNA: above ridge": above.entry(),
-        "H&E to RNA: coverage of the 90 % interval": _coverage(draws, truth, top, what).entry(),
+        "H&E to RNA: coverage of the 90 % interval": coverage_figure(draws, truth, top, what).entry(),
     }
-
-
-SOURCES = {"text to RNA": "sentences of the record", "report to RNA": "the real pathology report"}
-
-
-@dataclass(frozen=True)
-class TextPairs:
-    """Patients with a text: what was trained on and what was held out.
-
-    Attributes
-    ----------
-    trained, held
-        The patients.
-    seen, given
-        (n, 384) mean embedding of each one's text, training and held-out.
-    y, truth
-        (n, genes) measured panel values, training and held-out.
-    draws
-        Of the held-out, made from their texts.
-    """
-
-    trained: list[Patient]
-    held: list[Patient]
-    seen: NDArray[np.float32]
-    given: NDArray[np.float32]
-    y: NDArray[np.float32]
-    truth: NDArray[np.float32]
-    draws: Draws
-
-    def organ_means(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Mean over the training patients of each held-out patient's organ; `values` are (trained, ...)."""
-        organ = np.array([p.record["organ"] for p in self.trained])
-        means = {name: values[organ == name].mean(0) for name in np.unique(organ)}
-        return np.stack([means[p.record["organ"]] for p in self.held])
-
-
-def text_pairs(bench: Bench, name: str) -> TextPairs:
-    """Texts and profiles of one of :data:`SOURCES`, with draws, which are kept under the model's hash."""
-    whole = name == "report to RNA"
-    trained, held = (
-        [person for person in bench.patients(split) if person.report or not whole] for split in ("train", "held_out")
-    )
-    texts = [[p.report if whole else p.sentences for p in people] for people in (trained, held)]
-    seen, given = ([bench.texts(text) for text in track(part, f"texts, {name}")] for part in texts)
-    bench.texts.save()
-    y, truth = (np.stack([p.values for p in people]) for people in (trained, held))
-    conditions = {"text": padded(list(given), given[0].shape[1])}
-
-    def drawn() -> NDArray[np.float32]:
-        made = draw_profiles(bench, conditions, "bulk", bench.effort.text_draws, name)
-        return np.stack([rows for rows in (made.expected, made.values, made.narrow) if rows is not None])
-
-    draws = Draws(*bench.cached(f"{name.replace(' ', '-')}-{bench.effort.text_draws}", drawn))
-    x, x_held = (np.stack([rows.mean(0) for rows in part]) for part in (seen, given))
-    return TextPairs(trained, held, x, x_held, np.nan_to_num(y), truth, draws)
-
-
-def measure_text_to_rna(bench: Bench) -> Metrics:
-    """Bulk profiles from the sentences of a record and from real reports, on held-out TCGA patients."""
-    panel = bench.pipeline.rna_codec.panels["bulk"]
-    metrics: Metrics = {}
-    for name, source in SOURCES.items():
-        pairs = text_pairs(bench, name)
-        truth, draws = pairs.truth, pairs.draws
-        top = top_columns(panel.mean, TOP_GENES, np.isfinite(truth).all(0))
-        mine = draws.mean(len(draws.expected))[:, top]
-        ridge = ridge_predictor(pairs.seen, pairs.y, np.arange(len(pairs.seen)) % 5, top)(pairs.given)[:, top]
-        by_organ = pairs.organ_means(pairs.y)[:, top]
-        value, interval = _per_gene(bench, mine, truth[:, top])
-        what = f"{len(top)} most expressed genes, {len(truth)} held-out TCGA patients, {source} given"
-        metrics[f"{name}: per gene"] = Figure(
-            value,
-            f"mean Pearson per gene over patients, {what}, mean of {len(draws.expected)} draws",
-            interval,
-            len(truth),
-            {
-                "training mean of the organ": _per_gene(bench, by_organ, truth[:, top]),
-                "ridge": _per_gene(bench, ridge, truth[:, top]),
-                "training mean": 0.0,
-            },
-        ).entry()
-        metrics[f"{name}: coverage of the 90 % interval"] = _coverage(draws, truth, top, what).entry()
-    return metrics

@@ -88,12 +88,12 @@ def _run_part(
     """Build a part's inputs, run the workflow on them and compare."""
     import torch
 
-    from benchmarks.real_cohort.baselines import load_training
     from benchmarks.real_cohort.build import build, settings
     from benchmarks.real_cohort.compare import Bench
     from benchmarks.real_cohort.compare_patients import compare
     from benchmarks.real_cohort.pattern import withheld_record
     from benchmarks.real_cohort.table import Result, not_compared
+    from benchmarks.real_cohort.training import load_training
     from benchmarks.real_cohort.workflow import read_manifest, run_workflow
 
     started, small = time.monotonic(), options.small

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.real_cohort import baselines
 from benchmarks.real_cohort.figures import Floats, correlation, interval, per_gene
 from benchmarks.real_cohort.pattern import Case, Seen
+from benchmarks.real_cohort.training import Training, spot_window_haematoxylin
 from benchmarks.real_cohort.workflow import Manifest
 from mupd.base.ids import Modality
 from mupd.engines.mupd.conditions import MOST_TILES
@@ -71,7 +72,7 @@ class Bench:
     out: Path
     data: Path
     pipeline: MuPDPipeline
-    training: baselines.Training
+    training: Training
     manifest: Manifest
     slide_px: int
     tiles: dict[str, tuple[NDArray[np.float64], Floats]] = field(default_factory=dict)
@@ -186,9 +187,9 @@ def he_of_section(bench: Bench, case: Case) -> list[Row]:
     for folder in bench.artifacts(case, "he"):
         with open_slide(folder) as slide:
             pixels = slide.read(0, 0, *slide.size_px)
-        generated.append(baselines.spot_window_haematoxylin(pixels, placed[rows], side))
+        generated.append(spot_window_haematoxylin(pixels, placed[rows], side))
     density = np.mean(generated, axis=0)
-    truth = baselines.spot_window_haematoxylin(section.image, section.xy_px[rows], side)
+    truth = spot_window_haematoxylin(section.image, section.xy_px[rows], side)
     codec, kept = bench.pipeline.rna_codec, bench.training.others(case.source)
     values = log_cp10k(section.counts.to_numpy(np.float32)[rows])
     conditions = codec.condition(codec.encode(values, list(section.counts.columns), "spot"), "spot")

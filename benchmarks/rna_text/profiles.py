@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.model.bench import Bench
-from benchmarks.model.rna import SOURCES, TOP_GENES, TextPairs, ridge_predictor, text_pairs
+from benchmarks.model.rna import TOP_GENES, ridge_predictor
+from benchmarks.model.text_rna import SOURCES, TextPairs, text_pairs
 from benchmarks.stats import Interval, bootstrap, column_correlations
 from mupd.training.calibrate.spread import top_columns
 

@@ -13,6 +13,11 @@ _MOST_CHARACTERS = 300
 _QUOTED = re.compile(r"""(?!'utf-8')'[^']*'|"[^"]*"|`[^`]*`""")
 
 
+def first_line(error: Exception) -> str:
+    """First line of an error's message; the name of its class if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def without_path(words: str, path: Path) -> str:
     """A message on one line, without the path or name of a file or of the files in a folder."""
     inside = [file.name for file in path.iterdir()] if path.is_dir() else []

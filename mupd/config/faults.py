@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from mupd.base.messages import first_line
 from mupd.errors import Fault, InputFaults
 
 Model = TypeVar("Model")
@@ -29,8 +30,7 @@ def read_yaml(path: Path, what: str) -> object:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputFaults(f"{what} {path}", [Fault(str(path), reason, "a YAML file")]) from error
+        raise InputFaults(f"{what} {path}", [Fault(str(path), first_line(error), "a YAML file")]) from error
 
 
 def validated(model: type[Model], values: object, where: str) -> tuple[Model | None, list[Fault]]:

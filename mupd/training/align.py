@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mupd.base.messages import first_line
 from mupd.errors import ModelError
 from mupd.model.layers import timestep_embedding, zeroed
 from mupd.training.settings import AlignSettings
-from mupd.training.warm_start import first_line
 
 TIMM = "timm:"
 _IMAGENET_MEAN, _IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -7,12 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from mupd.base.files import write_json
+from mupd.base.messages import first_line
 from mupd.errors import ModelError
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def start_from(model: nn.Module, folder: Path, report: Path | None = None) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from benchmarks.real_cohort.build import build, settings
 from benchmarks.real_cohort.figures import look_of
 from benchmarks.real_cohort.pattern import PATIENTS, SECTIONS, SMALL, Case, pairs, sections, withheld_record
 from benchmarks.real_cohort.table import best_of
+from benchmarks.real_cohort.training import Training
 from benchmarks.real_cohort.triples import MISSING, TRIPLES, Triple, cases_of, triples
 from benchmarks.real_cohort.workflow import Manifest, expected_status, failures, read_manifest, run_workflow
 from mupd.base.ids import MODALITIES
@@ -62,7 +63,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> MuPDPipeline:
     return MuPDPipeline.from_pretrained(folder)
 
 
-def some_training(pipeline: MuPDPipeline, sections: Sequence[str] = TRAINED) -> baselines.Training:
+def some_training(pipeline: MuPDPipeline, sections: Sequence[str] = TRAINED) -> Training:
     """Training data of 3 spots a section, 4 tiles and 5 patients: noise."""
     rng = np.random.default_rng(0)
     codec, features = pipeline.rna_codec, pipeline.tile_encoder.dim
@@ -76,7 +77,7 @@ def some_training(pipeline: MuPDPipeline, sections: Sequence[str] = TRAINED) -> 
     spot_conditions = noise(spots, dim)
     spot_conditions[:, -1] = 0
     record = {"organ": "stomach", "diagnosis": "gastric adenocarcinoma", "grade": "G3"}
-    return baselines.Training(
+    return Training(
         spot_section=np.repeat(list(sections), 3),
         spot_features=noise(spots, features),
         spot_conditions=spot_conditions,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mupd.base.messages import first_line
 from mupd.errors import UnusableError
 from mupd.training.stain.plan import StainPlan
 from mupd.training.stain.table import TableRow
@@ -38,7 +39,7 @@ def open_picture(path: Path) -> NDArray[np.generic]:
             with Image.open(path) as picture:
                 return np.asarray(picture.convert("RGB") if picture.mode in _TO_RGB else picture)
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombWarning) as error:
-        raise UnusableError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
+        raise UnusableError(f"{path.name} cannot be read: {first_line(error)}") from error
 
 
 def _open_tiff(path: Path) -> NDArray[np.generic]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from mupd.base.messages import first_line
 from mupd.errors import Fault, InputFaults
 from mupd.training.stain.plan import PairSettings
 
@@ -55,8 +56,7 @@ def read_table(settings: PairSettings, channels: tuple[str, ...]) -> list[TableR
     try:
         table = pd.read_csv(settings.table, dtype=str, keep_default_na=False)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputFaults("pairs", [Fault(where, reason, "a CSV table")]) from error
+        raise InputFaults("pairs", [Fault(where, first_line(error), "a CSV table")]) from error
     stains = list(channels) if settings.layout == "files" else [settings.stain]
     needed = [settings.he, *stains, settings.group, *([] if settings.mpp is not None else ["mpp"])]
     faults = [
