@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mupd.base.ids import Modality, Target
+from mupd.base.organs import in_vocabulary, organ_term
 from mupd.contracts.inventory import CaseInventory
 from mupd.model_folder.trained_on import TrainedOn
-from mupd.reports.record.organs import in_vocabulary, organ_of_report, organ_term
+from mupd.reports.record.organs import organ_of_report
 
 _GIVEN = {"he": "H&E", "bulk": "bulk RNA", "spot": "spatial RNA", "text": "text"}
 _TARGETS: dict[Target, str] = {"he": "H&E", "rna": "RNA", "text": "text"}
@@ -30,7 +31,7 @@ class OrganFound:
     Attributes
     ----------
     organ
-        As :func:`mupd.reports.record.organs.organ_term` names it; "" for a word outside the vocabulary, which may be
+        As :func:`mupd.base.organs.organ_term` names it; "" for a word outside the vocabulary, which may be
         anything and is not repeated.
     trained
         Organs that every one of the given streams was trained on.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mupd.base.files import write_json
+from mupd.base.organs import organ_term
 from mupd.errors import ModelError
 from mupd.model_folder.contents import read_json_file
-from mupd.reports.record.organs import organ_term
 
 TRAINED_ON_FILE = "trained_on.json"
 DIRECTIONS = (
@@ -24,7 +24,7 @@ DIRECTIONS = (
 """What a stream conditions. RNA goes by its kind: a model may know spots of one organ and bulk profiles of others."""
 
 TrainedOn = dict[str, frozenset[str]]
-"""{direction of :data:`DIRECTIONS`: organs, as :func:`mupd.reports.record.organs.organ_term` names them}."""
+"""{direction of :data:`DIRECTIONS`: organs, as :func:`mupd.base.organs.organ_term` names them}."""
 
 
 def read_trained_on(model: Path) -> TrainedOn:

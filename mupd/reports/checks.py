@@ -9,9 +9,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from mupd.base.organs import RECORD_ORGANS, flatten, mentions_name, organ_named, organ_scores
 from mupd.errors import UnusableError
 from mupd.reports.record.fields import extract_record
-from mupd.reports.record.rules import flatten, organ_scores
 
 _MASK = re.compile(r"\[[A-Z]+\]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -36,24 +36,6 @@ _ENGLISH = re.compile(
 )
 _ENGLISH_SHARE = 0.12
 
-_ORGAN_NAMES = (
-    ("breast", r"breast|mamma(?:ry)?|brca|her2"),
-    ("bladder", r"(?:urinary )?bladder|blca|urotheli\w*"),
-    ("colorectum", r"colo-?rect(?:um|al)|colon(?:ic)?|rect(?:um|al)|large bowel|coad(?:read)?|read|crc"),
-    ("stomach", r"stomach|gastric|stad"),
-    ("lung", r"lungs?|pulmonary|luad|lusc|nsclc"),
-    ("bone", r"bone(?! marrow)|osteosarcoma"),
-    ("brain", r"brain|gbm|lgg|cns|glioma|glioblastoma"),
-    ("other: uterus", r"uter(?:us|ine)|endometri(?:um|al)|corpus uteri|ucec|cervix"),
-    ("other: head and neck", r"head (?:and|&) neck|hnsc|larynx|oral cavity|tongue|oropharynx"),
-    ("other: kidney", r"kidney|renal|kirc|kirp|kich"),
-    ("other: pancreas", r"pancreas|pancreatic|paad"),
-    ("other: liver", r"liver|hepatic|lihc"),
-    ("other: prostate", r"prostate|prostatic|prad"),
-    ("other: thyroid", r"thyroid|thca"),
-    ("other: oesophagus", r"o?esophagus|o?esophageal|esca"),
-    ("other: skin", r"skin|skcm|cutaneous"),
-)  # fmt: skip
 # Of the text's own organ there must be this much more than of the sheet's, in the weights of the record rules.
 _LEAST_SCORE, _LEAST_TIMES = 6.0, 5.0
 
@@ -127,18 +109,6 @@ def check_content(text: str) -> None:
         raise UnusableError("only headings or a pointer to another document, no findings: give the report itself")
 
 
-def organs_named(words: str) -> frozenset[str]:
-    """The organs that a sheet's words mean, in the terms of the record rules."""
-    flat = flatten(words).replace("_", " ").strip()
-    return frozenset(organ for organ, name in _ORGAN_NAMES if re.search(rf"(?<![a-z])(?:{name})(?![a-z])", flat))
-
-
-def organ_named(words: str) -> str | None:
-    """The organ that a sheet's word means, in the terms of the record rules; None where it means none of them."""
-    found = organs_named(words)
-    return next(iter(found)) if len(found) == 1 else None
-
-
 def check_organ(text: str, organ: str) -> None:
     """Raise UnusableError where a text is evidently about another organ than the sheet's.
 
@@ -153,14 +123,9 @@ def check_organ(text: str, organ: str) -> None:
     if best == expected or scores[best] < _LEAST_SCORE or scores[best] < _LEAST_TIMES * scores[expected]:
         return
     # The rules know few words of the organs outside their vocabulary: of these not even the name may stand there.
-    thin = expected.startswith("other") or expected == "bone"
-    if not thin or (
-        scores[best] >= 2 * _LEAST_SCORE and not re.search(rf"\b(?:{dict(_ORGAN_NAMES)[expected]})\b", flat)
-    ):
-        name = best.removeprefix("other: ")
-        raise UnusableError(
-            f"about the {name}, but the sheet's organ is {expected.removeprefix('other: ')}: another case's text?"
-        )
+    thin = expected not in RECORD_ORGANS or expected == "bone"
+    if not thin or (scores[best] >= 2 * _LEAST_SCORE and not mentions_name(expected, flat)):
+        raise UnusableError(f"about the {best}, but the sheet's organ is {expected}: another case's text?")
 
 
 def check_case_id(text: str, case_id: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from mupd.base.organs import in_vocabulary
 from mupd.model_folder.trained_on import DIRECTIONS, TrainedOn
-from mupd.reports.record.organs import in_vocabulary
 from mupd.training.cohort.cases import TrainingCase
 from mupd.training.public.labels import HER2ST_RECORD, tcga_records, tile_record
 from mupd.training.public.read import TCGA_COHORTS, read_tiles

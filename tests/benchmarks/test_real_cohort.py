@@ -30,13 +30,13 @@ from benchmarks.real_cohort.training import Training
 from benchmarks.real_cohort.triples import MISSING, TRIPLES, Triple, cases_of, triples
 from benchmarks.real_cohort.workflow import Manifest, expected_status, failures, read_manifest, run_workflow
 from mupd.base.ids import MODALITIES
+from mupd.base.organs import organ_term
 from mupd.engines.mupd.conditions import CaseConditions
 from mupd.errors import MupdError
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.rna_codec import panel_values
 from mupd.reports.checks import check_organ
 from mupd.reports.record.fields import FIELDS
-from mupd.reports.record.organs import organ_term
 from mupd.training.public.read import log_cp10k, read_her2st_counts, read_tcga
 from mupd.training.public.splits import TEST_PATIENTS, is_held_out
 from tests.fixtures.paths import REPOSITORY

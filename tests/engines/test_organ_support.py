@@ -14,13 +14,13 @@ import pytest
 
 from mupd.base.files import write_json
 from mupd.base.ids import Modality, Target
+from mupd.base.organs import organ_term
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, Entry, read_inventory, write_inventory
 from mupd.engines.organ_support import organ_found, organ_of
 from mupd.errors import ModelError
 from mupd.model.pipeline import hashed_files
 from mupd.model_folder.trained_on import DIRECTIONS, read_trained_on
-from mupd.reports.record.organs import organ_term
 from mupd.reports.record.synoptic import extract_report
 from mupd.stages.check.run import _organ_checks
 from mupd.stages.cohort import run

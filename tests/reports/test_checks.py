@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mupd.base.organs import organ_named
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
-from mupd.reports.checks import check_organ, language_of, organ_named
+from mupd.reports.checks import check_organ, language_of
 from mupd.reports.deidentify.mask import mask_identifiers
 from mupd.reports.read import check_text
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mupd.base.organs import flatten
 from mupd.reports.record.fields import FIELDS
-from mupd.reports.record.rules import flatten
 from mupd.reports.record.subtypes import find_tissue
 from mupd.training.public.labels import (
     HER2ST_RECORD,

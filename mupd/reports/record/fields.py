@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from mupd.base.organs import RECORD_ORGANS, flatten, record_organ
 from mupd.reports.record import rules, subtypes
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "organ": ("breast", "bladder", "colorectum", "stomach", "lung", "bone", "brain"),
+    "organ": RECORD_ORGANS,
     "diagnosis": (
         "invasive breast carcinoma",
         "urothelial carcinoma",
@@ -97,8 +98,8 @@ def extract_record(text: str) -> dict[str, str]:
         if match := pattern.search(rest):
             record[field] = match[1]
             rest = pattern.sub(" ", rest)
-    flat = rules.flatten(rest)
-    organ = record.get("organ") or rules.find_organ(flat)
+    flat = flatten(rest)
+    organ = record.get("organ") or record_organ(flat)
     inferred = {
         "organ": organ,
         "diagnosis": rules.find_diagnosis(flat, organ),

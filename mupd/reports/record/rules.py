@@ -1,4 +1,4 @@
-"""Rules that find organ, diagnosis, grade and T category in a pathology report's words.
+"""Rules that find diagnosis, grade and T category in a pathology report's words.
 
 Reports come by optical character recognition: lines end in a full stop in mid-sentence, 0 and O are
 mixed up. Patterns therefore allow a stop between words.
@@ -7,9 +7,6 @@ mixed up. Patterns therefore allow a stop between words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
-from types import MappingProxyType
 
 GAP = r"[\s.,:;()\-]+"
 """What may stand between two words of one term."""
@@ -22,79 +19,6 @@ _NOT_HERE = re.compile(
     r"\b(history of|h/o|prior|previous(ly)?|family|metasta(tic|sis|ses)( of| from)?|secondary)\b[^.;:]{0,40}$"
 )
 _IN_SITU = re.compile(rf"^{GAP}in{GAP}?situ|^{GAP}\(?(dcis|cis|lcis)\b")
-
-# Words of each organ with their weight: operations name the organ that was removed, other words may only touch it.
-_ORGAN_WORDS: dict[str, tuple[tuple[str, float], ...]] = {
-    "breast": (
-        (r"breast", 2),
-        (r"mastectomy|lumpectomy", 4),
-        (r"mammary|nipple|areola", 1),
-        (r"ductal carcinoma|lobular carcinoma", 2),
-    ),
-    "bladder": (
-        (r"(?<!gall)(?<!gall )(?<!gall-)bladder", 2),
-        (r"(?<!chole)cysto?(prostat)?ectomy|turbt?", 4),
-        (r"urothelial carcinoma|bladder (?:cancer|carcinoma|tumou?r)", 3),
-        (r"urotheli\w+|transitional cell", 1.5),
-        (r"trigone|detrusor|perivesical", 1),
-    ),
-    "colorectum": (
-        (r"colons?|colonic|colorectal|(recto)?sigmoid|ca?ecum|ca?ecal|rectum|rectal|splenic flexure", 2),
-        (r"large (intestine|bowel)", 2),
-        (r"(hemi)?colectomy|sigmoidectomy|sigmoid resection|anterior resection|abdominoperineal", 4),
-        (r"pericolic|perirectal|mesorect\w+|ileocecal", 2),
-    ),
-    "stomach": (
-        (r"stomach|gastric|gastroesophageal|esophagogastric|ge junction", 2),
-        (r"\w*gastrectomy|gastric resection", 4),
-        (r"antrum|antral|pylor\w+|cardia|perigastric|(lesser|greater) curvature", 1.5),
-    ),
-    "lung": (
-        (r"lungs?|pulmonary|bronchopulmonary", 2),
-        (r"pneumonectomy|bronchial margin|(upper|lower|middle) lobe(ctomy)?", 3),
-        (r"bronch\w+|pleura\w*|hilar", 1),
-    ),
-    "bone": ((r"osteosarcoma", 4), (r"femur|tibia|humerus|fibula", 2), (r"bone(?! marrow| scan)", 1)),
-    "brain": (
-        (r"brain|cerebr\w+|cerebell\w+|intracranial", 2),
-        (r"craniotomy|glioblastoma|glioma|astrocytoma|oligodendroglioma", 4),
-        (r"(frontal|temporal|parietal|occipital) lobe", 2),
-    ),
-    "other: uterus": (
-        (r"uterus|uterine|endometri\w+|myometri\w+", 2),
-        (r"hysterectomy", 3),
-        (r"cervix|cervical os|ovar\w+|adnexa\w*", 1),
-    ),
-    "other: head and neck": (
-        (r"tongue|laryn\w+|\w*pharyn\w+|glotti[cs]|supraglott\w+|epiglott\w+|tonsil\w*", 2),
-        (r"vocal cord|oral cavity|floor of mouth", 2),
-        (r"neck dissection|laryngectomy|glossectomy|mandib\w+|maxill\w+|gingiva\w*|thyroid cartilage", 2),
-    ),
-    "other: kidney": ((r"nephrectomy", 4), (r"kidney|renal (cell|cortex|pelvis|vein)", 2)),
-    "other: pancreas": ((r"pancrea\w+", 2), (r"whipple|pancreatectomy|pancreaticoduodenectomy", 4)),
-    "other: liver": ((r"hepatectomy|hepatocellular", 4), (r"gallbladder|cholecystectomy", 1)),
-    "other: prostate": ((r"(?<!cysto)prostatectomy|gleason", 3),),
-    "other: thyroid": ((r"thyroidectomy|papillary thyroid", 4),),
-    "other: oesophagus": ((r"barrett\w*", 2), (r"(?<!gastro)o?esophagectomy", 3)),
-    "other: skin": ((r"melanoma", 4),),
-}
-
-
-def _stems(words: str) -> tuple[str, ...]:
-    """Of each alternative of a pattern the longest piece that stands in whatever it matches."""
-    # Groups, classes, and letters that are optional may be absent; a bar inside a group parts no alternatives.
-    flat = re.sub(r"\([^()]*(?:\([^()]*\)[^()]*)*\)\??|\[[^\]]*\]|\\w[+*]|.\?", "#", words)
-    return tuple(max(re.findall(r"[a-z ]+", alternative), key=len) for alternative in flat.split("|"))
-
-
-_ORGANS = {
-    organ: tuple((re.compile(rf"\b(?:{words})\b"), _stems(words), weight) for words, weight in entries)
-    for organ, entries in _ORGAN_WORDS.items()
-}
-_MOST_MENTIONS = 4
-_PRIMARY_SITE = re.compile(r"(?:primary site|tumou?r site|site of tumou?r|organ)\W{1,3}([^.;]{3,60})")
-_PRIMARY_WEIGHT = 8.0
-_LEAST_SCORE, _LEAST_LEAD = 2.0, 1.15
 
 _SPECIAL: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
@@ -160,45 +84,9 @@ _T_STAGED = re.compile(
 _BESIDE = re.compile(r"prostat\w*\W{1,3}$")
 
 
-def flatten(text: str) -> str:
-    """Lower case on one line, so that patterns need not care for either."""
-    return re.sub(r"\s+", " ", text.lower())
-
-
 def _affirmed(text: str, start: int) -> bool:
     before = text[max(0, start - 70) : start]
     return not _NEGATION.search(before)
-
-
-@lru_cache(maxsize=4)
-def organ_scores(text: str) -> Mapping[str, float]:
-    """Weighted mentions of each organ in a flattened report; those outside the vocabulary begin with ``other: ``."""
-    scores = {organ: 0.0 for organ in _ORGANS}
-    primary = " ".join(match[1] for match in _PRIMARY_SITE.finditer(text))
-    for organ, entries in _ORGANS.items():
-        for pattern, stems, weight in entries:
-            # A plain search is far cheaper than a pattern, and most reports mention few organs.
-            if not any(stem in text for stem in stems):
-                continue
-            mentions = len(pattern.findall(text))
-            scores[organ] += weight * min(mentions, _MOST_MENTIONS)
-            if pattern.search(primary):
-                scores[organ] += _PRIMARY_WEIGHT
-    return MappingProxyType(scores)
-
-
-def find_organ(text: str) -> str | None:
-    """The organ that a flattened report is about, by weighted mentions; None where two are alike or it is another."""
-    (best, score), (_, second) = sorted(organ_scores(text).items(), key=lambda item: -item[1])[:2]
-    if score < _LEAST_SCORE or score < _LEAST_LEAD * second or best.startswith("other"):
-        return None
-    return best
-
-
-def leading_organ(text: str) -> str | None:
-    """The organ of a flattened report, also of one outside the vocabulary; None where two are alike."""
-    (best, score), (_, second) = sorted(organ_scores(text).items(), key=lambda item: -item[1])[:2]
-    return best.removeprefix("other: ") if score >= _LEAST_SCORE and score >= _LEAST_LEAD * second else None
 
 
 def stated_here(text: str, start: int, end: int) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mupd.base.organs import leading_organ
 from mupd.reports.record.findings import REPORT_FIELDS, ReportField, Stated, lowered
 from mupd.reports.record.grade import histologic_grade
-from mupd.reports.record.rules import leading_organ
 from mupd.reports.record.sections import section_characters
 from mupd.reports.record.size import tumour_size
 from mupd.reports.record.statements import lymphovascular_invasion, margins

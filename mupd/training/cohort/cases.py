@@ -33,7 +33,7 @@ class TrainingCase:
     text, record
         The report and what it states.
     organ
-        The sheet's, else the report's, as :func:`mupd.reports.record.organs.organ_term` names it; None if unknown.
+        The sheet's, else the report's, as :func:`mupd.base.organs.organ_term` names it; None if unknown.
     """
 
     case_id: str
@@ -158,7 +158,8 @@ def _marked(case: SheetCase, config: Config) -> str:
 
 
 def _read_case(case: SheetCase, config: Config, genes: Collection[str]) -> tuple[TrainingCase | None, CaseReport]:
-    from mupd.reports.record.organs import organ_of_report, organ_term
+    from mupd.base.organs import organ_term
+    from mupd.reports.record.organs import organ_of_report
 
     whys: list[str] = []
     try:
