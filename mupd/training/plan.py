@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mupd.config.faults import read_yaml, validated
+from mupd.config.section import section
 from mupd.errors import Fault, InputFaults, ModelError
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.presets import preset
@@ -17,7 +18,7 @@ from mupd.model.transformer import TARGETS, Target
 from mupd.model_folder.contents import read_json_file
 from mupd.training.public.read import HELD_OUT_SECTION
 from mupd.training.public.spots import RawFeatures, Spots, read_spots
-from mupd.training.settings import DataSettings, Name, Positive, TargetSettings, TrunkSettings, VaeSettings, settings
+from mupd.training.settings import DataSettings, Name, Positive, TargetSettings, TrunkSettings, VaeSettings
 
 _PUBLIC = ("her2st", "tcga", "tiles")
 _SPLITS = {"text": 2, "pathways": 4, "rna": 8}
@@ -39,7 +40,7 @@ def read_size(folder: Path, keys: tuple[str, ...]) -> NetworkSize:
     return {key: config[key] for key in keys if key in config}
 
 
-@settings
+@section
 class Plan:
     """A training configuration.
 

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar, cast, dataclass_transform
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import Field
 
+from mupd.config.section import NotNegative, section
 from mupd.model.transformer import Target
 
 Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[float, Field(ge=0)]
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 """Name of a model, e.g. ``mupd-mini``."""
-
-
 Preset = Literal["mini", "S", "B", "L", "XL"]
 """Named size of a trunk, see :mod:`mupd.model.presets`."""
 TileBalance = Literal["classes", "organs"]
 """How often each tile is drawn, see :func:`mupd.training.public.he_batches.tile_weights`."""
-Settings = TypeVar("Settings")
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def settings(cls: type[Settings]) -> type[Settings]:
-    """A frozen dataclass that checks its values; keys that it does not have are refused."""
-    return cast("type[Settings]", pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))(cls))
-
-
-@settings
+@section
 class LoopSettings:
     """How long and how a network is optimised.
 
@@ -64,7 +55,7 @@ class LoopSettings:
     bf16: bool = False
 
 
-@settings
+@section
 class TargetSettings:
     """How a target takes part in training.
 
@@ -86,7 +77,7 @@ class TargetSettings:
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-@settings
+@section
 class AlignSettings:
     """How the trunk's features are aligned to those of a frozen encoder.
 
@@ -106,7 +97,7 @@ class AlignSettings:
     cls_weight: NotNegative = 0.03
 
 
-@settings
+@section
 class CohortSettings:
     """A user's own cohort as training data.
 
@@ -125,7 +116,7 @@ class CohortSettings:
     windows: Positive = 512
 
 
-@settings
+@section
 class DataSettings:
     """What is trained on: the three public sets, a cohort, or both.
 
@@ -148,7 +139,7 @@ class DataSettings:
     cohort: CohortSettings | None = None
 
 
-@settings
+@section
 class VaeSettings(LoopSettings):
     """Training of the autoencoder.
 
@@ -171,7 +162,7 @@ def _all_targets() -> dict[Target, TargetSettings]:
     }
 
 
-@settings
+@section
 class TrunkSettings(LoopSettings):
     """Size and training of the trunk.
 

@@ -8,7 +8,7 @@ import yaml
 from mupd.model.transformer import TARGETS
 from mupd.training.plan import Plan
 from mupd.training.run import PARTS
-from tests.config.test_docs import rows_of
+from tests.config.test_generate import rows_of
 from tests.fixtures.paths import REPOSITORY
 from tests.fixtures.settings_keys import keys_of
 

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mupd.config.faults import read_yaml, validated
+from mupd.config.section import section
 from mupd.errors import Fault, InputFaults
 from mupd.model_folder.stainer import IHC_CHANNELS, Stain, StainerFacts
-from mupd.training.settings import LoopSettings, Name, Positive, Preset, settings
+from mupd.training.settings import LoopSettings, Name, Positive, Preset
 
 Layout = Literal["files", "planes", "mosaic"]
 Mpp = Annotated[float, Field(gt=0, le=10)]
@@ -25,7 +26,7 @@ MOSAIC = 4
 _WHAT = "training configuration"
 
 
-@settings
+@section
 class PairSettings:
     """Where the pairs are and how their stains are kept.
 
@@ -62,7 +63,7 @@ class PairSettings:
     least_correlation: Annotated[float, Field(ge=0, lt=1)] = 0.3
 
 
-@settings
+@section
 class StainVaeSettings(LoopSettings):
     """Size and training of the stain's autoencoder."""
 
@@ -71,7 +72,7 @@ class StainVaeSettings(LoopSettings):
     width: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = 128
 
 
-@settings
+@section
 class StainTrunkSettings(LoopSettings):
     """Size and training of the trunk.
 
@@ -89,7 +90,7 @@ class StainTrunkSettings(LoopSettings):
     colour_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
 
 
-@settings
+@section
 class StainPlan:
     """A training configuration of a stainer.
 
