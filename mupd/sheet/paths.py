@@ -1,10 +1,11 @@
-"""From a cell of the sample sheet to the files it names, which stay under the roots that the user gave.
+"""The files that a cell of the sample sheet names. They must lie under the roots that the user allows.
 
-The rule, and why. A sheet is often written by someone else than who runs it, and a folder of slides often is a farm
-of links. What a cell *says* can be read and judged by a person; where a link, a ``..`` or a wildcard ends up cannot.
-So: a relative path has to end, links resolved, in the sheet's folder, the working folder or a folder of ``roots``.
-An absolute path (or ``~``) without ``..`` says where it leads: it may also end in the very folder it names. Once
-``roots`` names any folder, that last allowance is gone, and absolute paths are held to the roots too.
+The person who runs a sheet has often not written it, and a folder of slides is often full of links. A person can read
+and judge what a cell *says*, but not where a link, a ``..`` or a wildcard leads. Therefore, with links resolved:
+
+- A relative path must end in the sheet's folder, the working folder or a folder of ``roots``.
+- An absolute path (or ``~``) without ``..`` says where it leads. It may also end in the folder that it names, unless
+  ``roots`` names any folder.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_SLIDES = 64
-"""Slides of one case: more matches are a wildcard that says too little."""
+"""Most slides of one case. A wildcard that matches more is too general."""
 
 _MAX_WALKED = 20_000
-_WILD = re.compile(r"[*?\[]")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.ASCII)
+_WILD = re.compile(r"[*?\[]")  # slides/A-*.svs
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.ASCII)  # https://host/a.svs
 _RELATIVE = " (relative paths start at the sheet's folder)"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a column takes: one file or `several`, and whether a folder will do; `what` it is, in words."""
+    """What a column takes: one file or `several`, whether a folder is allowed, and `what` it is in words."""
 
     several: bool
     folder: bool
@@ -41,7 +42,7 @@ Problem = tuple[str, str]
 
 
 class Places:
-    """Finds files for cells; listings of folders and resolved folders are kept, so that 10,000 rows cost little.
+    """Finds the files that cells name. Listings and resolved folders are kept, so that 10,000 rows take little time.
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ class Places:
     def __init__(self, folder: Path, roots: Sequence[str] = ()) -> None:
         self.folder = str(folder)
         self.strict = bool(roots)
-        given = (self.folder, os.getcwd(), *(os.path.expanduser(root) for root in roots))
-        self.roots = tuple(dict.fromkeys(os.path.realpath(root) for root in given))
+        allowed = (self.folder, os.getcwd(), *(os.path.expanduser(root) for root in roots))
+        self.roots = tuple(dict.fromkeys(os.path.realpath(root) for root in allowed))
         self._real: dict[str, str] = {}
         self._inside: dict[str, bool] = {}
         self._names: dict[str, tuple[list[str], list[str]]] = {}
@@ -63,8 +64,8 @@ class Places:
     def find(self, cell: str, wanted: Wanted, check: bool = True) -> tuple[tuple[Path, ...], Problem | None]:
         """The files that a cell names, and what is wrong with them.
 
-        A file whose own name holds ``;`` or a wildcard is taken as it stands. `check` off: files are not looked for,
-        but wildcards are still expanded.
+        A name that exists and contains ``;`` or a wildcard is taken literally. Without `check`, files are not looked
+        for, but wildcards are still expanded.
         """
         if _URL.match(cell):
             return (), (f"{cell!r}, a URL", "a path on this machine: download the file first, nothing is fetched")
@@ -73,15 +74,18 @@ class Places:
             return self._one(cell, wanted, check)
         parts = [part.strip() for part in cell.split(";")]
         if len(parts) > 1 and not wanted.several:
-            return (), (f"{cell!r}, {len(parts)} paths", f"one {wanted.what}: only `he` takes several, parted by ';'")
+            return (), (
+                f"{cell!r}, {len(parts)} paths",
+                f"one {wanted.what}: only `he` takes several, separated by ';'",
+            )
         if "" in parts:
             return (), (f"{cell!r}, with an empty part", "a path on each side of every ';'")
         paths: list[Path] = []
         for part in parts:
-            found, problem = self._part(part, wanted, check)
+            matches, problem = self._part(part, wanted, check)
             if problem:
                 return (), problem
-            paths += found
+            paths += matches
         if len(paths) > MAX_SLIDES:
             return (), (f"{cell!r}, {len(paths)} files", f"at most {MAX_SLIDES} slides of a case")
         unique = tuple(dict.fromkeys(paths))
@@ -103,7 +107,7 @@ class Places:
             names = ", ".join(os.path.basename(match) for match in matches[:5])
             more = ", ..." if len(matches) > 5 else ""
             return (), (f"{part!r}, which matches {len(matches)}: {names}{more}", f"one {wanted.what}")
-        allowed = start if self._is_given(part) else None
+        allowed = start if self._names_folder(part) else None
         if check:
             for match in matches[: MAX_SLIDES + 1]:
                 if problem := self._problem(match, match, wanted, allowed):
@@ -112,19 +116,19 @@ class Places:
 
     def _one(self, cell: str, wanted: Wanted, check: bool) -> tuple[tuple[Path, ...], Problem | None]:
         path = self._absolute(cell)
-        allowed = os.path.dirname(path) if self._is_given(cell) else None
+        allowed = os.path.dirname(path) if self._names_folder(cell) else None
         problem = self._problem(path, cell, wanted, allowed) if check else None
         return (Path(path),), problem
 
     def _absolute(self, cell: str) -> str:
         return os.path.join(self.folder, os.path.expanduser(cell) if cell.startswith("~") else cell)
 
-    def _is_given(self, cell: str) -> bool:
-        """Whether the cell itself says which folder is meant: absolute, without a step back."""
+    def _names_folder(self, cell: str) -> bool:
+        """Whether the cell itself says which folder is meant: absolute and without ``..``."""
         return not self.strict and cell.startswith(("/", "~")) and ".." not in cell.split("/")
 
     def _problem(self, path: str, cell: str, wanted: Wanted, allowed: str | None) -> Problem | None:
-        """`allowed`: a folder that is as good as a root for this path."""
+        """What is wrong with a path; `allowed` is a folder that counts as a root for it."""
         try:
             status = os.lstat(path)
             is_link = stat.S_ISLNK(status.st_mode)
@@ -151,7 +155,7 @@ class Places:
         return self._links_out(path, real, cell, allowed) if is_folder else None
 
     def _links_out(self, path: str, real: str, cell: str, allowed: str | None) -> Problem | None:
-        """A link inside a folder that leads out of the roots."""
+        """A problem if a link inside a folder leads out of the roots."""
         walked = 0
         for parent, folders, files in os.walk(path):
             for name in (*folders, *files):
@@ -187,17 +191,17 @@ class Places:
         parts = pattern.split("/")
         first = next(index for index, part in enumerate(parts) if _WILD.search(part))
         start = "/".join(parts[:first]) or ("/" if pattern.startswith("/") else ".")
-        found = [start]
+        paths = [start]
         for part in parts[first:]:
-            found = [
+            paths = [
                 os.path.join(folder, name)
-                for folder in found
+                for folder in paths
                 for name in (self._matching(folder, part) if _WILD.search(part) else [part])
             ]
-        return start, sorted(path for path in found if os.path.lexists(path))
+        return start, sorted(path for path in paths if os.path.lexists(path))
 
     def _matching(self, folder: str, pattern: str) -> list[str]:
-        """Names in a folder that match, looked up by what the pattern begins or ends with: most rows match few."""
+        """Names in a folder that match; looked up by the start or end of the pattern, because most rows match few."""
         if folder not in self._names:
             try:
                 names = os.listdir(folder)

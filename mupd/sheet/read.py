@@ -1,23 +1,24 @@
-"""The sample sheet: one row a case, checked as a whole before anything runs.
+"""Read the sample sheet: one row per case, checked as a whole before anything runs.
 
-The Snakefile imports this at parse time, and every cluster job parses the Snakefile: no heavy imports (a workbook
-brings its own library), no cohort table is opened. Whether a case with an empty cell has a row in
-a cohort table is decided by intake; cases that only a cohort table knows, and the sheet does not, are ignored.
+The Snakefile imports this, and every cluster job parses the Snakefile. So it imports nothing heavy (only a workbook
+brings its library) and opens no cohort table: intake decides whether a case with an empty cell has a row in one.
+Rows of cohort tables for cases that the sheet does not have are ignored.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mupd.base.ids import artifact_name, shard_of
+from mupd.base.ids import artifact_name
 from mupd.config import Config
 from mupd.config.section import MPP_RANGE
 from mupd.errors import Fault, InputFaults
+from mupd.sheet.cases import Sheet, SheetCase
 from mupd.sheet.columns import header_faults, is_column, most_characters
 from mupd.sheet.paths import Places, Wanted
+from mupd.sheet.rows import RawRow
 from mupd.sheet.text_files import read_rows
 
 _FILES = {
@@ -26,83 +27,15 @@ _FILES = {
     "text": Wanted(several=False, folder=False, what="file"),
 }
 _TABLE = Wanted(several=False, folder=False, what="table")
-# C0 and C1 controls, and the marks that reorder text (Trojan Source): none belongs in a name or a path.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_PLAIN_NUMBER = re.compile(r"[0-9]*\.?[0-9]+$", re.ASCII)  # 0.5
 _TABLE_SUFFIXES = {
     "rna": (".h5ad", ".h5mu", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
     "text": tuple(
         suffix + packed for suffix in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") for packed in ("", ".gz")
     ),
 }
-
-
-@dataclass(frozen=True)
-class SheetCase:
-    """One row of the sheet; paths are ready to open, None where the cell is empty.
-
-    Attributes
-    ----------
-    case_id
-        The case's name in files and artifacts, see :func:`mupd.base.ids.artifact_name`.
-    he_mpp
-        Micrometres per pixel of the H&E picture's level 0, where the sheet states it.
-    extra
-        Free columns (``x_...``), carried through.
-    line
-        Line of the sheet on which the row begins.
-    sheet_id
-        The id as it stands in the sheet and in cohort tables, where it is not `case_id`; else empty.
-    further_he
-        Slides of the case after the first one, `he`.
-    rna_row, text_row
-        Id of the case's row where the cell reads ``TABLE::ROW``: `rna` or `text` is then that table; else empty.
-    """
-
-    case_id: str
-    he: Path | None
-    rna: Path | None
-    text: Path | None
-    he_mpp: float | None
-    organ: str
-    diagnosis: str
-    extra: dict[str, str]
-    line: int
-    sheet_id: str = ""
-    further_he: tuple[Path, ...] = ()
-    rna_row: str = ""
-    text_row: str = ""
-
-    @property
-    def row_id(self) -> str:
-        """The id by which a cohort table knows the case."""
-        return self.sheet_id or self.case_id
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """All cases of the sheet, in its order."""
-
-    path: Path
-    cases: tuple[SheetCase, ...]
-
-
-def cases_of_shard(sheet: Sheet, index: int, shards: int) -> tuple[SheetCase, ...]:
-    """The cases of one of `shards` shards, in the order of the sheet."""
-    return tuple(case for case in sheet.cases if shard_of(case.case_id, shards) == index)
-
-
-def cases_by_shard(sheet: Sheet, shards: int) -> dict[int, list[SheetCase]]:
-    """The cases of each shard that holds any, in the order of the sheet; shards ascending."""
-    cases_of: dict[int, list[SheetCase]] = {}
-    for case in sheet.cases:
-        cases_of.setdefault(shard_of(case.case_id, shards), []).append(case)
-    return dict(sorted(cases_of.items()))
-
-
-def filled_shards(sheet: Sheet, shards: int) -> list[int]:
-    """Indices of the shards that hold at least one case, ascending."""
-    return sorted({shard_of(case.case_id, shards) for case in sheet.cases})
+# C0 and C1 control characters, e.g. a tab, and marks that reorder text (Trojan Source), e.g. U+202E.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PLAIN_NUMBER = re.compile(r"[0-9]*\.?[0-9]+", re.ASCII)  # 0.5
 
 
 def _table_faults(config: Config) -> list[Fault]:
@@ -119,45 +52,64 @@ def _table_faults(config: Config) -> list[Fault]:
     return faults
 
 
-def _mpp_fault(cell: str) -> str | None:
-    low, high = MPP_RANGE
-    expected = f"micrometres per pixel as a plain number from {low} to {high:g}"
-    return None if _PLAIN_NUMBER.match(cell) and low <= float(cell) <= high else expected
+def _expected_instead(column: str, cell: str) -> str | None:
+    """What was expected instead of a cell that is not empty; None if the cell is right."""
+    if column == "case_id" and "::" in cell:
+        return "an id without '::', which separates a table's path from the row's id"
+    if control := _CONTROL.search(cell):
+        return f"text without control characters (there is U+{ord(control[0]):04X})"
+    if column == "he_mpp":
+        low, high = MPP_RANGE
+        if not _PLAIN_NUMBER.fullmatch(cell) or not low <= float(cell) <= high:
+            return f"micrometres per pixel as a plain number from {low} to {high:g}"
+    most = most_characters(column)
+    return f"at most {most} characters" if most is not None and len(cell) > most else None
 
 
-def _row_faults(row: dict[str, str], where: str, odd: dict[str, tuple[str, str]]) -> list[Fault]:
-    faults = []
+def _cell_faults(row: Mapping[str, str], where: str, unreadable: Mapping[str, tuple[str, str]]) -> dict[str, Fault]:
+    """Faults of a row's cells by column; unknown columns are reported once, at the header.
+
+    Parameters
+    ----------
+    unreadable
+        Cells that have no value, by column: what was found and what was expected.
+    """
+    faults = {}
     for column, cell in row.items():
         if not is_column(column):
-            continue  # reported once, at the header
+            continue
         place = f"{where} [{column}]"
-        if column in odd:
-            faults.append(Fault(place, *odd[column]))
-            continue
-        expected: str | None = None
-        if column == "case_id":
-            if not cell:
-                faults.append(Fault(place, "an empty cell", "a case id"))
-            elif "::" in cell:
-                expected = "an id without '::', which parts a table's path from the row's id"
-        elif not cell:
-            continue
-        if not expected and (control := _CONTROL.search(cell)):
-            expected = f"text without control characters (there is U+{ord(control[0]):04X})"
-        elif column == "he_mpp":
-            expected = _mpp_fault(cell)
-        most = most_characters(column)
-        if not expected and most is not None and len(cell) > most:
-            expected = f"at most {most} characters"
-        if expected:
-            faults.append(Fault(place, repr(cell)[:80], expected))
+        if column in unreadable:
+            faults[column] = Fault(place, *unreadable[column])
+        elif cell and (expected := _expected_instead(column, cell)):
+            faults[column] = Fault(place, repr(cell)[:80], expected)
+        elif column == "case_id" and not cell:
+            faults[column] = Fault(place, "an empty cell", "a case id")
     return faults
 
 
-def _case_of(row: dict[str, str], found: dict[str, tuple[Path, ...]], rows: dict[str, str], line: int) -> SheetCase:
+class _Ids:
+    """Ids of the rows so far. Two ids also clash if they differ only in case, or one reads like the other's name."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, str]] = {}
+
+    def fault(self, case_id: str, line: int, where: str) -> Fault | None:
+        """Register an id; a fault if an earlier line uses it."""
+        keys = (case_id.casefold(), artifact_name(case_id).casefold())
+        earlier, spelling = min(self._first.setdefault(key, (line, case_id)) for key in keys)
+        if earlier == line:
+            return None
+        differs = "" if spelling == case_id else f", which differs from {spelling!r} only in upper and lower case"
+        return Fault(f"{where} [case_id]", f"{case_id!r}{differs}", f"an id that line {earlier} does not use")
+
+
+def _case_of(
+    row: Mapping[str, str], files: Mapping[str, tuple[Path, ...]], table_rows: Mapping[str, str], line: int
+) -> SheetCase:
     sheet_id = row.get("case_id", "")
     name = artifact_name(sheet_id) if sheet_id else ""
-    first = {column: paths[0] if paths else None for column, paths in found.items()}
+    first = {column: paths[0] if paths else None for column, paths in files.items()}
     return SheetCase(
         case_id=name,
         he=first.get("he"),
@@ -169,37 +121,49 @@ def _case_of(row: dict[str, str], found: dict[str, tuple[Path, ...]], rows: dict
         extra={name: cell for name, cell in row.items() if name.startswith("x_")},
         line=line,
         sheet_id="" if name == sheet_id else sheet_id,
-        further_he=found.get("he", ())[1:],
-        rna_row=rows.get("rna", ""),
-        text_row=rows.get("text", ""),
+        further_he=files.get("he", ())[1:],
+        rna_row=table_rows.get("rna", ""),
+        text_row=table_rows.get("text", ""),
     )
 
 
 def _find_files(
-    row: dict[str, str], skip: set[str], where: str, places: Places, check_files: bool
+    row: Mapping[str, str], where: str, places: Places, check_files: bool
 ) -> tuple[dict[str, tuple[Path, ...]], dict[str, str], list[Fault]]:
     """{column: files}, {column: row of that table}, and what is wrong with the cells."""
-    found: dict[str, tuple[Path, ...]] = {}
-    rows: dict[str, str] = {}
+    files: dict[str, tuple[Path, ...]] = {}
+    table_rows: dict[str, str] = {}
     faults = []
     for column, wanted in _FILES.items():
         cell = row.get(column, "")
-        if not cell or column in skip:
+        if not cell:
             continue
-        path, mark, table_row = cell.rpartition("::")
-        if mark and column in _TABLE_SUFFIXES:
+        path, separator, table_row = cell.rpartition("::")
+        if separator and column in _TABLE_SUFFIXES:
             suffixes = _TABLE_SUFFIXES[column]
             if not path or not table_row or not path.lower().endswith(suffixes):
                 expected = f"TABLE::ROW, the table ending in {', '.join(suffixes)}"
                 faults.append(Fault(f"{where} [{column}]", repr(cell)[:200], expected))
                 continue
-            rows[column] = table_row
-            found[column], problem = places.find(path, _TABLE, check_files)
+            table_rows[column] = table_row
+            files[column], problem = places.find(path, _TABLE, check_files)
         else:
-            found[column], problem = places.find(cell, wanted, check_files)
+            files[column], problem = places.find(cell, wanted, check_files)
         if problem:
             faults.append(Fault(f"{where} [{column}]", *problem))
-    return found, rows, faults
+    return files, table_rows, faults
+
+
+def _parse_row(
+    raw: RawRow, header: Sequence[str], ids: _Ids, places: Places, check_files: bool
+) -> tuple[SheetCase, list[Fault]]:
+    row = dict(zip(header, raw.cells, strict=True))
+    faults = _cell_faults(row, raw.where, {header[index]: problem for index, problem in raw.odd.items()})
+    used = ids.fault(row["case_id"], raw.line, raw.where) if row.get("case_id") else None
+    right = {column: "" if column in faults and column != "case_id" else cell for column, cell in row.items()}
+    files, table_rows, missing = _find_files(right, raw.where, places, check_files)
+    case = _case_of(right, files, table_rows, raw.line)
+    return case, [*faults.values(), *([used] if used else []), *missing]
 
 
 def _parse(path: Path, roots: Sequence[str], check_files: bool) -> tuple[list[SheetCase], list[Fault]]:
@@ -214,29 +178,14 @@ def _parse(path: Path, roots: Sequence[str], check_files: bool) -> tuple[list[Sh
     if not body:
         faults.append(Fault(path.name, "a header without rows", "a row for each case"))
     cases = []
-    places = Places(path.parent, roots)
-    first_line: dict[str, tuple[int, str]] = {}
+    places, ids = Places(path.parent, roots), _Ids()
     for raw in body:
-        where = raw.where
         if len(raw.cells) != len(header):
-            faults.append(Fault(where, f"{len(raw.cells)} cells", f"{len(header)} cells, as the header has"))
+            faults.append(Fault(raw.where, f"{len(raw.cells)} cells", f"{len(header)} cells, as the header has"))
             continue
-        row = dict(zip(header, raw.cells, strict=True))
-        odd = {header[index]: problem for index, problem in raw.odd.items()}
-        row_faults = _row_faults(row, where, odd)
-        if case_id := row.get("case_id"):
-            # By the name in files as well: an id may read like the name that another one gets.
-            earlier, spelt = min(
-                first_line.setdefault(key.casefold(), (raw.line, case_id)) for key in (case_id, artifact_name(case_id))
-            )
-            if earlier != raw.line:
-                same = "" if spelt == case_id else f", which differs from {spelt!r} only in upper and lower case"
-                expected = f"an id that line {earlier} does not use"
-                row_faults.append(Fault(f"{where} [case_id]", f"{case_id!r}{same}", expected))
-        wrong = {fault.where.rpartition("[")[2].rstrip("]") for fault in row_faults}
-        found, table_rows, missing = _find_files(row, wrong, where, places, check_files)
-        faults += row_faults + missing
-        cases.append(_case_of(row | {"he_mpp": ""} if "he_mpp" in wrong else row, found, table_rows, raw.line))
+        case, row_faults = _parse_row(raw, header, ids, places, check_files)
+        cases.append(case)
+        faults += row_faults
     return cases, faults
 
 

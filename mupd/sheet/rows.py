@@ -1,4 +1,4 @@
-"""A row of a sample sheet as it stands in a file of any format."""
+"""A row of a sample sheet, read from a file of any format."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 MAX_BYTES = 256 << 20
-"""Most bytes of a sheet, packed or not: 10,000 cases take about 2 MB."""
+"""Most bytes of a sheet, compressed or not. 10,000 cases take about 2 MB."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class RawRow:
     where
         Place for messages, e.g. ``cases.tsv:4``.
     line
-        Line of the file, row of the workbook, or number of the sample.
+        Line of the file or row of the worksheet.
     cells
-        Text of each cell, spaces around it dropped.
+        Text of each cell, without spaces around it.
     odd
-        Cells whose value is none that a sheet can hold, by their index: what was found and what was expected.
+        Cells with a value that a sheet cannot hold, by index: what was found and what was expected.
     """
 
     where: str

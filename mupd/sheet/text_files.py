@@ -1,4 +1,4 @@
-"""Rows of a sample sheet as they stand in a .tsv or .csv file, and the choice of the reader by suffix."""
+"""Rows of a .tsv or .csv sample sheet, and the choice of the reader by suffix."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rows of a sample sheet in an Excel workbook: the worksheet `cases`, else the first one.
+"""Rows of a sample sheet in an Excel workbook: the worksheet `cases`, else the first.
 
-A spreadsheet shows other things than it holds: dates that were ids, numbers with a lost zero, formulas that were
-never computed. What cannot be read for certain is a fault that says how to put it right.
+Spreadsheets turn ids into dates, drop leading zeros and may hold formulas without values. A cell that cannot be read
+with certainty is a fault that says how to correct it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from mupd.errors import Fault
 from mupd.sheet.rows import MAX_BYTES, RawRow
 
 MAX_ROWS, MAX_COLUMNS = 100_000, 256
-_FORMULA = re.compile(rb"<(\w+:)?f[\s/>]")
+_FORMULA = re.compile(rb"<(\w+:)?f[\s/>]")  # <f>, <x:f t="shared"/>
 _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA", "#SPILL!"})
 _STRICT = frozenset({"case_id", "he", "rna", "text", "he_mpp"})
 _AS_TEXT = "format the column as Text and type it again"
-
-
+# What zipfile and openpyxl raise for damaged files.
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, ParseError, EOFError, UnicodeDecodeError, ExpatError),
     *(KeyError, ValueError, TypeError, AttributeError, IndexError, NotImplementedError, RuntimeError, OverflowError),
 )
 
 
-def _bomb(path: Path) -> Fault | None:
-    """Refused by the sizes that the archive declares: zipfile reads no byte beyond them."""
+def _too_large(path: Path) -> Fault | None:
+    """A fault if the archive declares too many bytes; zipfile reads no more than it declares."""
     with zipfile.ZipFile(path) as archive:
         size = sum(item.file_size for item in archive.infolist())
     if size <= MAX_BYTES:
@@ -49,23 +48,23 @@ def _has_formulas(path: Path) -> bool:
 
 
 def _text(value: Any, column: str) -> tuple[str, tuple[str, str] | None]:
-    """A cell's text; else what was found and what was expected."""
+    """A cell's text, or what was found and what was expected."""
     if value is None:
         return "", None
     if isinstance(value, str):
         text = value.strip(" ")
-        return (text, None) if text not in _ERRORS else ("", (f"the error {text}", "a value: mend the formula"))
+        return (text, None) if text not in _ERRORS else ("", (f"the error {text}", "a value: correct the formula"))
     if isinstance(value, bool):
-        odd = f"the truth value {str(value).upper()}", f"text: {_AS_TEXT}"
-        return ("", odd) if column in _STRICT else (str(value).upper(), None)
+        problem = f"the truth value {str(value).upper()}", f"text: {_AS_TEXT}"
+        return ("", problem) if column in _STRICT else (str(value).upper(), None)
     if isinstance(value, dt.datetime | dt.date | dt.time | dt.timedelta):
         words = str(value).removesuffix(" 00:00:00")
         what = "the id" if column == "case_id" else "what was meant"
-        odd = (
+        problem = (
             f"the date or time {words}",
-            f"text, not a date: spreadsheets make dates of ids like MAR-1; {_AS_TEXT} ({what})",
+            f"text, not a date: spreadsheets turn ids like MAR-1 into dates; {_AS_TEXT} ({what})",
         )
-        return ("", odd) if column in _STRICT else (words, None)
+        return ("", problem) if column in _STRICT else (words, None)
     if isinstance(value, float) and column == "case_id":
         return "", (f"the decimal number {value!r}", f"an id as text: {_AS_TEXT}, without decimals")
     if isinstance(value, int | float):
@@ -73,10 +72,10 @@ def _text(value: Any, column: str) -> tuple[str, tuple[str, str] | None]:
     return "", (f"a {type(value).__name__}", "text or a number")
 
 
-def _values(workbook: Any) -> tuple[str, Iterator[tuple[Any, ...]]]:
+def _cells(workbook: Any) -> tuple[str, Iterator[tuple[Any, ...]]]:
     sheets = workbook.worksheets
     sheet = next((each for each in sheets if each.title.casefold() == "cases"), sheets[0])
-    # The declared size may be a lie in either direction: the rows themselves are counted.
+    # The declared size may be wrong; the rows themselves are counted.
     sheet.reset_dimensions()
     return sheet.title, sheet.iter_rows(max_row=MAX_ROWS + 1, max_col=MAX_COLUMNS + 1, values_only=True)
 
@@ -89,9 +88,9 @@ def _rows(path: Path) -> tuple[list[RawRow], list[Fault]]:
     try:
         if not workbook.worksheets:
             return [], [Fault(path.name, "no worksheet", "a worksheet 'cases', or one of another name")]
-        title, values = _values(workbook)
-        raw = _values(formulas)[1] if formulas is not None else None
-        return _checked(f"{path.name}:{title}", values, raw)
+        title, rows = _cells(workbook)
+        written = _cells(formulas)[1] if formulas is not None else None
+        return _checked(f"{path.name}:{title}", rows, written)
     finally:
         workbook.close()
         if formulas is not None:
@@ -99,16 +98,23 @@ def _rows(path: Path) -> tuple[list[RawRow], list[Fault]]:
 
 
 def _checked(
-    place: str, values: Iterator[tuple[Any, ...]], raw: Iterator[tuple[Any, ...]] | None
+    place: str, values: Iterator[tuple[Any, ...]], formulas: Iterator[tuple[Any, ...]] | None
 ) -> tuple[list[RawRow], list[Fault]]:
+    """Rows that are not blank.
+
+    Parameters
+    ----------
+    values, formulas
+        Cells of each row: their values, and what was typed (None if the workbook has no formulas).
+    """
     rows: list[RawRow] = []
     header: list[str] = []
     for number, cells in enumerate(values, start=1):
-        written = next(raw, ()) if raw is not None else ()
+        written = next(formulas, ()) if formulas is not None else ()
         if number > MAX_ROWS:
-            return [], [Fault(place, f"more than {MAX_ROWS:,} rows", "fewer: delete what stands below the table")]
-        found = [_text(value, header[index] if index < len(header) else "") for index, value in enumerate(cells)]
-        odd = {index: problem for index, (_, problem) in enumerate(found) if problem}
+            return [], [Fault(place, f"more than {MAX_ROWS:,} rows", "fewer: delete what is below the table")]
+        read = [_text(value, header[index] if index < len(header) else "") for index, value in enumerate(cells)]
+        odd = {index: problem for index, (_, problem) in enumerate(read) if problem}
         for index, value in enumerate(written):
             if cells[index] is None and (
                 not isinstance(value, int | float | str | type(None)) or str(value)[:1] == "="
@@ -117,7 +123,7 @@ def _checked(
                     "a formula without its value",
                     "a value: open and save it in a spreadsheet program, or paste values",
                 )
-        texts = [text for text, _ in found]
+        texts = [text for text, _ in read]
         while texts and not texts[-1] and len(texts) - 1 not in odd and len(texts) > len(header):
             texts.pop()
         if not any(texts) and not odd:
@@ -136,10 +142,9 @@ def read_workbook(path: Path) -> tuple[list[RawRow], list[Fault]]:
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        if fault := _bomb(path):
+        if fault := _too_large(path):
             return [], [fault]
         return _rows(path)
     except (*_DAMAGE, InvalidFileException) as error:
-        # openpyxl raises these on damaged parts; what it says of them helps nobody but does say which.
         words = (str(error).splitlines() or [""])[0][:120]
-        return [], [Fault(path.name, f"no readable Excel workbook ({words})", "a workbook (.xlsx): save it anew")]
+        return [], [Fault(path.name, f"no readable Excel workbook ({words})", "a workbook (.xlsx): save it again")]

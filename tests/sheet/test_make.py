@@ -79,7 +79,7 @@ def test_a_gdc_download_becomes_cases(download: Path) -> None:
     assert (one.organ, two.organ, two.diagnosis) == ("bladder", "colorectum", "colon adenocarcinoma")
     assert (two.he, two.rna) == (download / "gdc/TCGA-AA-0002-01A-01-BS1.u.svs", None)
     for words in (
-        "TCGA-AA-0001-01Z-00-DX1.u.svs goes before it",
+        "TCGA-AA-0001-01Z-00-DX1.u.svs is preferred",
         "no primary tumour (Solid Tissue Normal)",
         "not on disk",
         "a file of 2 cases",

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mupd.config.section import MPP_RANGE
+
 app = typer.Typer(
     name="cases",
     help="Make a sample sheet from files on disk: from a GDC download, or from a folder whose file names hold the ids.",
@@ -14,7 +16,7 @@ app = typer.Typer(
 )
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The sheet to write (.tsv or .csv).")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the sheet if it is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing sheet.")]
 
 
 @app.command("from-gdc")
@@ -28,10 +30,10 @@ def from_gdc(
 ) -> None:
     """Turn a GDC sample sheet and its downloaded files into a sample sheet.
 
-    Taken are slides (.svs) and STAR-counts tables of primary tumours, and pathology reports. Where a case has several,
-    diagnostic slides (DX) go before frozen ones, the lower number before the higher; the summary says what was chosen,
-    what was left and why, and what is not on disk. Organ and diagnosis follow from the project, the diagnosis from
-    --clinical where it is given.
+    Takes slides (.svs) and STAR-counts tables of primary tumours, and pathology reports. If a case has several slides,
+    diagnostic ones (DX) are preferred to frozen ones, and lower numbers to higher. The summary lists what was chosen,
+    what was not and why, and what is not on disk. Organ and diagnosis follow from the project, or the diagnosis from
+    --clinical.
 
     Example:
 
@@ -54,15 +56,18 @@ def from_folder(
     rna: Annotated[str | None, typer.Option(help="Pattern of RNA profiles, e.g. 'rna/{case}.tsv'.")] = None,
     text: Annotated[str | None, typer.Option(help="Pattern of reports, e.g. 'reports/{case}.pdf'.")] = None,
     he_mpp: Annotated[
-        float | None, typer.Option(min=0.1, max=4.0, help="Micrometres per pixel of all slides, if the files lack it.")
+        float | None,
+        typer.Option(
+            min=MPP_RANGE[0], max=MPP_RANGE[1], help="Micrometres per pixel of all slides, if the files lack it."
+        ),
     ] = None,
     output: Output = Path("cases.tsv"),
     force: Force = False,
 ) -> None:
-    """Turn a folder into a sample sheet: {case} in a pattern stands for the case's id.
+    """Turn a folder into a sample sheet. {case} in a pattern stands for the case's id.
 
-    Patterns are relative to DIR; * and ? stand for what differs otherwise. Each id that any pattern finds becomes a
-    case. Several slides of a case are all taken; several files of RNA or text are left, with the reason.
+    Patterns are relative to DIR; * and ? match other differences. Each id that a pattern matches becomes a case. If a
+    case has several slides, all are taken; if it has several files of RNA or text, none is, and the summary says so.
 
     Example (quote the patterns, so that the shell leaves them alone):
 
@@ -72,7 +77,8 @@ def from_folder(
     from mupd.sheet.make.folder import cases_from_folder
     from mupd.sheet.make.write import print_summary, write_sheet
 
-    given: dict[Modality, str | None] = {"he": he, "rna": rna, "text": text}
-    made = cases_from_folder(folder, {name: pattern for name, pattern in given.items() if pattern}, he_mpp)
+    options: dict[Modality, str | None] = {"he": he, "rna": rna, "text": text}
+    patterns = {modality: pattern for modality, pattern in options.items() if pattern}
+    made = cases_from_folder(folder, patterns, he_mpp)
     print_summary(made, output)
     write_sheet(made, output, force)

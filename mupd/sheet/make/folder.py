@@ -1,4 +1,4 @@
-"""Cases from a folder whose file names hold the case id, by patterns such as ``slides/{case}.svs``."""
+"""Cases from a folder whose file names contain the case id, by patterns such as ``slides/{case}.svs``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from mupd.errors import Fault, InputFaults
 from mupd.sheet.make.write import Left, Made, NewCase
 from mupd.sheet.paths import MAX_SLIDES
 
-_TOKENS = re.compile(r"(\{case\}|\*|\?)")
+_TOKENS = re.compile(r"(\{case\}|\*|\?)")  # slides/{case}_*.svs
 
 
 def expression_of(pattern: str) -> re.Pattern[str]:
-    """``{case}`` is one or more characters of one name, the same wherever it stands; ``*`` and ``?`` as in a shell."""
+    """A pattern as a regular expression.
+
+    ``{case}`` stands for one or more characters of a name, the same at each place; ``*`` and ``?`` as in a shell.
+    """
     parts, seen = [], False
     for token in _TOKENS.split(pattern):
         if token == "{case}":
@@ -37,14 +40,14 @@ def _pattern_fault(option: str, pattern: str) -> Fault | None:
 
 
 def _matches(folder: Path, pattern: str) -> dict[str, list[Path]]:
-    """{case id: sorted files}; names that begin with a dot count only where the pattern says so."""
-    found = [""]
+    """{case id: sorted files}; names that begin with a dot match only a pattern that does so too."""
+    paths = [""]
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     for part in parts:
         wild = _TOKENS.search(part)
         matches = re.compile(expression_of(part).pattern.replace("(?P=case)", "[^/]+?")).fullmatch
         deeper = []
-        for parent in found:
+        for parent in paths:
             if not wild:
                 deeper.append(os.path.join(parent, part))
                 continue
@@ -55,10 +58,10 @@ def _matches(folder: Path, pattern: str) -> dict[str, list[Path]]:
             deeper += [
                 os.path.join(parent, name) for name in names if part[0] == "." or name[0] != "." if matches(name)
             ]
-        found = deeper
+        paths = deeper
     whole = expression_of("/".join(parts)).fullmatch
     cases: dict[str, list[Path]] = {}
-    for name in sorted(found):
+    for name in sorted(paths):
         match = whole(name)
         if match and (folder / name).exists():
             cases.setdefault(match["case"], []).append(folder / name)
@@ -66,14 +69,14 @@ def _matches(folder: Path, pattern: str) -> dict[str, list[Path]]:
 
 
 def cases_from_folder(folder: Path, patterns: Mapping[Modality, str], he_mpp: float | None = None) -> Made:
-    """A case for each id that any pattern finds; where slides have several files, all are taken.
+    """A case for each id that a pattern matches; all slides of a case are taken.
 
-    Links are followed: the sheet names what they lead to where that lies outside `folder`.
+    If a link leads out of `folder`, the sheet names its target.
 
     Raises
     ------
     InputFaults
-        If the folder is not there, no pattern is given, or one does not say where the id stands.
+        If the folder does not exist, no pattern is given, or one has no place for the id.
     """
     faults = [fault for name, pattern in patterns.items() if (fault := _pattern_fault(f"--{name}", pattern))]
     if not folder.is_dir():
@@ -103,9 +106,7 @@ def cases_from_folder(folder: Path, patterns: Mapping[Modality, str], he_mpp: fl
     if links:
         notes.append(f"{links} links lead out of {folder}: the sheet names what they lead to")
     mpp = "" if he_mpp is None else f"{he_mpp:g}"
-    cases = tuple(
-        NewCase(case_id, found, he_mpp=mpp if "he" in found else "") for case_id, found in sorted(files.items())
-    )
+    cases = tuple(NewCase(case_id, own, he_mpp=mpp if "he" in own else "") for case_id, own in sorted(files.items()))
     rule = "a case for each id that {case} stands for in any pattern; all slides of a case, but one file of RNA or text"
     kept = [name for name in MODALITIES if name in patterns]
     return Made(

@@ -1,7 +1,7 @@
 """Cases from a GDC sample sheet and the files that gdc-client downloaded.
 
 The sample sheet (columns File ID, File Name, Data Category, Data Type, Project ID, Case ID, Sample ID, and Sample Type
-or, since 2024, Tissue Type and Tumor Descriptor) is what the GDC portal gives for a cart.
+or, since 2024, Tissue Type and Tumor Descriptor) comes from the GDC portal, for a cart.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from mupd.base.ids import MODALITIES, Modality
 from mupd.errors import Fault, InputFaults
+from mupd.sheet.columns import COLUMNS
 from mupd.sheet.make.gdc_projects import PROJECTS
 from mupd.sheet.make.write import Left, Made, NewCase, read_tsv
 
 _NEEDED = ("File ID", "File Name", "Data Type", "Project ID", "Case ID")
-_SLIDE = re.compile(r"-(DX|TS|BS|MS)([0-9A-Z]*)[.-]", re.IGNORECASE)
+_SLIDE = re.compile(r"-(DX|TS|BS|MS)([0-9A-Z]*)[.-]", re.IGNORECASE)  # TCGA-DK-A2I6-01Z-00-DX1.F2A1.svs
 _SLIDE_ORDER = ("DX", "TS", "BS", "MS")
-_SAMPLE_CODE = re.compile(r"^TCGA-\w{2}-\w{4}-(\d\d)")
+_SAMPLE_CODE = re.compile(r"^TCGA-\w{2}-\w{4}-(\d\d)")  # TCGA-DK-A2I6-01A
 # Sample type codes of TCGA barcodes: primary solid, primary blood; additional new primary.
 _PRIMARY_CODES = ("01", "03", "05", "09")
 _NOTHING = ("", "--", "'--", "not reported", "unknown")
@@ -29,7 +30,7 @@ RULES = (
     "H&E: .svs slides of primary tumour; diagnostic (DX) before frozen (TS, BS, MS), then the lower number, the name",
     "RNA: STAR-counts tables of primary tumour; the lower sample (01A before 01B), then the name",
     "text: pathology reports (.PDF); the first by name",
-    "what is on disk goes before what is not",
+    "files on disk are preferred",
 )
 
 
@@ -59,7 +60,7 @@ def _is_primary(row: dict[str, str]) -> bool:
 
 
 def _kind(row: dict[str, str]) -> tuple[Modality | None, tuple[object, ...], str]:
-    """What a file is for, its rank (lower goes first), or why it is for nothing."""
+    """Modality of a file and its rank (lower is preferred), or why it is not used."""
     name, kind = row["File Name"], row["Data Type"].lower()
     lower = name.lower()
     if kind == "slide image" or lower.endswith(".svs"):
@@ -79,7 +80,7 @@ def _kind(row: dict[str, str]) -> tuple[Modality | None, tuple[object, ...], str
 
 
 def _on_disk(folder: Path, row: dict[str, str]) -> Path | None:
-    """Where gdc-client puts it (FILE_ID/FILE_NAME), or flat."""
+    """Path of a file that is not empty: FILE_ID/FILE_NAME, as gdc-client stores it, or FILE_NAME."""
     for name in (f"{row['File ID']}/{row['File Name']}", row["File Name"]):
         path = folder / name
         if ".." not in path.parts and path.is_file() and path.stat().st_size:
@@ -112,7 +113,7 @@ def _sort_files(rows: Iterable[dict[str, str]], folder: Path) -> tuple[list[_Fil
 
 
 def _clinical(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """{case: diagnosis} and {case: organ} of a clinical.tsv of the GDC, old or new names of columns."""
+    """{case: diagnosis} and {case: organ} of a clinical.tsv of the GDC, with old or new column names."""
     rows = read_tsv(path, ())
     header = rows[0].keys() if rows else ()
 
@@ -124,7 +125,7 @@ def _clinical(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         raise InputFaults(
             str(path), [Fault(path.name, "no column of case ids", "case_submitter_id, cases.submitter_id")]
         )
-    found: tuple[dict[str, str], dict[str, str]] = {}, {}
+    diagnoses_and_organs: tuple[dict[str, str], dict[str, str]] = {}, {}
     names = (
         column("diagnoses.primary_diagnosis", "primary_diagnosis"),
         column(
@@ -132,24 +133,24 @@ def _clinical(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         ),
     )
     for row in rows:
-        for values, name in zip(found, names, strict=True):
+        for values, name in zip(diagnoses_and_organs, names, strict=True):
             if name and row[name].lower() not in _NOTHING:
                 values.setdefault(row[case], row[name])
-    return found
+    return diagnoses_and_organs
 
 
 def _chosen(candidates: list[_File], all_slides: bool) -> tuple[list[_File], list[Left]]:
-    """Of one case and modality: what goes into the cell, and why the others do not."""
+    """Files of one case and modality that go into the cell, and why the others do not."""
     there = sorted((file for file in candidates if file.path), key=lambda file: file.rank)
     left = [Left(file.case_id, file.name, "not on disk") for file in candidates if not file.path]
     most = len(there) if all_slides and there[:1] and there[0].modality == "he" else 1
     kept = [file for file in there[:most] if file.rank[0] == there[0].rank[0] or most == 1]
-    left += [Left(file.case_id, file.name, f"{kept[0].name} goes before it") for file in there if file not in kept]
+    left += [Left(file.case_id, file.name, f"{kept[0].name} is preferred") for file in there if file not in kept]
     return kept, left
 
 
 def cases_from_gdc(sample_sheet: Path, folder: Path, clinical: Path | None = None, all_slides: bool = False) -> Made:
-    """A case for each Case ID with a file that can be used and is on disk.
+    """A case for each Case ID with a usable file on disk.
 
     Parameters
     ----------
@@ -158,12 +159,12 @@ def cases_from_gdc(sample_sheet: Path, folder: Path, clinical: Path | None = Non
     folder
         Where the files are: ``FILE_ID/FILE_NAME`` or flat.
     all_slides
-        Take all slides of the best kind that a case has (all DX), not the first alone.
+        Take all slides of the best kind that a case has (all DX), not only the first.
 
     Raises
     ------
     InputFaults
-        If a table does not read or lacks a column, or there is no such folder.
+        If a table cannot be read or lacks a column, or the folder does not exist.
     """
     rows = read_tsv(sample_sheet, _NEEDED)
     if not folder.is_dir():
@@ -174,15 +175,18 @@ def cases_from_gdc(sample_sheet: Path, folder: Path, clinical: Path | None = Non
     for file in files:
         by_case.setdefault(file.case_id, {}).setdefault(file.modality, []).append(file)
     cases = []
-    for case_id, found in sorted(by_case.items()):
+    for case_id, candidates in sorted(by_case.items()):
         taken: dict[Modality, tuple[Path, ...]] = {}
         for modality in MODALITIES:
-            kept, others = _chosen(found.get(modality, []), all_slides)
+            kept, others = _chosen(candidates.get(modality, []), all_slides)
             left += others
             if kept:
                 taken[modality] = tuple(file.path for file in kept if file.path)
-        organ, diagnosis = PROJECTS.get(next(iter(found.values()))[0].project, ("", ""))
-        organ, diagnosis = organ or organs.get(case_id, "")[:64], diagnoses.get(case_id, diagnosis)[:200]
+        organ, diagnosis = PROJECTS.get(next(iter(candidates.values()))[0].project, ("", ""))
+        organ, diagnosis = (
+            organ or organs.get(case_id, "")[: COLUMNS["organ"]],
+            diagnoses.get(case_id, diagnosis)[: COLUMNS["diagnosis"]],
+        )
         if taken:
             cases.append(NewCase(case_id, taken, organ, diagnosis))
     absent = sum(item.why == "not on disk" for item in left)

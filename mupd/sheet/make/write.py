@@ -1,4 +1,4 @@
-"""What both makers of sheets share: rows, their summary, and writing a sheet only if it reads."""
+"""What both makers of sheets share: rows, their summary, and writing a sheet that has been read back."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from mupd.base.files import atomic_path
 from mupd.base.ids import MODALITIES, Modality
 from mupd.base.spreadsheet import defuse
 from mupd.errors import Fault, InputFaults
-
-COLUMNS = ("case_id", "he", "rna", "text", "organ", "diagnosis", "he_mpp")
+from mupd.sheet.columns import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class NewCase:
 
 @dataclass(frozen=True)
 class Left:
-    """A file that goes into no cell: whose it is, its name and why."""
+    """A file that goes into no cell: its case, its name and the reason."""
 
     case_id: str
     name: str
@@ -40,7 +39,7 @@ class Left:
 
 @dataclass(frozen=True)
 class Made:
-    """The cases found, the files left, and the rule by which was chosen, in words."""
+    """Cases, files that were not taken, and the rules of the choice in words."""
 
     cases: tuple[NewCase, ...]
     left: tuple[Left, ...]
@@ -49,7 +48,7 @@ class Made:
 
 
 def _cell(path: Path, folder: Path) -> str:
-    """Relative to the sheet where the file lies below it, else absolute; never what begins like a formula."""
+    """Path relative to the sheet's folder if it lies below it, else absolute; never begins like a formula."""
     try:
         relative = path.relative_to(folder).as_posix()
     except ValueError:
@@ -68,12 +67,12 @@ def _sheet_text(cases: Sequence[NewCase], folder: Path, delimiter: str) -> str:
 
 
 def write_sheet(made: Made, path: Path, force: bool = False) -> None:
-    """Write the sheet, atomically, after it was read back without a fault.
+    """Write the sheet atomically, after reading it back without a fault.
 
     Raises
     ------
     InputFaults
-        If `path` is there and not `force`, its suffix is no .tsv or .csv, there is no case, or the sheet is faulty.
+        If `path` exists and not `force`, its suffix is not .tsv or .csv, there is no case, or the sheet is faulty.
     """
     from mupd.config import parse_config
     from mupd.sheet import read_sheet
@@ -100,7 +99,7 @@ def write_sheet(made: Made, path: Path, force: bool = False) -> None:
 
 
 def print_summary(made: Made, path: Path, most: int = 40) -> None:
-    """Tables of what was chosen and what was left and why, on standard output; at most `most` rows each."""
+    """Print what was chosen, and what was not and why, in tables of at most `most` rows."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -132,12 +131,12 @@ def print_summary(made: Made, path: Path, most: int = 40) -> None:
 
 
 def read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a tab-separated file that has to have `columns`.
+    """Rows of a tab-separated file that must have `columns`.
 
     Raises
     ------
     InputFaults
-        If it does not read, or a column is not there.
+        If it cannot be read, or a column is missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -146,8 +145,8 @@ def read_tsv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             rows.fieldnames = header
             missing = [name for name in columns if name not in header]
             if missing:
-                found = ", ".join(header)[:200] or "nothing"
-                raise InputFaults(str(path), [Fault(path.name, f"columns {found}", "a column " + ", ".join(missing))])
+                present = ", ".join(header)[:200] or "nothing"
+                raise InputFaults(str(path), [Fault(path.name, f"columns {present}", "a column " + ", ".join(missing))])
             return [{key: (cell or "").strip() for key, cell in row.items() if isinstance(key, str)} for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputFaults(str(path), [Fault(path.name, str(error), "a tab-separated table (UTF-8)")]) from error
