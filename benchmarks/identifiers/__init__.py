@@ -1,1 +1,1 @@
-"""How many identifiers that nobody wrote beside the rules are masked, by locale; and what is masked in real reports."""
+"""Recall of masking on identifiers that were made independently of the rules, by locale, and masks in real reports."""

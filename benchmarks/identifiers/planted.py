@@ -1,4 +1,4 @@
-"""Identifiers made by Faker in sentences of reports: none of them was looked at when the rules were written."""
+"""Identifiers made by Faker in sentences of reports; the rules were written without looking at them."""
 
 from __future__ import annotations
 

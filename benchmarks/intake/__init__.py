@@ -1,0 +1,1 @@
+"""Pace and memory of intake on large cohorts, and its verdicts on the real inputs."""

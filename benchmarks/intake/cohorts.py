@@ -1,4 +1,4 @@
-"""Cohorts that are made up to be large: 10,000 rows of tables, 1,000 slides that differ in one byte each."""
+"""Large synthetic cohorts: 10,000 rows of tables, 1,000 slides that differ in one byte."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def table_cohort(folder: Path, kind: str, cases: int, shards: int) -> Config:
 
 
 def slide_cohort(folder: Path, slide: Path, cases: int, shards: int) -> Config:
-    """A cohort of slides of one picture: a byte behind each file's end makes its content its own."""
+    """A cohort of copies of one slide; a byte appended to each file makes its content unique."""
     folder.mkdir()
     model, _ = model_folder(folder)
     data = slide.read_bytes()

@@ -1,4 +1,4 @@
-"""What is measured, in processes of their own; memory is summed over each process and what it started."""
+"""Measurements, each in its own process; memory is summed over that process and its children."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAMPLE_SECONDS = 0.1
 
 
 class PeakMemory(threading.Thread):
-    """Peak of resident memory of this process and all below it, in GB (10^9 bytes)."""
+    """Peak of resident memory of this process and its descendants, in GB (10^9 bytes)."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -40,7 +40,7 @@ class PeakMemory(threading.Thread):
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process and of those that it started and that have ended."""
+    """CPU seconds of this process and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
@@ -54,7 +54,7 @@ def _in_process(results: Any, work: Callable[..., dict[str, Any]], arguments: tu
 
 
 def measured(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """What `work` returns, with its wall time, CPU time (of it and what it ended) and peak memory."""
+    """What `work` returns, with wall time, CPU time (children included) and peak memory."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     process = context.Process(target=_in_process, args=(results, work, arguments))

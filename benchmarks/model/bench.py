@@ -1,4 +1,4 @@
-"""What the figures of a model share: its plan, the held-out section, what was generated for it, and fixed features."""
+"""What the figures of a model share: plan, held-out section, generated data, and patients."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def reconstructed(pipeline: MuPDPipeline, windows: NDArray[np.uint8]) -> NDArray
 
 
 class Bench:
-    """The model under measurement, with what several figures are made from.
+    """The model under measurement, with the data that several figures need.
 
     Generated arrays are stored in the work folder under the model's hash, so that a second measurement, or one that
     goes on after an interruption, does not generate them again.

@@ -1,4 +1,4 @@
-"""The model card: written from the plan and the measured figures, so that no number in it is typed."""
+"""The model card, written from the plan and the measured figures."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _minutes(folder: Path) -> float:
 
 
 def trained_parts(plan: Plan, parameters: dict[str, int]) -> list[dict[str, Any]]:
-    """What was trained, in the order it was done: name, parameters, steps and minutes of each part.
+    """The trained parts in order: name, parameters, steps and minutes of each.
 
     Parts of the work folder are added to those in ``training.json`` of the model folder, or replace those of the same
     name there: weights may have been trained further, and the work folder of the beginning be gone.

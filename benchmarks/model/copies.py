@@ -34,7 +34,7 @@ def _search(bench: Bench, windows: NDArray[np.uint8], sections: tuple[str, ...])
 
 
 def _copies(bench: Bench) -> NDArray[np.uint8]:
-    """Training windows as a model that learned by heart would make them: moved, turned, through the autoencoder."""
+    """Training windows as a model that memorised them would make them: moved, turned, through the autoencoder."""
     section = bench.plan.spots(bench.plan.sections[0])
     chosen = np.linspace(0, len(section.xy_px) - 1, min(_COPIES, len(section.xy_px))).astype(int)
     windows = windows_at(section.image, section.xy_px[chosen] + _MOVED_PX)

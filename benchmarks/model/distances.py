@@ -28,7 +28,7 @@ _COMPONENTS = 32
 
 
 class JudgeEncoder:
-    """EfficientNet-Lite1 with ImageNet weights, which nothing was trained with: 1,280 features of a window.
+    """EfficientNet-Lite1 with ImageNet weights, not used in any training: 1,280 features of a window.
 
     The model's own conditions come from EfficientNet-Lite0, another network.
     """

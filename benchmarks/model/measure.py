@@ -1,4 +1,4 @@
-"""All figures of a trained model, measured on what it never saw, each beside its baselines; kept as metrics.json."""
+"""All figures of a trained model on held-out data, each beside its baselines, written to metrics.json."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MEASURES: dict[str, Callable[[Bench], Metrics]] = {
 
 
 def measure(plan: Plan, pipeline: MuPDPipeline, only: Sequence[str] = (), effort: Effort | None = None) -> Metrics:
-    """Measure and write metrics.json after each part, so that an interrupted run loses one part.
+    """Measure and write metrics.json after each part, so that an interrupted run loses at most one part.
 
     Figures of other parts stay if what they depend on is the same; those of other weights are dropped.
     Beside it grid.png, closest.png and reliability.json are written.

@@ -1,4 +1,4 @@
-"""Which parts of a model a figure depends on: a new calibration leaves figures that do not use it as they were."""
+"""The file of the figures; a new calibration keeps the figures that do not depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good probabilities of a record's fields are: errors of the fields, log loss, and what shares alone would say."""
+"""Scores of probabilities of a record's fields: calibration errors, log loss, and a baseline from training shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mupd.model_folder.contents import ORGAN_FIELD
 
 
 def field_error(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Mean of the fields' own calibration errors, fields of which nothing is known left out.
+    """Mean over the fields of their calibration errors, without fields whose truth is unknown.
 
     Over all fields together one that is too sure and one that is not sure enough cancel in a bin.
     """
@@ -30,7 +30,7 @@ def log_loss(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> fl
 def share_probabilities(
     fields: Collection[str], trained: NDArray[np.int64], truth: NDArray[np.int64], block: int
 ) -> NDArray[np.float64]:
-    """What shares in training say of rows whose organ is known: (n, fields, block) probabilities.
+    """Probabilities (n, fields, block) from shares in training, for rows whose organ is known.
 
     Of each field, the shares of its values among training records (rows of `trained`, -1 where unknown) of the row's
     true organ, and of all of them as one record more, so that no value is impossible that was seen at all.

@@ -57,7 +57,7 @@ def _accuracy(bench: Bench, predicted: NDArray[np.int64], truth: NDArray[np.int6
 
 @dataclass(frozen=True)
 class Sets:
-    """One direction: what was trained on and what was held out, as features of simpler models, and who they are."""
+    """One direction: training and held-out rows, as features of simpler models."""
 
     name: str
     units: str

@@ -1,4 +1,4 @@
-"""Where in pictures that were trained on a window occurs, whichever way it is moved, turned or mirrored."""
+"""Search for a window in the training pictures, however it is moved, turned or mirrored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measured figures in words: the table of the model card and of the docs, and the limits that follow from them."""
+"""Figures in words: the table of the model card and the docs, and the limits that follow from the figures."""
 
 from __future__ import annotations
 
@@ -132,5 +132,5 @@ def _vector_limits(metrics: Metrics) -> list[str]:
 
 
 def measured_limits(metrics: Metrics) -> list[str]:
-    """Sentences that hold by the figures; what was not measured says nothing."""
+    """Sentences that the figures support; figures that were not measured give none."""
     return _he_limits(metrics) + _vector_limits(metrics)

@@ -1,4 +1,4 @@
-"""Few real tiles a class with and without synthetic ones: accuracy on real tiles that were held back."""
+"""Training on few real tiles per class, with and without synthetic ones: accuracy on held-out real tiles."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Task:
 
 
 def mean_interval(values: NDArray[np.float64]) -> tuple[float, Interval]:
-    """Mean and Student's 95 % interval of it; a single value has no interval but itself."""
+    """Mean and its 95 % interval (Student's t); of a single value both limits are the value."""
     from scipy.stats import t
 
     mean = float(values.mean())
@@ -74,7 +74,7 @@ def draw_few(windows: Windows, label: str, count: int, rng: np.random.Generator)
 
 
 def oriented(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Windows (8 n, ...) in their eight orientations, those of one orientation after those of another."""
+    """Windows (8 n, ...) in their eight orientations, one orientation after the other."""
     turned = [np.rot90(pixels, turns, (1, 2)) for turns in range(4)]
     return np.ascontiguousarray(np.concatenate([*turned, *(part[:, :, ::-1] for part in turned)]))
 
@@ -106,7 +106,7 @@ def compare(
     test: tuple[Windows, NDArray[np.float32]],
     seeds: int,
 ) -> Task:
-    """Train on ten real tiles a class, alone and with more, for several draws of the ten.
+    """Train on ten real tiles per class, alone and with other tiles, for several draws of the ten.
 
     Parameters
     ----------

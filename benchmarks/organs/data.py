@@ -1,4 +1,4 @@
-"""Real windows of H&E tiles by organ and class: those the classifier learns from, and those it does not."""
+"""Real windows of H&E tiles by organ and class: for training the classifier, and held out."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Tables:
 
 
 def label_of(organ: str, diagnosis: str) -> tuple[str, str]:
-    """Organ and class of a tile, by its record: the diagnosis, and the tissue where it is not the diagnosis's own."""
+    """Organ and class of a tile, by its record: the diagnosis, and the tissue where the diagnosis does not imply it."""
     record = tile_record(organ, diagnosis)
     tissue = record.get("tissue")
     named = [record.get("diagnosis"), None if tissue in _PLAIN_TISSUE else tissue]
@@ -75,7 +75,7 @@ def label_of(organ: str, diagnosis: str) -> tuple[str, str]:
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """Tiles that a model which ships may be trained on, with organ and label of the record and their split."""
+    """Tiles whose licence allows a shared model, with the organ and label of their record and their split."""
     table = read_tiles(folder)
     pairs = [label_of(str(row.organ), str(row.diagnosis)) for row in table.itertuples()]
     return table.assign(
@@ -101,7 +101,7 @@ def tables(folder: Path, splits: Collection[Split]) -> Tables:
 
 
 def _half_of_the_groups(rows: pd.DataFrame) -> list[str]:
-    """Half of the groups, chosen so that either half has as many of the classes as can be."""
+    """Half of the groups, chosen so that both halves have as many classes as possible."""
     classes = {str(group): set(tiles["label"]) for group, tiles in rows.groupby("group")}
     names = sorted(classes)
     if len(names) > _MOST_HALVED:
@@ -115,7 +115,7 @@ def _half_of_the_groups(rows: pd.DataFrame) -> list[str]:
 
 
 def grid_corners(size_px: tuple[int, int]) -> list[tuple[int, int]]:
-    """Corners (y, x) of the windows that lie side by side in a picture of height and width, centred."""
+    """Corners (y, x) of adjacent windows that fill the centre of a picture of this height and width."""
     axes = []
     for side in size_px:
         count = max(1, side // TRAINED.window_px)
@@ -124,7 +124,7 @@ def grid_corners(size_px: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def cut(table: pd.DataFrame, most: int, seed: int = 0) -> Windows:
-    """At most so many windows of each tile, side by side, drawn at random where there are more."""
+    """At most this many adjacent windows of each tile, drawn at random if there are more."""
     rng = np.random.default_rng(seed)
     pixels, rows = [], []
     for row in table.itertuples():
@@ -150,7 +150,7 @@ def centres(table: pd.DataFrame) -> Windows:
 
 
 def held_windows(table: pd.DataFrame, each: int, seed: int = 0) -> Windows:
-    """At most `each` windows of every organ, as many of one tile as of another."""
+    """At most `each` windows of every organ, the same number from each tile."""
     parts = []
     for organ in sorted(set(table["organ"])):
         rows = table[table["organ"] == organ].sample(frac=1, random_state=seed)

@@ -1,4 +1,4 @@
-"""How far generated windows of an organ are from real ones, beside real against real and a control."""
+"""Distance of generated windows of an organ from real ones, beside real against real and a control."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = tuple[float, Interval]
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of three sets from the real windows of an organ that were held back.
+    """Distances of three sets from the held-out real windows of an organ.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Distances:
 
 
 def same_mix(labels: NDArray[np.str_], wanted: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of `labels`, none twice, of each class as many as `wanted` has, or as there are."""
+    """Rows of `labels` without repetition: of each class as many as in `wanted`, or all if there are fewer."""
     chosen = []
     for label in np.unique(wanted):
         rows = np.nonzero(labels == label)[0]

@@ -1,4 +1,4 @@
-"""A classifier of real windows, and what it says of real ones that it has not seen and of generated ones."""
+"""A classifier of real windows, and its verdicts on unseen real windows and on generated ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def organ_of(labels: NDArray[np.str_]) -> NDArray[np.str_]:
 
 @dataclass(frozen=True)
 class Score:
-    """Share of windows named rightly, with a bootstrap 95 % interval; `of` windows from `groups` groups."""
+    """Share of windows classified correctly, with a bootstrap 95 % interval; `of` windows from `groups` groups."""
 
     value: float
     interval: Interval
@@ -61,7 +61,7 @@ class Score:
 
 
 def share_right(predicted: NDArray[np.str_], truth: NDArray[np.str_], groups: NDArray[np.str_] | None) -> Score:
-    """Share of windows named rightly; groups are drawn with repetition, or where there are none single windows."""
+    """Share of windows classified correctly; the bootstrap draws groups or, without groups, single windows."""
     right = (predicted == truth).astype(float)
     names = np.arange(len(right)) if groups is None else np.unique(groups, return_inverse=True)[1]
     count = int(names.max()) + 1
@@ -72,7 +72,7 @@ def share_right(predicted: NDArray[np.str_], truth: NDArray[np.str_], groups: ND
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one organ: how often organ and class are named rightly on real and on generated windows.
+    """Of one organ: how often organ and class of real and of generated windows are classified correctly.
 
     Attributes
     ----------

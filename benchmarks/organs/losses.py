@@ -1,4 +1,4 @@
-"""Losses of the trunk where it was not trained: by these the weights of two trainings are compared."""
+"""Losses of the trunk on data it was not trained on, to compare the weights of two trainings."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _in_batches(people: Sequence[Patient], loss_of: Callable[[Sequence[Patient],
 
 
 def of_patients(pipeline: MuPDPipeline, tcga: Path) -> list[Loss]:
-    """RNA from a record's sentences, and the record from RNA, of the patients that validate."""
+    """RNA from the sentences of a record, and the record from RNA, of the validation patients."""
     people = read_patients(tcga, pipeline.rna_codec, pipeline.pathway_scorer, "validation")
     people = with_texts(people, pipeline.text_encoder, reports=False)
     model, codec = pipeline.transformer, pipeline.record_codec

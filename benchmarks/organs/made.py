@@ -1,4 +1,4 @@
-"""Windows generated from texts, and features of windows, each made once and kept in a work folder."""
+"""Windows generated from texts, and features of windows; each is made once and kept in a work folder."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Maker:
 
     @cached_property
     def folder(self) -> Path:
-        """What is made is kept by the weights that make H&E: the record's temperatures are no part of it."""
+        """Folder for these weights; the record's temperatures, which do not change H&E, are not part of its name."""
         names = [f"{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
         hashes = [sha256_file(self.pipeline.folder / name) for name in names]
         name = hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
@@ -58,7 +58,7 @@ class Maker:
 
     @cached_property
     def encoder(self) -> JudgeEncoder:
-        """Features by which windows are judged; no part of training has used them."""
+        """Encoder of the features that windows are judged by; no training has used it."""
         return JudgeEncoder()
 
     @cached_property
@@ -71,7 +71,7 @@ class Maker:
         return self._texts[text]
 
     def windows(self, name: str, texts: Sequence[str], seed: int) -> NDArray[np.uint8]:
-        """(n, 128, 128, 3): a window from each text, its scale unknown, with the guidance of a run."""
+        """A window (n, 128, 128, 3) from each text, of unknown scale, with the guidance of a run."""
         texts = [str(text) for text in texts]
         key = hashlib.sha256("\0".join([str(seed), str(self.steps), *texts]).encode()).hexdigest()[:12]
         path = self.folder / f"{name}-{key}.npy"

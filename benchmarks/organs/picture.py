@@ -1,4 +1,4 @@
-"""Real and generated windows side by side, a row an organ."""
+"""Real and generated windows side by side, one row per organ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEAD_PX, _GAP_PX = 26, 12
 
 
 def chosen_rows(held: Windows, organ: str) -> NDArray[np.int64]:
-    """Eight rows of an organ: of its classes in turn, and of one group before a second of any."""
+    """Eight rows of an organ, from its classes in turn; no group comes twice before each came once."""
     rows = np.nonzero(held.organs == organ)[0]
     groups: dict[tuple[str, str], int] = {}
     order = []

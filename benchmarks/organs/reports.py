@@ -1,4 +1,4 @@
-"""H&E from texts that no tile came with: held-back pathology reports, and the text-only case of the example."""
+"""H&E from texts without tiles: held-out pathology reports, and the text-only case of the example."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REGION_PX = 512
 
 @dataclass(frozen=True)
 class Said:
-    """What windows generated from texts of one kind were taken for: the right organ's share, and counts."""
+    """What windows generated from one kind of texts were classified as: share of the correct organ, and counts."""
 
     name: str
     organ: str

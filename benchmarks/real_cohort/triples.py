@@ -58,7 +58,7 @@ def case_name(source: str, missing: tuple[Modality, ...]) -> str:
 
 
 def cases_of(patient: Triple, pictures: tuple[str, ...], report: str, record: dict[str, str]) -> list[Case]:
-    """The patient's six cases. A picture without a scale has to be refused wherever it is given.
+    """The patient's six cases. A picture without a scale has to be refused in each of them.
 
     Raises
     ------

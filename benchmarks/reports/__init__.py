@@ -1,1 +1,1 @@
-"""How right the rules are that read the synoptic record of a report: against labels made by reading."""
+"""Accuracy of the rules that read the synoptic record of a report, against labels made by reading."""

@@ -20,7 +20,7 @@ _WITH_RNA = ("blca", "coadread", "stad")
 
 @dataclass(frozen=True)
 class Label:
-    """What a person read in a report: field -> value, fields that are not stated left out."""
+    """What a person read in a report: {field: value} without unstated fields."""
 
     case_id: str
     half: str
@@ -50,7 +50,7 @@ class Score:
 
 
 def read_labels(path: Path = LABELS) -> list[Label]:
-    """The labels of a table with `case_id`, `half`, `cohort` and a column a field ("" = not stated)."""
+    """The labels of a table with `case_id`, `half`, `cohort` and one column per field ("" = not stated)."""
     with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return [

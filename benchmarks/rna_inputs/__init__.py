@@ -1,0 +1,1 @@
+"""Pace and memory of reading and checking RNA inputs."""

@@ -1,4 +1,4 @@
-"""Fields of the record from RNA, from the report without what it states of them, and from both."""
+"""Fields of the record from RNA, from reports whose statements of the field are masked, and from both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LEAST_ROWS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """One field: what was found by whom, (name: (balanced accuracy, 95 % interval)), of `n` patients, `classes` values.
+    """One field: {predictor: (balanced accuracy, 95 % interval)} of `n` patients with `classes` values.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class _Task:
         return np.stack([said[p.case_id][self.index, : self.values] for p in self.held])
 
     def row(self, predicted: dict[str, Places], compared: dict[str, tuple[str, str]], stated: int | None = None) -> Row:
-        """Scores of what was predicted, and differences of two of them resampled together."""
+        """Scores of the predictions, and differences of pairs of them, resampled together."""
         truth, draws = self.truth, self.bench.effort.bootstraps
         everyone = np.arange(len(truth))
         scores = {}

@@ -1,4 +1,4 @@
-"""Simple predictors of a record's field from RNA and from words, as probabilities that can be multiplied."""
+"""Simple predictors of a record's field from RNA and from words, as probabilities that can be combined."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def fit_logistic(x: Any, y: Places) -> Any:
 
 
 def spread_out(probabilities: Floats, classes: Places, values: int) -> Floats:
-    """Probabilities (n, classes) as (n, values), next to 0 for values that were never seen."""
+    """Probabilities (n, classes) as (n, values), almost 0 for values that were never seen."""
     spread = np.full((len(probabilities), values), 1e-6)
     spread[:, classes] = probabilities
     return spread / spread.sum(1, keepdims=True)

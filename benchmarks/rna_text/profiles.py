@@ -30,7 +30,7 @@ class ProfileRow:
 
 
 def without_organ(values: Floats, organs: NDArray[np.str_]) -> Floats:
-    """Values (n, columns) less the mean of their organ's rows: what is left is what differs between its patients."""
+    """Values (n, columns) minus the mean over the rows of the same organ, i.e. differences between its patients."""
     rest = np.array(values, np.float64)
     for organ in np.unique(organs):
         rest[organs == organ] -= rest[organs == organ].mean(0)

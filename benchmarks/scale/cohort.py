@@ -35,7 +35,7 @@ def case_ids(count: int, prefix: str = "SCALE") -> list[str]:
 
 @dataclass(frozen=True)
 class Holes:
-    """Shares of the cases that lack one modality; how many have nothing and so fail; the others are complete."""
+    """Shares of the cases that lack one modality, and how many have none and fail; the others are complete."""
 
     he: float = 0.0
     rna: float = 0.0
@@ -63,7 +63,7 @@ def lacking(count: int, holes: Holes) -> list[str]:
 
 
 def write_slides(folder: Path, count: int = SLIDES) -> list[Path]:
-    """A few pictures of tissue of 256 px, and one that breaks off in the middle, which is last."""
+    """A few pictures of tissue of 256 px; the last one is truncated."""
     tiny_model_module()
     from conftest import he_pixels
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Runs a command and measures its time and its memory; what Snakemake did, read from its output."""
+"""Runs a command, measures its time and memory, and reads from the output what Snakemake did."""
 
 from __future__ import annotations
 

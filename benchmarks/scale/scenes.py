@@ -47,7 +47,7 @@ def dag(work: Path, sizes: Sequence[int], per_shard: int) -> dict[str, Any]:
 
 
 def scheduler(work: Path, size: int, per_shard: int) -> dict[str, Any]:
-    """The workflow with every command replaced by one that only writes its output: what Snakemake itself takes."""
+    """The workflow with commands that only write their outputs: the time of Snakemake itself."""
     folder = work / f"scheduler-{size}-{per_shard}"
     shutil.rmtree(folder, ignore_errors=True)
     config = write_cohort(folder, size, THIRDS, MINI, per_shard, with_tables=False)

@@ -1,1 +1,1 @@
-"""What intake makes of real H&E, of other pictures and of H&E that was spoilt on purpose; what it costs."""
+"""Verdicts of intake on real H&E, on other pictures and on deliberately spoilt H&E, and their cost."""

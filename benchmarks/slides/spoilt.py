@@ -1,4 +1,4 @@
-"""H&E spoilt on purpose, and a slide of 100,000 px a side in a few megabytes."""
+"""Deliberately spoilt H&E, and a slide of 100,000 px per side in a few megabytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.speed``: ratios of our sampler to a plain loop, taken in turns in one run."""
+"""``python -m benchmarks.speed``: pace of the sampler relative to a plain loop, both timed in turns in one run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def made_up_conditions(pipeline: MuPDPipeline, batch: int) -> Conditions:
 
 
 def seconds(work: Callable[[], Tensor], device: str) -> float:
-    """Time of one call: with one thread on the CPU its CPU time, which other work changes least; else wall time."""
+    """Time of one call: with one CPU thread its CPU time, which other processes affect least; otherwise wall time."""
     if device == "cpu" and torch.get_num_threads() == 1:
         before = time.process_time()
         work()

@@ -1,4 +1,4 @@
-"""The reference: a loop as diffusers' DiTPipeline has it, over the same weights, steps and guidance.
+"""The reference: the loop of diffusers' DiTPipeline with the same weights, steps and guidance.
 
 One conditional and one unconditional half run as a batch; conditions are handed to the network at
 every step, which projects their keys and values anew; the unconditional half attends to null tokens

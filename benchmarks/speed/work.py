@@ -1,4 +1,4 @@
-"""What a loop has to compute, and how fast this machine can: the reason why a ratio is what it is."""
+"""Operations of a loop, and the rate at which this machine can do them: they explain the ratios."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def _of_linear(x: Any, weight: Any, *_: Any, **__: Any) -> int:
 
 
 def _of_attention(query: Any, key: Any, *_: Any, **__: Any) -> int:
-    """The same of attention on the CPU: (batch, heads, tokens, width a head) against (batch, heads, others, width)."""
+    """Operations of attention on the CPU: (batch, heads, tokens, width a head) against (batch, heads, others, width)."""
     return 4 * query[0] * query[1] * query[2] * query[3] * key[2]
 
 
 def _of_added(_: Any, left: Any, right: Any, **__: Any) -> int:
-    """The same of products that are added to what is there, one or a batch of them."""
+    """Floating-point operations of products that are added to a tensor, single or in a batch."""
     batch = left[0] if len(left) == 3 else 1
     return 2 * batch * left[-2] * left[-1] * right[-1]
 
@@ -110,7 +110,7 @@ def convolution_ms(stem: int, side: int, batch: int) -> float:
 
 
 def shares(work: Callable[[], Tensor], least: float = 0.01) -> dict[str, float]:
-    """Share of the CPU time that each operator of PyTorch's takes itself, the largest first."""
+    """Share of the CPU time spent in each PyTorch operator itself, largest first."""
     work()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         work()

@@ -1,4 +1,4 @@
-"""What a pixel's own stain tells: regression from haematoxylin and eosin optical density, pixel by pixel."""
+"""Baseline from single pixels: regression from haematoxylin and eosin optical density."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""pix2pix's generator, trained on the same pairs: what a regression of equal size reaches.
+"""Baseline: the generator of pix2pix, trained on the same pairs by regression.
 
 A U-Net from H&E pixels to the stain's channels, trained with L1 (Isola et al. 2017 without the adversarial loss).
 """

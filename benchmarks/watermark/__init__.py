@@ -1,1 +1,1 @@
-"""How often the watermark of generated slides is found again, and how often it is seen where there is none."""
+"""Detection rate of the watermark of generated slides, and its rate of false alarms."""

@@ -1,4 +1,4 @@
-"""Detection after what happens to pictures, and scores of pictures that carry no mark."""
+"""Detection after common treatments of pictures, and scores of pictures without a mark."""
 
 from __future__ import annotations
 

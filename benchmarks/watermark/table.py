@@ -50,7 +50,7 @@ def _percent(value: float) -> str:
 
 
 def detection_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Treatments by contents: share of tiles found, with its interval and the tiles it is of."""
+    """Treatments by contents: share of tiles in which the mark was detected, its interval, and the number of tiles."""
     contents = list(dict.fromkeys(row["content"] for row in rows))
     treatments = list(dict.fromkeys(row["treatment"] for row in rows))
     cells = {(row["treatment"], row["content"]): row for row in rows}
