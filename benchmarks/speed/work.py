@@ -28,7 +28,7 @@ def _of_linear(x: Any, weight: Any, *_: Any, **__: Any) -> int:
 
 
 def _of_attention(query: Any, key: Any, *_: Any, **__: Any) -> int:
-    """Operations of attention on the CPU: (batch, heads, tokens, width a head) against (batch, heads, others, width)."""
+    """Operations of attention on the CPU: (batch, heads, tokens, width per head) with (batch, heads, keys, width)."""
     return 4 * query[0] * query[1] * query[2] * query[3] * key[2]
 
 
