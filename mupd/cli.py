@@ -1,4 +1,4 @@
-"""The command line: one thin command a stage. Heavy imports happen inside the commands."""
+"""The command line: one thin command per stage. Heavy imports happen inside the commands."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="mupd",
-    help="Complete a patient cohort: find which of H&E slide, RNA profile or clinical text is missing, generate it "
-    "from what is there, check it, and write it marked as SYNTHETIC.",
-    epilog="Typical use: `mupd status --configfile my.yaml` to see what would be done, then "
-    "`snakemake --cores all --configfile my.yaml` to do it. The stage commands are what Snakemake calls.",
+    help="Complete a patient cohort: find which of H&E slide, RNA profile and clinical text is missing, generate it "
+    "from the others, check it, and write it marked as SYNTHETIC.",
+    epilog="Typical use: `mupd status --configfile my.yaml` shows what would be done, "
+    "`snakemake --cores all --configfile my.yaml` does it. Snakemake calls the commands of the stages.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,11 +35,11 @@ app.add_typer(cases_app)
 ConfigFile = Annotated[
     Path, typer.Option("--configfile", help="Run configuration (YAML); every key is explained in config/README.md.")
 ]
-Shard = Annotated[int, typer.Option("--shard", min=0, help="Bucket of cases, from 0; see `mupd status`.")]
+Shard = Annotated[int, typer.Option("--shard", min=0, help="Number of the shard, from 0; see `mupd status`.")]
 
 
 class Gate(StrEnum):
-    """Where a run can be stopped by expectations."""
+    """Points at which expectations can stop a run."""
 
     inputs = "inputs"
     draws = "draws"
@@ -58,7 +58,7 @@ def _shard_config(configfile: Path, shard: int) -> Config:
     Raises
     ------
     InputFaults
-        If it cannot be used, or has no such shard.
+        If the configuration has faults or no such shard.
     """
     from mupd.config import load_config
 
@@ -82,10 +82,12 @@ def _root(
 def status(
     configfile: ConfigFile = Path("config/config.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the inventory as JSON instead of a table.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write it as one self-contained page to this file.")] = None,
-    thumbnails: Annotated[int, typer.Option(min=0, help="Slides that the page pictures at most.")] = 200,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the inventory as one self-contained page to this file.")
+    ] = None,
+    thumbnails: Annotated[int, typer.Option(min=0, help="Most slides that the page shows.")] = 200,
 ) -> None:
-    """Show what each case has (measured / missing / unusable and why) and what would run. Runs nothing."""
+    """Show what each case has (measured, missing, or unusable and why) and what would be generated. Runs nothing."""
     from mupd.config import load_config
     from mupd.run.status.terminal import render_status
     from mupd.stages.intake import status_rows
@@ -114,13 +116,13 @@ def status(
 def doctor(
     configfile: ConfigFile = Path("config/config.yaml"),
     profile: Annotated[
-        str | None, typer.Option(help="Snakemake profile that the run will use: a folder, or one of ours by its name.")
+        str | None, typer.Option(help="Snakemake profile of the run: a folder, or the name of a shipped profile.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check this machine, the model, the folders and the cluster for a run: PASS, WARN or FAIL, each with its fix.
+    """Check machine, model, folders and cluster before a run: PASS, WARN or FAIL, with what to do.
 
-    Exit code: 0 nothing fails, 1 something does.
+    Exit code: 0 if no check fails, else 1.
     """
     from mupd.run.doctor.finding import exit_code
     from mupd.run.doctor.run import as_json as plain
@@ -137,23 +139,21 @@ def doctor(
 @app.command()
 def forecast(
     configfile: ConfigFile = Path("config/config.yaml"),
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs that run at a time: cores / 2 here, nodes on a cluster.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time: half the cores here, nodes on a cluster.")] = 1,
     calibration: Annotated[
-        Path | None, typer.Option(help="Figures of another machine, written there with --calibrate-only --write.")
+        Path | None, typer.Option(help="Figures of another machine, from --calibrate-only --write there.")
     ] = None,
-    no_calibrate: Annotated[
-        bool, typer.Option("--no-calibrate", help="Use what was measured before, or fail.")
-    ] = False,
+    no_calibrate: Annotated[bool, typer.Option("--no-calibrate", help="Use earlier measurements, or fail.")] = False,
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Measure this machine again.")] = False,
     calibrate_only: Annotated[
-        bool, typer.Option("--calibrate-only", help="Measure this machine, no forecast.")
+        bool, typer.Option("--calibrate-only", help="Measure this machine; make no forecast.")
     ] = False,
     write: Annotated[Path | None, typer.Option(help="Where --calibrate-only writes its figures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the forecast as JSON.")] = False,
 ) -> None:
-    """Say what a run will take before it is submitted: tasks, CPU- and GPU-hours, wall time, disk, memory a job.
+    """Estimate what a run will take: tasks, CPU and GPU hours, wall time, disk, memory per job.
 
-    The first time it measures this machine with the configured model, about one minute on a free one.
+    The first time, this measures the machine with the configured model (about a minute if the machine is idle).
     """
     from mupd.run.forecast.command import run
 
@@ -173,9 +173,9 @@ def forecast(
 def intake(
     configfile: ConfigFile,
     shard: Shard,
-    jobs: Annotated[int, typer.Option(min=1, help="Inputs read at a time, each by a process of its own.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Inputs read at a time, each in its own process.")] = 1,
 ) -> None:
-    """Read a shard's inputs and write its inventory: the status of each modality, with the reason."""
+    """Read the inputs of a shard and write its inventory: the status of each modality, with the reason."""
     config = _shard_config(configfile, shard)
     from functools import partial
 
@@ -187,7 +187,7 @@ def intake(
 
 @app.command()
 def generate(configfile: ConfigFile, shard: Shard) -> None:
-    """Generate what a shard's cases lack. Finished draws are kept: a killed run goes on where it was."""
+    """Generate what the cases of a shard lack. Finished draws are kept, so a killed run resumes."""
     config = _shard_config(configfile, shard)
     from mupd.contracts.stage_record import recorded
     from mupd.stages.generate import run_shard
@@ -197,7 +197,7 @@ def generate(configfile: ConfigFile, shard: Shard) -> None:
 
 @app.command()
 def check(configfile: ConfigFile, shard: Shard) -> None:
-    """Check a shard's generated draws and accept or reject each, with the reason."""
+    """Check the generated draws of a shard; accept or reject each, with the reason."""
     config = _shard_config(configfile, shard)
     from mupd.contracts.stage_record import recorded
     from mupd.stages.check import run_shard
@@ -207,7 +207,7 @@ def check(configfile: ConfigFile, shard: Shard) -> None:
 
 @app.command()
 def export(configfile: ConfigFile, shard: Shard) -> None:
-    """Write a shard's accepted draws as DICOM-WSI, AnnData and reports, all marked as synthetic."""
+    """Write the accepted draws of a shard as DICOM-WSI, AnnData and reports, all marked as synthetic."""
     config = _shard_config(configfile, shard)
     from mupd.contracts.stage_record import recorded
     from mupd.stages.export import run_shard
@@ -217,7 +217,7 @@ def export(configfile: ConfigFile, shard: Shard) -> None:
 
 @app.command()
 def cohort(configfile: ConfigFile) -> None:
-    """Write the manifest, the completed cohort (MuData) and the report, over all shards."""
+    """Write the manifest, the completed cohort (MuData) and the report over all shards."""
     from mupd.config import load_config
     from mupd.stages.cohort import run
 
@@ -230,9 +230,9 @@ def expect(
     gate: Annotated[Gate, typer.Argument(help="inputs: before generation; draws: before export; run: at the end.")],
     configfile: ConfigFile,
 ) -> None:
-    """Evaluate the expectation suites over all shards; with `expectations.on_failure: stop` fail where one is not met.
+    """Evaluate the expectation suites over all shards; fail if one is not met and `expectations.on_failure` is `stop`.
 
-    Only a run with `stop` calls it: else the cohort command evaluates all suites by itself and reports.
+    Only runs with `stop` call this. In others, the cohort command evaluates all suites and reports.
     """
     from mupd.config import load_config
     from mupd.expectations.meet import pass_gate
@@ -244,20 +244,18 @@ def expect(
 def verify(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Slides, tables, reports and pictures: files, zarr stores, folders that hold such."),
+        typer.Argument(help="Slides, tables, reports and pictures: files, zarr stores, or folders of them."),
     ],
     manifest: Annotated[
-        Path | None, typer.Option(help="manifest.tsv to check hashes against; else looked for beside and above.")
+        Path | None, typer.Option(help="manifest.tsv with the hashes; default: one beside or above the file.")
     ] = None,
-    public_key: Annotated[
-        Path | None, typer.Option(help="Public key (PEM) that the manifest should be signed with.")
-    ] = None,
+    public_key: Annotated[Path | None, typer.Option(help="Public key (PEM) of the manifest's signature.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Say whether files are synthetic, by which model, from what, and whether they were altered.
+    """Report whether files are synthetic, by which model, from which inputs, and whether they were altered.
 
-    Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable;
-    of several paths the gravest: 1 before 4 before 3 before 0.
+    Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable.
+    For several paths, the first of 1, 4, 3, 0 that applies to any.
     """
     from mupd.synthetic.verify.verify import exit_code, paths_to_verify, verify_path
     from mupd.synthetic.verify.words import render
@@ -269,12 +267,13 @@ def verify(
 
 @app.command()
 def keygen(
-    path: Annotated[Path, typer.Argument(help="Where the private key goes; the public one goes to PATH.pub.")],
+    path: Annotated[Path, typer.Argument(help="File for the private key; the public key goes to PATH.pub.")],
     passphrase_env: Annotated[
-        str, typer.Option(help="Environment variable whose passphrase encrypts the key; unset: not encrypted.")
+        str,
+        typer.Option(help="Environment variable with the passphrase that encrypts the key; if unset, no encryption."),
     ] = "MUPD_SIGN_PASSPHRASE",
 ) -> None:
-    """Make a key pair to sign manifests with (configuration: sign.key). Prints the public key's fingerprint."""
+    """Make a key pair for signing manifests (`sign.key`) and print the fingerprint of the public key."""
     from mupd.synthetic.signature import passphrase_from, write_key_pair
 
     print(write_key_pair(path, passphrase_from(passphrase_env)))
@@ -284,12 +283,12 @@ def keygen(
 def push(
     configfile: ConfigFile,
     dicomweb: Annotated[str, typer.Option(help="Root of a DICOMweb server, e.g. https://pacs.example.org/dicom-web.")],
-    case: Annotated[list[str] | None, typer.Option(help="Only this case; may be given several times.")] = None,
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; can be repeated.")] = None,
 ) -> None:
-    """Send the run's DICOM artifacts to a server (STOW-RS): those that `mupd verify` finds synthetic and intact.
+    """Send the DICOM artifacts that `mupd verify` finds synthetic and intact to a DICOMweb server (STOW-RS).
 
     Credentials come from MUPD_DICOMWEB_TOKEN, from MUPD_DICOMWEB_USER and MUPD_DICOMWEB_PASSWORD, or from ~/.netrc.
-    Exit code: 0 every file is on the server now, 1 some are not.
+    Exit code: 0 if every file is on the server now, else 1.
     """
     from mupd.config import load_config
     from mupd.push import push as send
@@ -304,17 +303,19 @@ def train(
     config: Annotated[Path, typer.Argument(help="Training configuration, e.g. config/train/mupd-mini.yaml.")],
     part: Annotated[
         str,
-        typer.Option(help="codecs, vae, trunk, calibrate (of a stainer: pairs, vae, trunk, metrics), or all in order."),
+        typer.Option(
+            help="codecs, vae, trunk or calibrate (for a stainer: pairs, vae, trunk or metrics); all = each in order."
+        ),
     ] = "all",
 ) -> None:
-    """Train the parts of a model on paired data. Resumes from its last checkpoint."""
+    """Train the parts of a model on paired data. Resumes from the last checkpoint."""
     from mupd.training.run import run_training
 
     run_training(config, part)
 
 
 def main() -> None:
-    """Entry point: errors that a user can act on are printed without a traceback."""
+    """Entry point. Prints errors that a user can act on without a traceback."""
     try:
         app()
     except MupdError as error:
@@ -323,5 +324,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(f"mupd: {error.filename or 'a file'}: {error.strerror}; make space, then start again", file=sys.stderr)
+        print(
+            f"mupd: {error.filename or 'a file'}: {error.strerror}; free some space, then start again", file=sys.stderr
+        )
         sys.exit(1)

@@ -1,19 +1,24 @@
-"""Suite files: Great Expectations' own JSON form, checked before anything runs and without importing it.
+"""Suite files in Great Expectations' JSON form, checked before anything runs and without importing it.
 
-Nothing in a suite file is run: an expectation is a name of the list below and plain values. What would evaluate text
-(``row_condition``, ``$PARAMETER``), speak SQL or load a schema from elsewhere is refused.
+Nothing in a suite file is executed: an expectation is a name of the list below with plain values. Whatever evaluates
+text (``row_condition``, ``$PARAMETER``), runs SQL or loads a schema from elsewhere is refused.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from mupd.base.package_files import shipped_file
+from mupd.config.faults import validated
+from mupd.config.section import section
 from mupd.config.suite_columns import COLUMNS, Table
 from mupd.errors import Fault, InputFaults
 
@@ -51,21 +56,53 @@ _REFUSED = {
     "batch_id": "mupd decides what is checked",
     "result_format": "mupd decides how results are kept",
     "catch_exceptions": "errors are always reported",
-    "windows": "there are no earlier runs to look back to",
+    "windows": "there are no earlier runs to compare with",
 }
 _COLUMN_KEYS = ("column", "column_A", "column_B")
-_LISTS_OF_COLUMNS = {"column_list": True, "column_set": False}
-_SUITE_KEYS = {"name", "id", "expectations", "meta", "notes"}
-_EXPECTATION_KEYS = {"type", "kwargs", "meta", "severity", "description", "notes", "id", "rendered_content"}
 
 
-@dataclass(frozen=True)
+def _core(name: str) -> str:
+    if name not in ALLOWED:
+        raise ValueError("a core expectation that docs/expectations.md lists")
+    return name
+
+
+@section
 class Expectation:
-    """One expectation: its name, its arguments, and what its author says of it ("" = nothing)."""
+    """One expectation: its name and its arguments. Keys of type object are for the reader of the file."""
 
-    type: str
-    kwargs: Mapping[str, Any]
-    description: str = ""
+    type: Annotated[str, AfterValidator(_core)]
+    kwargs: dict[str, Any]
+    meta: object = None
+    severity: object = None
+    description: object = None
+    notes: object = None
+    id: object = None
+    rendered_content: object = None
+
+    @property
+    def words(self) -> str:
+        """What its author says of it; "" = nothing."""
+        notes = self.meta.get("notes") if isinstance(self.meta, dict) else None
+        if isinstance(notes, dict):
+            notes = notes.get("content")
+        if isinstance(notes, list):
+            notes = " ".join(str(part) for part in notes)
+        for words in (self.description, self.notes, notes):
+            if isinstance(words, str) and words.strip():
+                return " ".join(words.split())[:500]
+        return ""
+
+
+@section
+class _SuiteForm:
+    """Keys of a suite file."""
+
+    expectations: Annotated[tuple[Expectation, ...], Field(max_length=_MOST_EXPECTATIONS)]
+    name: object = None
+    id: object = None
+    meta: object = None
+    notes: object = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +113,12 @@ class Suite:
     table: Table
     file: str
     own: bool
-    expectations: tuple[Expectation, ...] = field(default_factory=tuple)
+    expectations: tuple[Expectation, ...] = ()
 
 
 @cache
 def shipped_folder() -> Path:
-    """Folder of the suites that mupd ships: in the installed package, or the repository.
+    """Folder of the suites that mupd ships, in the installed package or the repository.
 
     Raises
     ------
@@ -91,80 +128,67 @@ def shipped_folder() -> Path:
     return shipped_file("expectations", "sheet.json").parent
 
 
-def _dollars(value: Any, place: str) -> Iterator[str]:
+def _parameters(value: object, place: str) -> Iterator[str]:
+    """Places of keys that Great Expectations would evaluate, e.g. ``$PARAMETER``."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             if str(key).startswith("$"):
                 yield f"{place}.{key}"
-            yield from _dollars(part, f"{place}.{key}")
+            yield from _parameters(part, f"{place}.{key}")
     elif isinstance(value, list):
         for index, part in enumerate(value):
-            yield from _dollars(part, f"{place}[{index}]")
+            yield from _parameters(part, f"{place}[{index}]")
 
 
-def _column_faults(table: Table, kwargs: Mapping[str, Any], place: str) -> list[Fault]:
-    known = ", ".join(COLUMNS[table])
+def _unknown_columns(table: Table, kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Arguments that name a column which the table lacks, and what they name."""
     named = [(key, kwargs[key]) for key in _COLUMN_KEYS if key in kwargs]
-    for key, each in _LISTS_OF_COLUMNS.items():
-        if each and isinstance(kwargs.get(key), list) and "columns_to_match" not in place:
-            named += [(key, name) for name in kwargs[key]]
-    return [
-        Fault(f"{place}.{key}]", repr(name)[:80], f"a column of the table {table}: {known}")
-        for key, name in named
-        if not isinstance(name, str) or name not in COLUMNS[table]
-    ]
+    if isinstance(kwargs.get("column_list"), list):
+        named += [("column_list", name) for name in kwargs["column_list"]]
+    for key, name in named:
+        if not isinstance(name, str) or name not in COLUMNS[table]:
+            yield key, repr(name)[:80]
 
 
-def _regex_faults(kwargs: Mapping[str, Any], place: str) -> list[Fault]:
-    import re
-
-    faults = []
-    given = kwargs.get("regex_list", []) if isinstance(kwargs.get("regex_list", []), list) else []
-    for regex in [*given, *([kwargs["regex"]] if "regex" in kwargs else [])]:
-        expected = f"a regular expression of at most {_MOST_REGEX} characters"
+def _wrong_expressions(kwargs: Mapping[str, Any]) -> Iterator[str]:
+    """Arguments that are not usable regular expressions."""
+    listed = kwargs.get("regex_list")
+    for regex in [*(listed if isinstance(listed, list) else []), *([kwargs["regex"]] if "regex" in kwargs else [])]:
         if not isinstance(regex, str) or len(regex) > _MOST_REGEX:
-            faults.append(Fault(f"{place}.regex]", repr(regex)[:80], expected))
+            yield repr(regex)[:80]
             continue
         try:
             re.compile(regex)
         except re.error as error:
-            faults.append(Fault(f"{place}.regex]", f"{regex[:80]!r} ({error})", expected))
-    return faults
+            yield f"{regex[:80]!r} ({error})"
 
 
-def _expectation_faults(table: Table, value: Any, where: str, index: int) -> list[Fault]:
-    place = f"{where} [expectations.{index}"
-    if not isinstance(value, dict):
-        return [Fault(f"{place}]", repr(value)[:80], "a mapping with type and kwargs")]
+def _argument_faults(table: Table, kwargs: Mapping[str, Any], place: str) -> list[Fault]:
     faults = [
-        Fault(f"{place}.{key}]", "an unknown key", "only: " + ", ".join(sorted(_EXPECTATION_KEYS)))
-        for key in sorted(set(value) - _EXPECTATION_KEYS)
+        Fault(f"{place}.{key}]", repr(kwargs[key])[:80], f"no such key: {why}")
+        for key, why in _REFUSED.items()
+        if kwargs.get(key) is not None
     ]
-    name = value.get("type")
-    if not isinstance(name, str) or name not in ALLOWED:
-        faults.append(Fault(f"{place}.type]", repr(name)[:80], "a core expectation that docs/expectations.md lists"))
-    kwargs = value.get("kwargs")
-    if not isinstance(kwargs, dict):
-        return [*faults, Fault(f"{place}.kwargs]", repr(kwargs)[:80], "a mapping")]
-    for key, why in _REFUSED.items():
-        if kwargs.get(key) is not None:
-            faults.append(Fault(f"{place}.kwargs.{key}]", repr(kwargs[key])[:80], f"no such key: {why}"))
-    for at in _dollars(kwargs, f"{place}.kwargs"):
-        faults.append(Fault(f"{at}]", "a value to be evaluated", "plain values"))
-    faults += _column_faults(table, kwargs, f"{place}.kwargs")
-    return faults + _regex_faults(kwargs, f"{place}.kwargs")
+    faults += [Fault(f"{at}]", "a value to be evaluated", "plain values") for at in _parameters(kwargs, place)]
+    column = f"a column of the table {table}: {', '.join(COLUMNS[table])}"
+    faults += [Fault(f"{place}.{key}]", name, column) for key, name in _unknown_columns(table, kwargs)]
+    expression = f"a regular expression of at most {_MOST_REGEX} characters"
+    return faults + [Fault(f"{place}.regex]", wrong, expression) for wrong in _wrong_expressions(kwargs)]
 
 
-def _words_of(value: Mapping[str, Any]) -> str:
-    notes = value.get("meta", {}).get("notes") if isinstance(value.get("meta"), dict) else None
-    if isinstance(notes, dict):
-        notes = notes.get("content")
-    if isinstance(notes, list):
-        notes = " ".join(str(part) for part in notes)
-    for words in (value.get("description"), value.get("notes"), notes):
-        if isinstance(words, str) and words.strip():
-            return " ".join(words.split())[:500]
-    return ""
+def _read_json(path: Path, place: str) -> object:
+    form = "a suite in Great Expectations' JSON form"
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            fault = Fault(place, f"{path.stat().st_size:,} bytes", f"at most {_MOST_BYTES:,}")
+            raise InputFaults(f"expectation suite {path}", [fault])
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        fault = Fault(place, error.strerror or type(error).__name__, form)
+        raise InputFaults(f"expectation suite {path}", [fault]) from error
+    except (ValueError, RecursionError) as error:
+        fault = Fault(place, str(error).splitlines()[0] or type(error).__name__, form)
+        raise InputFaults(f"expectation suite {path}", [fault]) from error
 
 
 def read_suite(path: Path, table: Table, own: bool = False, where: str = "") -> Suite:
@@ -180,39 +204,18 @@ def read_suite(path: Path, table: Table, own: bool = False, where: str = "") -> 
     Raises
     ------
     InputFaults
-        With every fault: not there, not JSON, larger than 1 MiB, an unknown or refused expectation, a column that
-        the table does not have, arguments that would be evaluated.
+        With every fault: a file that is missing, not JSON or larger than 1 MiB; unknown keys; an unknown or refused
+        expectation; a column that the table does not have; arguments that would be evaluated.
     """
     place = f"{where}: {path}" if where else str(path)
-    expected = "a suite in Great Expectations' JSON form"
-
-    def refuse(found: str, wanted: str = expected) -> InputFaults:
-        return InputFaults(f"expectation suite {path}", [Fault(place, found, wanted)])
-
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise refuse(f"{path.stat().st_size:,} bytes", f"at most {_MOST_BYTES:,}")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise refuse(error.strerror or type(error).__name__) from error
-    except (ValueError, RecursionError) as error:
-        raise refuse(str(error).splitlines()[0] or type(error).__name__) from error
-    if not isinstance(value, dict) or not isinstance(value.get("expectations"), list):
-        raise refuse(f"{type(value).__name__} without a list `expectations`")
-    faults = [
-        Fault(f"{place} [{key}]", "an unknown key", "only: " + ", ".join(sorted(_SUITE_KEYS)))
-        for key in sorted(set(value) - _SUITE_KEYS)
-    ]
-    items = value["expectations"]
-    if len(items) > _MOST_EXPECTATIONS:
-        faults.append(Fault(f"{place} [expectations]", f"{len(items)}", f"at most {_MOST_EXPECTATIONS}"))
-    for index, item in enumerate(items[:_MOST_EXPECTATIONS]):
-        faults += _expectation_faults(table, item, place, index)
-    if faults:
-        raise InputFaults(f"expectation suite {path}", faults)
-    name = value.get("name") if isinstance(value.get("name"), str) else path.stem
-    made = tuple(Expectation(item["type"], item["kwargs"], _words_of(item)) for item in items)
-    return Suite(str(name)[:120], table, path.name, own, made)
+    form, faults = validated(_SuiteForm, _read_json(path, place), place)
+    if form is not None:
+        for index, item in enumerate(form.expectations):
+            faults += _argument_faults(table, item.kwargs, f"{place} [expectations.{index}.kwargs")
+        if not faults:
+            name = form.name if isinstance(form.name, str) else path.stem
+            return Suite(name[:120], table, path.name, own, form.expectations)
+    raise InputFaults(f"expectation suite {path}", faults)
 
 
 def read_suites(table: Table, further: Sequence[str] = ()) -> list[Suite]:

@@ -93,7 +93,7 @@ def _problem(information: Any) -> str:
 
 
 def _result(expectation: Expectation, found: Any) -> Result:
-    words = expectation.description or plain_words(expectation.type, expectation.kwargs)
+    words = expectation.words or plain_words(expectation.type, expectation.kwargs)
     details = found.result or {}
     problem = "" if found.success else _problem(found.exception_info)
     cases: dict[str, None] = {}
@@ -131,7 +131,7 @@ def run_suite(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> SuiteResult:
     about = (suite.name, suite.table, suite.file, suite.own, len(rows))
     if not rows:
         empty = [
-            Result(item.type, item.description or plain_words(item.type, item.kwargs), "nothing to check")
+            Result(item.type, item.words or plain_words(item.type, item.kwargs), "nothing to check")
             for item in suite.expectations
         ]
         return SuiteResult(*about, tuple(empty))
