@@ -55,7 +55,10 @@ _GREY = {"PresentationLUTShape": "IDENTITY", "RescaleIntercept": 0, "RescaleSlop
 
 
 class _InstanceWriter(WsiDicomWriter):
-    """Writes the draw's time as Instance Creation Date and Time (0008,0012), (0008,0013), not the clock's."""
+    """Writes the draw's time as Instance Creation Date and Time (0008,0012), (0008,0013), not the clock's.
+
+    `write_header` uses private attributes of wsidicom 0.36: pyproject.toml caps wsidicom below 0.37.
+    """
 
     created: datetime.datetime
 
