@@ -18,6 +18,15 @@ COLUMNS: dict[str, int | None] = {
 }
 """Columns that a sheet may have, with the most characters of a cell; config/README.md explains each."""
 
+TEXT_TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
+"""Tables of reports; each may be compressed as well (``.csv.gz``)."""
+
+TABLE_SUFFIXES = {
+    "rna": (".h5ad", ".h5mu", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
+    "text": tuple(suffix + packed for suffix in TEXT_TABLE_SUFFIXES for packed in ("", ".gz")),
+}
+"""Suffixes of tables with a row per case, by column."""
+
 REQUIRED = ("case_id",)
 FREE_COLUMN = re.compile(r"^x_[A-Za-z0-9_]{1,40}$")
 """Name of a free column, e.g. ``x_cohort``."""

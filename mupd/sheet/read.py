@@ -16,7 +16,7 @@ from mupd.config import Config
 from mupd.config.section import MPP_RANGE
 from mupd.errors import Fault, InputFaults
 from mupd.sheet.cases import Sheet, SheetCase
-from mupd.sheet.columns import header_faults, is_column, most_characters
+from mupd.sheet.columns import TABLE_SUFFIXES, header_faults, is_column, most_characters
 from mupd.sheet.paths import Places, Wanted
 from mupd.sheet.rows import RawRow
 from mupd.sheet.text_files import read_rows
@@ -27,12 +27,6 @@ _FILES = {
     "text": Wanted(several=False, folder=False, what="file"),
 }
 _TABLE = Wanted(several=False, folder=False, what="table")
-_TABLE_SUFFIXES = {
-    "rna": (".h5ad", ".h5mu", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
-    "text": tuple(
-        suffix + packed for suffix in (".csv", ".tsv", ".json", ".jsonl", ".ndjson") for packed in ("", ".gz")
-    ),
-}
 # C0 and C1 control characters, e.g. a tab, and marks that reorder text (Trojan Source), e.g. U+202E.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PLAIN_NUMBER = re.compile(r"[0-9]*\.?[0-9]+", re.ASCII)  # 0.5
@@ -40,7 +34,7 @@ _PLAIN_NUMBER = re.compile(r"[0-9]*\.?[0-9]+", re.ASCII)  # 0.5
 
 def _table_faults(config: Config) -> list[Fault]:
     faults = []
-    for name, suffixes in _TABLE_SUFFIXES.items():
+    for name, suffixes in TABLE_SUFFIXES.items():
         table: str | None = getattr(config.tables, name)
         if table is None:
             continue
@@ -139,8 +133,8 @@ def _find_files(
         if not cell:
             continue
         path, separator, table_row = cell.rpartition("::")
-        if separator and column in _TABLE_SUFFIXES:
-            suffixes = _TABLE_SUFFIXES[column]
+        if separator and column in TABLE_SUFFIXES:
+            suffixes = TABLE_SUFFIXES[column]
             if not path or not table_row or not path.lower().endswith(suffixes):
                 expected = f"TABLE::ROW, the table ending in {', '.join(suffixes)}"
                 faults.append(Fault(f"{where} [{column}]", repr(cell)[:200], expected))

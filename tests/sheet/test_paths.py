@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from mupd.config import Config
 from mupd.errors import InputFaults
-from mupd.reports.files.tables import TABLE_SUFFIXES
 from mupd.run.shards import inputs_of
 from mupd.sheet import read_sheet
+from mupd.sheet.columns import TABLE_SUFFIXES
 from mupd.sheet.paths import MAX_SLIDES, Places, Wanted
 from tests.fixtures.intake import examine
 
@@ -144,7 +144,7 @@ def test_rows_of_tables_and_several_slides_reach_the_case(cohort: Path, make_con
     assert str(cohort / "slides/P1_b.svs") in inputs_of([first], config)
 
 
-@pytest.mark.parametrize("suffix", [s + packed for s in TABLE_SUFFIXES for packed in ("", ".gz")])
+@pytest.mark.parametrize("suffix", TABLE_SUFFIXES["text"])
 def test_a_row_of_every_text_table_that_has_a_reader_can_be_named(
     tmp_path: Path, make_config: Make, suffix: str
 ) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
 from mupd.reports.files.decode import decode, read_bounded
+from mupd.sheet.columns import TEXT_TABLE_SUFFIXES
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 MOST_TABLE_BYTES = 512 << 20
 """Decompressed; 10,000 reports of 3,000 characters are 30 MB."""
 _MOST_CELL = 8_000_000
@@ -99,8 +99,8 @@ def _suffix(path: Path) -> str:
 @lru_cache(maxsize=2)
 def _texts(path: Path, _modified_ns: int, _size: int) -> dict[str, list[str]]:
     suffix = _suffix(path)
-    if suffix not in TABLE_SUFFIXES:
-        raise UnusableError(f"a text table of another suffix: expected {', '.join(TABLE_SUFFIXES)}, each also .gz")
+    if suffix not in TEXT_TABLE_SUFFIXES:
+        raise UnusableError(f"a text table of another suffix: expected {', '.join(TEXT_TABLE_SUFFIXES)}, each also .gz")
     text, _ = decode(read_bounded(path, MOST_TABLE_BYTES))
     rows = _json(text, suffix != ".json") if "json" in suffix else _delimited(text, "," if suffix == ".csv" else "\t")
     texts: dict[str, list[str]] = {}
