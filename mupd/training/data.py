@@ -197,14 +197,13 @@ class TrainingData:
         plan = self.plan
         cases = [self._encoded(case, encoders) for case in self.cohort.cases]
         sources: dict[Target, BatchSource] = {}
-        rna_dim, tile_dim = plan.codec.dim + 1, encoders.tiles.dim
+        dims = {"he": encoders.tiles.dim, "rna": plan.codec.dim + 1, "pathways": plan.scorer.dim}
         if slides := [case for case in cases if case.windows is not None]:
-            sources["he"] = CohortHe(slides, rna_dim, plan.scorer.dim)
+            sources["he"] = CohortHe(slides, dims)
         if profiles := [case for case in cases if case.components is not None and (case.spatial or case.texts)]:
-            sources["rna"] = CohortRna(profiles, tile_dim)
+            sources["rna"] = CohortRna(profiles, dims)
         known = [case for case in cases if case.record and (case.tiles is not None or case.conditions is not None)]
         if known:
-            dims = {"he": tile_dim, "rna": rna_dim, "pathways": plan.scorer.dim}
             sources["text"] = CohortRecords(known, encoders.records, dims)
         return sources
 

@@ -162,7 +162,7 @@ def test_windows_carry_the_rna_of_their_spot_or_of_the_case(sources: dict[str, A
     assert bulk.he_conditions is not None
     assert bulk.conditions is not None
     assert (bulk.he_conditions[0, -1], bulk.conditions[0, -1]) == (0, 1)  # read as a spot's where H&E is made
-    alone = CohortHe([spatial], he.rna_dim, he.pathways_dim)
+    alone = CohortHe([spatial], he.dims)
     batch = alone.batch(40, np.random.default_rng(0))
     images, conditions, extra = batch.clean, batch.conditions, batch.extra
     assert images.shape == (40, 3, 128, 128)
@@ -172,7 +172,7 @@ def test_windows_carry_the_rna_of_their_spot_or_of_the_case(sources: dict[str, A
     mean = rna[given[:, 0], 0].mean(0).numpy()
     np.testing.assert_allclose(mean, spatial.he_conditions[4], atol=0.3)
     assert set(extra[:, 1].tolist()) == {0.0, 1.0}
-    without = CohortHe([by_name[NO_RNA]], he.rna_dim, he.pathways_dim).batch(20, np.random.default_rng(0)).conditions
+    without = CohortHe([by_name[NO_RNA]], he.dims).batch(20, np.random.default_rng(0)).conditions
     assert not without["rna"][1].any()
     assert without["text"][1].any()
 

@@ -122,9 +122,9 @@ def test_the_directions_of_a_case_are_those_of_its_batches(plan: Plan, sources: 
     he, rna, text = (sources[target].sources[1] for target in TARGETS)
     seen: dict[str, set[str]] = {name: set() for name in cases}
     for case in he.cases:
-        seen[case.case_id] |= drawn("he", CohortHe([case], he.rna_dim, he.pathways_dim), case.bulk)
+        seen[case.case_id] |= drawn("he", CohortHe([case], he.dims), case.bulk)
     for case in rna.cases:
-        seen[case.case_id] |= drawn("rna", CohortRna([case], rna.tile_dim), case.bulk)
+        seen[case.case_id] |= drawn("rna", CohortRna([case], rna.dims), case.bulk)
     for case in text.cases:
         seen[case.case_id] |= drawn("text", CohortRecords([case], text.codec, text.dims), case.bulk)
     assert seen == {name: set(organs_of_cases([case], FIELDS, TARGETS)) for name, case in cases.items()}

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mupd.model.encoders import TEXT_DIM, TileEncoder
+from mupd.model.encoders import TileEncoder
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import RecordCodec
-from mupd.model.regions import from_uint8, he_extra
+from mupd.model.regions import he_extra
 from mupd.model.rna_codec import RnaCodec
 from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import render_record
@@ -32,11 +32,9 @@ from mupd.training.augment import (
     noisy_profile,
     turned,
 )
-from mupd.training.batches import Batch
+from mupd.training.batches import Batch, Dims, HeSample, RecordSample, RnaSample, he_batch, record_batch, rna_batch
 from mupd.training.cohort.cases import TrainingCase
 from mupd.training.cohort.windows import MARGIN_PX, Windows
-from mupd.training.public.vector_batches import RecordSample, record_batch
-from mupd.training.tokens import Rows, padded
 
 
 @dataclass(frozen=True)
@@ -130,39 +128,30 @@ class CohortHe:
     """Windows of H&E given the RNA of their spot or of the case, its text, or both."""
 
     cases: Sequence[EncodedCase]
-    rna_dim: int
-    pathways_dim: int
+    dims: Dims
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Windows, every case as often as any other; the scale is stated for half of them."""
-        rna, pathways, texts = Rows(), Rows(), Rows()
-        crops, extra = [], torch.zeros(size, 2)
-        for index in range(size):
-            case = self.cases[int(rng.integers(len(self.cases)))]
-            windows = case.windows
-            if windows is None:
-                raise ValueError(f"{case.case_id}: found no windows; expected a case with H&E")
-            row = int(rng.integers(len(windows.pixels)))
-            y, x = rng.integers(0, 2 * MARGIN_PX + 1, 2)
-            crops.append(turned(windows.pixels[row, y : y + TRAINED.window_px, x : x + TRAINED.window_px], rng))
-            if case.he_conditions is None or case.pathways is None:
-                rna.append(None)
-                pathways.append(None)
-                texts.append(_text_of(case, STREAM_DROPOUT, rng))
-            else:
-                spot = int(windows.spots[row]) if case.spatial else 0
-                own = noisy_profile(case.he_conditions[spot][None], SPOT_NOISE, rng)
-                rna.append(dropped(own, 2 * STREAM_DROPOUT, rng))
-                pathways.append(dropped(case.pathways[spot][None], STREAM_DROPOUT, rng))
-                texts.append(_text_of(case, 0.5, rng))
-            if rng.random() < 0.5:
-                extra[index] = he_extra(TRAINED.mpp)
-        conditions = {
-            "rna": padded(rna, self.rna_dim),
-            "pathways": padded(pathways, self.pathways_dim),
-            "text": padded(texts, TEXT_DIM),
-        }
-        return Batch(from_uint8(np.stack(crops)), conditions, extra)
+        return he_batch([self._sample(rng) for _ in range(size)], self.dims)
+
+    def _sample(self, rng: np.random.Generator) -> HeSample:
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        windows = case.windows
+        if windows is None:
+            raise ValueError(f"{case.case_id}: found no windows; expected a case with H&E")
+        row = int(rng.integers(len(windows.pixels)))
+        y, x = rng.integers(0, 2 * MARGIN_PX + 1, 2)
+        window = turned(windows.pixels[row, y : y + TRAINED.window_px, x : x + TRAINED.window_px], rng)
+        if case.he_conditions is None or case.pathways is None:
+            rna = pathways = None
+            text = _text_of(case, STREAM_DROPOUT, rng)
+        else:
+            spot = int(windows.spots[row]) if case.spatial else 0
+            rna = dropped(noisy_profile(case.he_conditions[spot][None], SPOT_NOISE, rng), 2 * STREAM_DROPOUT, rng)
+            pathways = dropped(case.pathways[spot][None], STREAM_DROPOUT, rng)
+            text = _text_of(case, 0.5, rng)
+        extra = he_extra(TRAINED.mpp) if rng.random() < 0.5 else torch.zeros(2)
+        return HeSample(window, rna, pathways, text, extra)
 
 
 @dataclass
@@ -170,27 +159,23 @@ class CohortRna:
     """RNA of spots given their tile and the case's text, and bulk RNA given the text."""
 
     cases: Sequence[EncodedCase]
-    tile_dim: int
+    dims: Dims
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Components, every case as often as any other."""
-        targets, tiles, texts, extra = [], Rows(), Rows(), torch.zeros(size, 2)
-        for index in range(size):
-            case = self.cases[int(rng.integers(len(self.cases)))]
-            if case.components is None:
-                raise ValueError(f"{case.case_id}: found no RNA; expected a case with a profile")
-            if case.spatial and case.windows is not None and case.tiles is not None:
-                row = int(rng.integers(len(case.tiles)))
-                targets.append(case.components[case.windows.spots[row]])
-                tiles.append(dropped(noisy(case.tiles[row][None], FEATURE_NOISE, rng), STREAM_DROPOUT, rng))
-                texts.append(_text_of(case, 0.5, rng))
-            else:
-                targets.append(case.components[rng.integers(len(case.components))])
-                tiles.append(None)
-                texts.append(_text_of(case, STREAM_DROPOUT, rng))
-            extra[index, 0] = float(case.bulk)
-        conditions = {"he": padded(tiles, self.tile_dim), "text": padded(texts, TEXT_DIM)}
-        return Batch(torch.from_numpy(np.stack(targets)), conditions, extra)
+        return rna_batch([self._sample(rng) for _ in range(size)], self.dims)
+
+    def _sample(self, rng: np.random.Generator) -> RnaSample:
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        if case.components is None:
+            raise ValueError(f"{case.case_id}: found no RNA; expected a case with a profile")
+        if case.spatial and case.windows is not None and case.tiles is not None:
+            row = int(rng.integers(len(case.tiles)))
+            tiles = dropped(noisy(case.tiles[row][None], FEATURE_NOISE, rng), STREAM_DROPOUT, rng)
+            text = _text_of(case, 0.5, rng)
+            return RnaSample(case.components[case.windows.spots[row]], tiles, text, case.bulk)
+        components = case.components[rng.integers(len(case.components))]
+        return RnaSample(components, None, _text_of(case, STREAM_DROPOUT, rng), case.bulk)
 
 
 @dataclass
@@ -199,11 +184,11 @@ class CohortRecords:
 
     cases: Sequence[EncodedCase]
     codec: RecordCodec
-    dims: dict[str, int]
+    dims: Dims
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Records, every case as often as any other."""
-        return record_batch([self._sample(rng) for _ in range(size)], self.codec, self.dims)
+        return record_batch([self._sample(rng) for _ in range(size)], self.dims, self.codec)
 
     def _sample(self, rng: np.random.Generator) -> RecordSample:
         case = self.cases[int(rng.integers(len(self.cases)))]

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mupd.base.progress import track
-from mupd.model.encoders import TEXT_DIM
-from mupd.model.regions import from_uint8, he_extra
+from mupd.model.regions import he_extra
 from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import render_record
 from mupd.training.augment import (
@@ -27,13 +26,12 @@ from mupd.training.augment import (
     random_crop,
     turned,
 )
-from mupd.training.batches import Batch
+from mupd.training.batches import Batch, HeSample, Tokens, he_batch
 from mupd.training.public.labels import HER2ST_RECORD, TILE_ORGAN, tile_record
 from mupd.training.public.read import HER2ST_MPP, read_reports, read_tiles, tissue_windows
 from mupd.training.public.splits import split_of
 from mupd.training.public.spots import Spots
 from mupd.training.settings import TileBalance
-from mupd.training.tokens import Rows, padded
 
 TISSUE_SHARE = 0.2
 """Share of the section windows that lie anywhere on the tissue, without RNA."""
@@ -166,36 +164,26 @@ class HeBatches:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Windows with RNA, pathway scores and texts; the scale is stated for half of those whose scale is known."""
-        rna, pathways, texts = Rows(), Rows(), Rows()
-        crops, extra = [], torch.zeros(size, 2)
-        for index in range(size):
-            kind = rng.random()
-            if kind < self.section_share or not self.images:
-                crop, own_rna, own_pathways = self._of_section(kind < self.spot_share, rng)
-                own = self.section_texts[rng.integers(len(self.section_texts))]
-                text, mpp = own if rng.random() < 0.5 else None, HER2ST_MPP
-            else:
-                tile = int(rng.choice(len(self.images), p=self.weights))
-                crop, own_rna, own_pathways = random_crop(self.images[tile], TRAINED.window_px, rng), None, None
-                text = dropped(self._text_of(tile, rng), STREAM_DROPOUT, rng)
-                mpp = self.mpps[tile]
-            rna.append(own_rna)
-            pathways.append(own_pathways)
-            texts.append(text)
-            if math.isfinite(mpp) and rng.random() < 0.5:
-                extra[index] = he_extra(mpp)
-            crops.append(turned(crop, rng))
         first = self.sections[0]
-        conditions = {
-            "rna": padded(rna, first.conditions.shape[1]),
-            "pathways": padded(pathways, first.pathways.shape[1]),
-            "text": padded(texts, TEXT_DIM),
-        }
-        return Batch(from_uint8(np.stack(crops)), conditions, extra)
+        dims = {"rna": first.conditions.shape[1], "pathways": first.pathways.shape[1]}
+        return he_batch([self._sample(rng) for _ in range(size)], dims)
 
-    def _of_section(
-        self, at_spot: bool, rng: np.random.Generator
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    def _sample(self, rng: np.random.Generator) -> HeSample:
+        kind = rng.random()
+        rna = pathways = None
+        text: Tokens
+        if kind < self.section_share or not self.images:
+            crop, rna, pathways = self._of_section(kind < self.spot_share, rng)
+            own = self.section_texts[rng.integers(len(self.section_texts))]
+            text, mpp = own if rng.random() < 0.5 else None, HER2ST_MPP
+        else:
+            tile = int(rng.choice(len(self.images), p=self.weights))
+            crop, mpp = random_crop(self.images[tile], TRAINED.window_px, rng), self.mpps[tile]
+            text = dropped(self._text_of(tile, rng), STREAM_DROPOUT, rng)
+        states_scale = math.isfinite(mpp) and rng.random() < 0.5
+        return HeSample(turned(crop, rng), rna, pathways, text, he_extra(mpp) if states_scale else torch.zeros(2))
+
+    def _of_section(self, at_spot: bool, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Tokens, Tokens]:
         """A window, and RNA and pathway scores (1, dim) of its spot; None = left out."""
         which = int(rng.integers(len(self.sections)))
         section = self.sections[which]

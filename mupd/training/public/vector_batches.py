@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mupd.model.record_codec import RecordCodec
@@ -24,39 +21,9 @@ from mupd.training.augment import (
     noisy,
     noisy_profile,
 )
-from mupd.training.batches import Batch
+from mupd.training.batches import Batch, RecordSample, RnaSample, Tokens, record_batch, rna_batch
 from mupd.training.public.labels import HER2ST_RECORD
 from mupd.training.public.pairs import LabelledSpots, Patient, SpotSet, TileClass
-from mupd.training.tokens import Rows, padded
-
-Tokens = NDArray[np.float32] | None
-
-
-class RecordSample(NamedTuple):
-    """A record and what it is drawn from: tiles (n, dim), RNA and pathway scores (1, dim); None = absent."""
-
-    record: dict[str, str]
-    tiles: Tokens
-    rna: Tokens
-    pathways: Tokens
-
-
-def record_batch(samples: Sequence[RecordSample], codec: RecordCodec, dims: dict[str, int]) -> Batch:
-    """Samples as a batch.
-
-    Parameters
-    ----------
-    dims
-        Length of the tokens of ``he``, ``rna`` and ``pathways``.
-    """
-    pairs = [codec.encode(sample.record) for sample in samples]
-    conditions = {
-        "he": padded([sample.tiles for sample in samples], dims["he"]),
-        "rna": padded([sample.rna for sample in samples], dims["rna"]),
-        "pathways": padded([sample.pathways for sample in samples], dims["pathways"]),
-    }
-    blocks, known = (torch.stack(column) for column in zip(*pairs, strict=True))
-    return Batch(blocks, conditions, torch.zeros(len(samples), 2), known)
 
 
 @dataclass
@@ -75,27 +42,21 @@ class RnaBatches:
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
         """Components of single spots (60 %) and of patients."""
-        weights = np.array([len(s.components) for s in self.spots], np.float64)
-        targets, tiles, texts = [], Rows(), Rows()
-        extra = torch.zeros(size, 2)
-        for index in range(size):
-            if rng.random() < 0.6:
-                section = self.spots[rng.choice(len(self.spots), p=weights / weights.sum())]
-                row = int(rng.integers(len(section.components)))
-                feature = section.features[rng.integers(len(section.features))][row : row + 1]
-                targets.append(section.components[row])
-                tiles.append(dropped(noisy(feature, FEATURE_NOISE, rng), STREAM_DROPOUT, rng))
-                texts.append(dropped(self.spot_texts[rng.integers(len(self.spot_texts))], 0.5, rng))
-            else:
-                patient = self.people[rng.integers(len(self.people))]
-                chunks = patient.texts[rng.integers(len(patient.texts))]
-                targets.append(patient.components)
-                tiles.append(None)
-                texts.append(dropped(bag(chunks, MOST_CHUNKS, rng), STREAM_DROPOUT, rng))
-                extra[index, 0] = 1.0
-        dim = self.spots[0].features[0].shape[1]
-        conditions = {"he": padded(tiles, dim), "text": padded(texts, self.spot_texts[0].shape[1])}
-        return Batch(torch.from_numpy(np.stack(targets)), conditions, extra)
+        return rna_batch([self._sample(rng) for _ in range(size)], {"he": self.spots[0].features[0].shape[1]})
+
+    def _sample(self, rng: np.random.Generator) -> RnaSample:
+        if rng.random() < 0.6:
+            sizes = np.array([len(s.components) for s in self.spots], np.float64)
+            section = self.spots[rng.choice(len(self.spots), p=sizes / sizes.sum())]
+            row = int(rng.integers(len(section.components)))
+            feature = section.features[rng.integers(len(section.features))][row : row + 1]
+            tiles = dropped(noisy(feature, FEATURE_NOISE, rng), STREAM_DROPOUT, rng)
+            text = dropped(self.spot_texts[rng.integers(len(self.spot_texts))], 0.5, rng)
+            return RnaSample(section.components[row], tiles, text, bulk=False)
+        patient = self.people[rng.integers(len(self.people))]
+        chunks = patient.texts[rng.integers(len(patient.texts))]
+        text = dropped(bag(chunks, MOST_CHUNKS, rng), STREAM_DROPOUT, rng)
+        return RnaSample(patient.components, None, text, bulk=True)
 
 
 @dataclass
@@ -125,7 +86,7 @@ class RecordBatches:
             "rna": spots.conditions.shape[1],
             "pathways": spots.pathways.shape[1],
         }
-        return record_batch([self._sample(rng) for _ in range(size)], self.codec, dims)
+        return record_batch([self._sample(rng) for _ in range(size)], dims, self.codec)
 
     def _sample(self, rng: np.random.Generator) -> RecordSample:
         kind = rng.random()
