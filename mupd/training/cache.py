@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,10 @@ from mupd.base.files import atomic_path
 from mupd.model.encoders import TextEncoder
 
 _SAVE_EVERY = 100
+Number = TypeVar("Number", bound=np.generic)
 
 
-def cached_array(path: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+def cached_array(path: Path, make: Callable[[], NDArray[Number]]) -> NDArray[Number]:
     """The array of a .npy file; if there is no such file, what `make` returns is written to it first."""
     if path.exists():
         return np.load(path, allow_pickle=False)

@@ -27,7 +27,7 @@ from mupd.training.augment import (
     turned,
 )
 from mupd.training.batches import Batch, HeSample, Tokens, he_batch
-from mupd.training.public.labels import HER2ST_RECORD, TILE_ORGAN, tile_record
+from mupd.training.public.labels import HER2ST_RECORD, organ_of_tile, tile_record
 from mupd.training.public.read import HER2ST_MPP, read_reports, read_tiles, tissue_windows
 from mupd.training.public.splits import split_of
 from mupd.training.public.spots import Spots
@@ -64,7 +64,7 @@ def tile_weights(table: pd.DataFrame, balance: TileBalance) -> NDArray[np.float6
         ``classes``: each class as often as the square root of its size; otherwise lung would outweigh all others.
         ``organs``: every organ equally often, and the classes of an organ as above.
     """
-    organs = table["organ"].replace(TILE_ORGAN)
+    organs = table["organ"].map(organ_of_tile)
     classes = table.groupby([organs, table["diagnosis"]])["file"].transform("count").to_numpy(np.float64)
     weights = classes**-0.5
     if balance == "organs":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mupd.base.organs import organ_term
 from mupd.training.public.read import read_her2st_counts
 
 TCGA_ORGAN = {"blca": "bladder", "coadread": "colorectum", "stad": "stomach"}
@@ -29,9 +30,6 @@ _TCGA_HISTOLOGY: dict[str, tuple[str, str | None]] = {
 # The tables' column `stage` follows the T category of the reports, not the AJCC stage group.
 _T_CATEGORY_COLUMN = "stage"
 _T_CATEGORY = {"0": "T0", "I": "T1", "II": "T2", "III": "T3", "IV": "T4"}
-TILE_ORGAN = {"colon": "colorectum"}
-"""Organs that records and tiles name differently: {name in the tiles: name in the record}."""
-
 # Organ and class of a tile -> diagnosis, subtype and tissue; None where the class does not state it. Benign lesions of
 # the breast are mixtures of glands and stroma, and "non-tumor bone and soft tissue" is several tissues.
 _TILE_CLASS: dict[tuple[str, str], tuple[str | None, str | None, str | None]] = {
@@ -105,10 +103,15 @@ def _known(record: dict[str, str | None]) -> dict[str, str]:
     return {field: value for field, value in record.items() if value is not None}
 
 
+def organ_of_tile(organ: str) -> str:
+    """Organ of a tile as records name it, e.g. ``colon`` -> ``colorectum``."""
+    return organ_term(organ) or organ
+
+
 def tile_record(organ: str, diagnosis: str) -> dict[str, str]:
     """Record of an H&E tile by its class; fields that the class does not state are absent."""
     named, subtype, tissue = _TILE_CLASS.get((organ, diagnosis), (None, None, None))
-    record = {"organ": TILE_ORGAN.get(organ, organ), "diagnosis": named, "subtype": subtype, "tissue": tissue}
+    record = {"organ": organ_of_tile(organ), "diagnosis": named, "subtype": subtype, "tissue": tissue}
     return _known(record)
 
 

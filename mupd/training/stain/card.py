@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mupd.base.files import write_text
+from mupd.training.stain.measure import StainerMetrics
 from mupd.training.stain.plan import StainPlan
 
 _FIGURES = {"patch": "Pearson, patch", "field": "Pearson, group", "ssim": "SSIM"}
@@ -16,7 +16,7 @@ def channel_cells(rows: Sequence[Sequence[float]]) -> list[str]:
     return [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in rows]
 
 
-def table_of(metrics: Mapping[str, Any]) -> str:
+def table_of(metrics: StainerMetrics) -> str:
     """A row for each reading and figure, a column for each channel: mean and 95 % interval over groups."""
     channels = metrics["channels"]
     lines = ["| reading | figure | " + " | ".join(channels) + " |", "| --- " * (len(channels) + 2) + "|"]
@@ -26,7 +26,7 @@ def table_of(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_card(plan: StainPlan, counts: Mapping[str, int], metrics: Mapping[str, Any]) -> None:
+def write_card(plan: StainPlan, counts: Mapping[str, int], metrics: StainerMetrics) -> None:
     """Write README.md into the model folder."""
     facts = plan.facts
     trained, held = counts.get("train", 0), counts.get("held", 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,19 @@ _FLAT = 1e-6
 
 Stains = Sequence[NDArray[np.float32]]
 """Of each patch (h, w, channels), values of 0 to 255."""
+
+Scores = dict[str, list[list[float]]]
+"""{figure: mean, low and high of each channel}."""
+
+
+class StainerMetrics(TypedDict):
+    """Figures of a stainer, as in its metrics.json; `scores` by reading."""
+
+    channels: list[str]
+    pairs: int
+    groups: int
+    model: str
+    scores: dict[str, Scores]
 
 
 def pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
@@ -77,7 +90,7 @@ def interval(by_group: Mapping[str, NDArray[np.float64]], seed: int = 0) -> list
     return [[round(float(value), 4) for value in row] for row in np.stack([mean, low, high], axis=1)]
 
 
-def score(real: Stains, predicted: Stains, groups: Sequence[str]) -> dict[str, list[list[float]]]:
+def score(real: Stains, predicted: Stains, groups: Sequence[str]) -> Scores:
     """Mean and 95 % interval over groups of each figure and channel: ``patch``, ``field``, ``ssim``."""
     each = patch_values(real, predicted)
     rows = {group: [n for n, own in enumerate(groups) if own == group] for group in dict.fromkeys(groups)}
@@ -114,7 +127,7 @@ def readings(
 
 def measure_stainer(
     stainer: MuPDStainer, pairs: Sequence[NDArray[np.uint8]], groups: Sequence[str], draws: int = DRAWS
-) -> dict[str, Any]:
+) -> StainerMetrics:
     """Figures of a stainer on held-out pairs (h, w, 3 + channels), sides multiples of 16."""
     real = [pair[..., 3:].astype(np.float32) for pair in pairs]
     pictures = readings(stainer, [pair[..., :3] for pair in pairs], draws)
