@@ -13,7 +13,7 @@ from mupd.reports.files.tables import texts_of
 from mupd.reports.record.findings import REPORT_FIELDS, ReportField
 from mupd.reports.record.synoptic import extract_report
 
-LABELS = Path("tests/data/report_labels.csv")
+LABELS = Path("tests/reports/data/report_labels.csv")
 HALVES = ("development", "held-out")
 _WITH_RNA = ("blca", "coadread", "stad")
 

@@ -1,4 +1,4 @@
-"""What export writes about an artifact, and the key by which it knows one that is already there."""
+"""Artifacts: what export writes of each, the index ``exported/SHARD.json``, and the key that tells one again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mupd.base.files import sha256_path
+from mupd.base.files import sha256_path, write_json
 from mupd.base.ids import Target
 from mupd.contracts.draws import Draw, DrawMeta, content_sha256
 from mupd.errors import CaseError
@@ -22,7 +22,7 @@ FORM = 1
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file or folder under ``artifacts/``; one entry of ``exported/shard-NNNN.json``."""
+    """A file or folder under ``artifacts/``; `path` is relative to the output folder."""
 
     case_id: str
     modality: Target
@@ -36,9 +36,30 @@ class Artifact:
     model_sha256: str
     notes: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return json.loads(json.dumps(asdict(self)))
+
+@dataclass(frozen=True)
+class ExportFailure:
+    """An accepted modality of a case that could not be written, and why."""
+
+    case_id: str
+    modality: Target
+    reason: str
+
+
+def write_artifacts(path: Path, artifacts: Sequence[Artifact], failed: Sequence[ExportFailure]) -> None:
+    """Write a shard's index as JSON, atomically."""
+    entries = {"artifacts": [asdict(artifact) for artifact in artifacts], "failed": [asdict(item) for item in failed]}
+    write_json(path, entries)
+
+
+def read_artifacts(path: Path) -> tuple[list[Artifact], list[ExportFailure]]:
+    """Read what :func:`write_artifacts` wrote."""
+    index = json.loads(path.read_text(encoding="utf-8"))
+    artifacts = [
+        Artifact(**(entry | {name: tuple(entry[name]) for name in ("draws", "given", "notes")}))
+        for entry in index["artifacts"]
+    ]
+    return artifacts, [ExportFailure(**entry) for entry in index["failed"]]
 
 
 def describe(out: Path, path: Path, kind: Kind, metas: Sequence[DrawMeta]) -> Artifact:

@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from mupd.base.files import write_json
 from mupd.base.ids import Modality, Target, stain_name
+from mupd.contracts.layout import Layout
 from mupd.errors import MupdError
 
 
@@ -88,7 +89,7 @@ def draw_key(identity: dict[str, Any]) -> str:
 
 def store_folder(out: Path, key: str) -> Path:
     """Folder of a key under the output folder."""
-    return out / "generated" / "store" / key[:2] / key
+    return Layout(out).stored(key)
 
 
 def read_draw_meta(folder: Path) -> DrawMeta:

@@ -18,6 +18,7 @@ from mupd.base.files import sha256_file, write_json
 from mupd.base.ids import shard_name
 from mupd.base.usage import usage_now
 from mupd.config import Config
+from mupd.contracts.layout import Layout
 from mupd.errors import MupdError
 
 ENGINE_VARIABLE = "MUPD_ENGINE"
@@ -51,7 +52,7 @@ class StageRecord:
 
 def record_path(out: Path, stage: str, shard: int) -> Path:
     """Path of the record of a stage on a shard."""
-    return out / "stages" / stage / f"{shard_name(shard)}.json"
+    return Layout(out).stage_record(stage, shard_name(shard))
 
 
 def recorded(stage: str, run_shard: Callable[[Config, int], Path], config: Config, shard: int) -> Path:

@@ -1,12 +1,22 @@
-"""What one check found."""
+"""Verdicts on draws: what each check found, and the table ``checked/SHARD.parquet`` that holds them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from mupd.base.files import atomic_path
+from mupd.base.ids import Target
 
 NOT_MEASURED = "not measured"
+
+FAILED_DRAW = -1
+"""Number of the one row of a task that left no draw."""
+
+Outcome = Literal["accepted", "rejected", "failed"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +54,66 @@ def sentences(checks: Sequence[Check], failed: bool) -> list[str]:
 def as_json(checks: Sequence[Check]) -> dict[str, dict[str, Any]]:
     """``{name: {"value": ..., "limit": ..., "ok": true | false | null}}``."""
     return {check.name: {"value": check.value, "limit": check.limit, "ok": check.ok} for check in checks}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row: a draw, or a task that left none (draw :data:`FAILED_DRAW`, verdict ``failed``).
+
+    Attributes
+    ----------
+    reasons
+        Plain sentences joined by "; ": why it was rejected, or warnings that an accepted draw carries on.
+    checks
+        {name: {"value", "limit", "ok"}}, see :func:`as_json`.
+    content_sha256
+        Recomputed from the draw's values.
+    folder
+        Of the draw, relative to the output folder.
+    facts
+        Of RNA: the row of the table ``generated_rna`` that suites speak of.
+    """
+
+    case_id: str
+    target: Target
+    draw: int
+    verdict: Outcome
+    reasons: str
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    content_sha256: str = ""
+    folder: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def failed_task(case_id: str, target: Target, reason: str) -> Verdict:
+    """The row of a task that left no draw."""
+    return Verdict(case_id, target, FAILED_DRAW, "failed", reason)
+
+
+_COLUMNS = tuple(column.name for column in fields(Verdict))
+_JSON_COLUMNS = ("checks", "facts")
+
+
+def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
+    """Write the rows as Parquet, atomically; ``checks`` and ``facts`` as JSON, ``draw`` as int64."""
+    import pandas as pd
+
+    rows = [
+        vars(verdict) | {name: json.dumps(getattr(verdict, name), sort_keys=True) for name in _JSON_COLUMNS}
+        for verdict in verdicts
+    ]
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
+    kinds = {column: "int64" if column == "draw" else str for column in _COLUMNS}
+    with atomic_path(path) as temporary:
+        table.astype(kinds).to_parquet(temporary, index=False)
+
+
+def read_verdicts(path: Path) -> list[Verdict]:
+    """Read what :func:`write_verdicts` wrote."""
+    import pandas as pd
+
+    rows = pd.read_parquet(path, columns=list(_COLUMNS)).to_dict("records")
+    return [
+        Verdict(**(row | {"draw": int(row["draw"])} | {name: json.loads(row[name]) for name in _JSON_COLUMNS}))
+        for row in rows
+    ]

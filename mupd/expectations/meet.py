@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +12,11 @@ from mupd.config import Config
 from mupd.config.suite_columns import TABLES, Table
 from mupd.config.suites import read_suites
 from mupd.contracts.inventory import CaseInventory, read_inventory
+from mupd.contracts.layout import Layout
+from mupd.contracts.verdicts import FAILED_DRAW, read_verdicts
 from mupd.errors import InputFaults, MupdError
 from mupd.expectations.evaluate import argument_faults, run_suite
-from mupd.expectations.results import SuiteResult, read_results, results_path, tell, write_results
+from mupd.expectations.results import SuiteResult, read_results, tell, write_results
 from mupd.expectations.tables import Row, inventory_rows, rna_rows, sheet_rows
 from mupd.sheet import SheetCase, filled_shards, read_sheet
 
@@ -23,9 +24,9 @@ Gate = Literal["inputs", "draws", "run"]
 """Where a run can be stopped: before generation, before export, at its end."""
 
 
-def _of_every_shard(config: Config, folder: str, stage: str) -> list[Path]:
+def _of_every_shard(config: Config, path_of: Callable[[str], Path], stage: str) -> list[Path]:
     shards = filled_shards(read_sheet(config, check_files=False), config.shards)
-    paths = [config.out / folder / f"{shard_name(shard)}.parquet" for shard in shards]
+    paths = [path_of(shard_name(shard)) for shard in shards]
     if lacking := [str(path) for path in paths if not path.is_file()]:
         more = f", and {len(lacking) - 3} more" if len(lacking) > 3 else ""
         raise MupdError(f"{', '.join(lacking[:3])}{more}: not there; run `mupd {stage}` on every shard first")
@@ -50,7 +51,11 @@ def rows_of_inputs(config: Config) -> dict[Table, list[Row]]:
         If an inventory is not there.
     """
     cases = read_sheet(config, check_files=False).cases
-    inventories = [case for path in _of_every_shard(config, "intake", "intake") for case in read_inventory(path)]
+    inventories = [
+        case
+        for path in _of_every_shard(config, Layout(config.out).inventory, "intake")
+        for case in read_inventory(path)
+    ]
     return input_rows(cases, inventories)
 
 
@@ -62,14 +67,14 @@ def rows_of_draws(config: Config) -> dict[Table, list[Row]]:
     MupdError
         If a shard's verdicts are not there.
     """
-    import pandas as pd
-
-    rows: list[Row] = []
-    for path in _of_every_shard(config, "checked", "check"):
-        for draw in pd.read_parquet(path).to_dict("records"):
-            if draw["target"] == "rna" and draw["draw"] >= 0:
-                facts = json.loads(draw.get("facts") or "{}")
-                rows.append({"case_id": draw["case_id"], "draw": int(draw["draw"])} | facts)
+    verdicts = (
+        row for path in _of_every_shard(config, Layout(config.out).checked, "check") for row in read_verdicts(path)
+    )
+    rows: list[Row] = [
+        {"case_id": verdict.case_id, "draw": verdict.draw} | verdict.facts
+        for verdict in verdicts
+        if verdict.target == "rna" and verdict.draw != FAILED_DRAW
+    ]
     return {"generated_rna": rows}
 
 
@@ -106,13 +111,13 @@ def pass_gate(gate: Gate, config: Config) -> Path:
     """
     stop = config.expectations.on_failure == "stop"
     if gate == "run":
-        found = read_results(results_path(config.out, "cohort"))
+        found = read_results(Layout(config.out).expectations("cohort"))
         tell(found, stop)
-        path = results_path(config.out, "met")
+        path = Layout(config.out).expectations("met")
         write_json(path, {"expectations": sum(len(suite.results) for suite in found), "stop": stop})
         return path
     found = meet(rows_of_inputs(config) if gate == "inputs" else rows_of_draws(config), config)
-    path = results_path(config.out, gate)
+    path = Layout(config.out).expectations(gate)
     write_results(path, gate, found)
     tell(found, stop)
     return path

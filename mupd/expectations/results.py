@@ -72,11 +72,6 @@ class SuiteResult:
         return tuple(result for result in self.results if result.outcome in ("failed", "error"))
 
 
-def results_path(out: Path, stage: str) -> Path:
-    """Where the results of the cohort stage, or of a gate before it, lie."""
-    return out / "expectations" / f"{stage}.json"
-
-
 def write_results(path: Path, stage: str, suites: Sequence[SuiteResult]) -> None:
     """Write them as JSON, atomically."""
     write_json(path, {"stage": stage, "suites": [asdict(suite) for suite in suites]})

@@ -10,10 +10,11 @@ import pydicom
 from mupd.base.ids import artifact_name
 from mupd.base.progress import track
 from mupd.config import Config
+from mupd.contracts.layout import Layout
 from mupd.errors import Fault, InputFaults, MupdError
 from mupd.push.account import Account, Outcome
 from mupd.push.stow import DicomwebStore, InstanceFile, credentials
-from mupd.synthetic.verify.manifest_hashes import MANIFEST, artifact_of, known_hashes
+from mupd.synthetic.verify.manifest_hashes import artifact_of, known_hashes
 from mupd.synthetic.verify.verify import Verification, verify_path
 
 _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -29,9 +30,9 @@ def case_folders(config: Config, cases: Sequence[str]) -> list[Path]:
     MupdError
         If the run has none at all, or no manifest yet.
     """
-    root = config.out / "artifacts"
-    if not (config.out / MANIFEST).is_file():
-        raise MupdError(f"{config.out / MANIFEST}: not there; run the workflow, or `mupd cohort`, first")
+    root, manifest = Layout(config.out).artifacts, Layout(config.out).manifest
+    if not manifest.is_file():
+        raise MupdError(f"{manifest}: not there; run the workflow, or `mupd cohort`, first")
     there = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()} if root.is_dir() else {}
     names = {case: case if case in there else artifact_name(case) for case in cases}
     faults = [Fault("--case", case, f"a case with artifacts in {root}") for case in cases if names[case] not in there]
@@ -63,7 +64,7 @@ def _instance(file: Path) -> InstanceFile:
 
 def _by_artifact(config: Config, folders: Sequence[Path]) -> dict[Path, list[Path]]:
     """{artifact that the manifest lists, or the file itself: its DICOM files}."""
-    known = known_hashes(config.out / MANIFEST)
+    known = known_hashes(Layout(config.out).manifest)
     found: dict[Path, list[Path]] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*.dcm")):
@@ -76,7 +77,7 @@ def _sendable(config: Config, folders: Sequence[Path]) -> list[InstanceFile | Ou
     """Each DICOM file of the folders, or why it is not sent."""
     sendable: list[InstanceFile | Outcome] = []
     for artifact, files in track(_by_artifact(config, folders).items(), "verify"):
-        reason = _why_not(verify_path(artifact, config.out / MANIFEST))
+        reason = _why_not(verify_path(artifact, Layout(config.out).manifest))
         if reason:
             sendable += [Outcome(file.relative_to(config.out).as_posix(), "refused", reason) for file in files]
         else:

@@ -12,10 +12,11 @@ from typing import Literal
 
 from mupd.base.ids import Modality
 from mupd.config import Config
+from mupd.contracts.layout import Stage
 from mupd.model_folder.geometry import DOWNSAMPLE, TRAINED, evaluations, read_geometry
 from mupd.sheet import SheetCase
 
-JobStage = Literal["intake", "generate", "check", "export", "cohort", "expect"]
+JobStage = Stage | Literal["expect"]
 
 LONGEST_MIN = 1440
 """Most minutes asked for: a day, which most partitions allow. A longer generation goes on at its next attempt."""

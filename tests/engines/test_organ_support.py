@@ -22,7 +22,7 @@ from mupd.errors import ModelError
 from mupd.model.pipeline import hashed_files
 from mupd.model_folder.trained_on import DIRECTIONS, read_trained_on
 from mupd.reports.record.synoptic import extract_report
-from mupd.stages.check.run import _organ_checks
+from mupd.stages.check.run import organ_checks
 from mupd.stages.cohort import run
 from mupd.stages.export import run_shard as export_shard
 from mupd.training.public.labels import HER2ST_RECORD, TCGA_ORGAN
@@ -142,7 +142,7 @@ def test_only_a_guess_is_rejected(policy: Any, organ: str, noted: bool, rejected
     config: Any = SimpleNamespace(check=SimpleNamespace(untrained_organ=policy))
     trained = {"he->text": frozenset({"breast"}), "bulk->text": frozenset({"breast", "lung"})}
     meta = replace(meta_of("text", 0), given=("he", "rna"))
-    (check,) = _organ_checks(meta, config, a_case("he", "rna", organ=organ), trained)
+    (check,) = organ_checks(meta, config, a_case("he", "rna", organ=organ), trained)
     assert check.ok is (True if not noted else False if rejected and policy == "reject" else None)
     assert bool(check.sentence) == noted
     assert check.limit == "breast"

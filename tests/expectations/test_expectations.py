@@ -14,10 +14,12 @@ from mupd.base.ids import shard_name, shard_of
 from mupd.config import Config
 from mupd.config.suite_columns import COLUMNS, TABLES
 from mupd.config.suites import read_suite, read_suites
+from mupd.contracts.layout import Layout
+from mupd.contracts.verdicts import Verdict, write_verdicts
 from mupd.errors import InputFaults, MupdError
 from mupd.expectations.evaluate import run_suite
 from mupd.expectations.meet import pass_gate, rows_of_draws
-from mupd.expectations.results import ExpectationError, read_results, results_path, tell, write_results
+from mupd.expectations.results import ExpectationError, read_results, tell, write_results
 from mupd.stages.intake import run_shard
 
 UNIQUE = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "case_id"}}
@@ -97,11 +99,11 @@ def test_results_are_kept_and_stop_where_asked(tmp_path: Path) -> None:
 
 
 def write_checked(config: Config, shard: int, rows: list[dict[str, Any]]) -> None:
-    import pandas as pd
-
-    path = config.out / "checked" / f"{shard_name(shard)}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=["case_id", "target", "draw", "facts"]).to_parquet(path)
+    verdicts = [
+        Verdict(row["case_id"], row["target"], row["draw"], "accepted", "", facts=json.loads(row["facts"]))
+        for row in rows
+    ]
+    write_verdicts(Layout(config.out).checked(shard_name(shard)), verdicts)
 
 
 def test_gates_see_all_shards_at_once_and_stop_only_where_asked(
@@ -126,12 +128,12 @@ def test_gates_see_all_shards_at_once_and_stop_only_where_asked(
         run_shard(config, shard)
     with pytest.raises(ExpectationError, match="organ is never twice the same: 2 of 2"):
         pass_gate("inputs", config)
-    (failed,) = [result for suite in read_results(results_path(config.out, "inputs")) for result in suite.failed]
+    (failed,) = [result for suite in read_results(Layout(config.out).expectations("inputs")) for result in suite.failed]
     assert set(failed.cases) == set(ids)
     report = make_config(
         tmp_path / "cases.tsv", **(sections | {"expectations": {"suites": own, "on_failure": "report"}})
     )
-    assert pass_gate("inputs", report) == results_path(config.out, "inputs")
+    assert pass_gate("inputs", report) == Layout(config.out).expectations("inputs")
     for shard, largest in ((0, 4.0), (1, 6.0)):
         facts = json.dumps({"largest": largest, "kind": "bulk"})
         rows = [{"case_id": ids[shard], "target": "rna", "draw": 0, "facts": facts}]
@@ -142,9 +144,11 @@ def test_gates_see_all_shards_at_once_and_stop_only_where_asked(
     ]
     with pytest.raises(ExpectationError, match="largest is at most 5: 6"):
         pass_gate("draws", config)
-    write_results(results_path(config.out, "cohort"), "cohort", [])
+    write_results(Layout(config.out).expectations("cohort"), "cohort", [])
     assert json.loads(pass_gate("run", config).read_text()) == {"expectations": 0, "stop": True}
-    write_results(results_path(config.out, "cohort"), "cohort", read_results(results_path(config.out, "draws")))
+    write_results(
+        Layout(config.out).expectations("cohort"), "cohort", read_results(Layout(config.out).expectations("draws"))
+    )
     with pytest.raises(ExpectationError, match="generated_rna, mine"):
         pass_gate("run", config)
 
@@ -155,6 +159,6 @@ def test_an_empty_table_is_nothing_to_check() -> None:
 
 
 def test_columns_of_the_manifest_are_the_cohorts() -> None:
-    from mupd.stages.cohort.manifest import COLUMNS as OF_MANIFEST
+    from mupd.contracts.manifest import COLUMNS as OF_MANIFEST
 
     assert tuple(COLUMNS["manifest"]) == OF_MANIFEST

@@ -22,6 +22,7 @@ from mupd.base.ids import MODALITIES
 from mupd.cli import app, main
 from mupd.config import Config, load_config, parse_config
 from mupd.contracts.forecast import ForecastFile, StageFigures, config_digest, read_forecast, write_forecast
+from mupd.contracts.layout import STAGES
 from mupd.contracts.stage_record import recorded
 from mupd.errors import InputFaults, MupdError
 from mupd.model.pipeline import MuPDPipeline
@@ -39,7 +40,7 @@ from mupd.run.forecast.calibration import (
 from mupd.run.forecast.estimate import artifacts_of, forecast_of, job_costs, wall_of_chains
 from mupd.run.forecast.fit import Cost, Measurement, cost_of, fit
 from mupd.run.forecast.plan import plan_of, tasks_of_given
-from mupd.run.forecast.units import STAGES, table_megabytes, units_of, window_evaluations
+from mupd.run.forecast.units import table_megabytes, units_of, window_evaluations
 from mupd.run.job_resources import INTAKE_THREADS, mem_mb, runtime_min
 from mupd.run.table_ids import in_tables, table_ids
 from mupd.sheet import Sheet, SheetCase, read_sheet

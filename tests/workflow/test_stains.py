@@ -210,11 +210,12 @@ def test_a_stain_that_follows_nothing_is_rejected(run: Config) -> None:
     strict = replace(run, stains=tuple(replace(s, min_nuclear_correlation=0.99) for s in run.stains))
     results = {r.target: r for r in read_index(run.out / "generated" / "shard-0000.json") if r.case_id == "SLIDE-1"}
     cases = {case.case_id: case for case in read_inventory(run.out / "intake" / "shard-0000.parquet")}
+    from mupd.stages.check.reference import Reference
     from mupd.stages.check.run import check_task
 
-    (row,) = check_task(results["stain:mif"], strict, None, cases["SLIDE-1"])
-    assert row["verdict"] == "rejected"
-    assert "channel DAPI follows the slide's haematoxylin" in row["reasons"]
+    (row,) = check_task(results["stain:mif"], strict, Reference(), cases["SLIDE-1"])
+    assert row.verdict == "rejected"
+    assert "channel DAPI follows the slide's haematoxylin" in row.reasons
 
 
 def test_a_region_of_a_large_slide_lies_where_the_tissue_is() -> None:

@@ -11,6 +11,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(workflow.basedir), 
 import snakemake
 
 from mupd.config import parse_config
+from mupd.contracts.layout import Layout
 from mupd.errors import MupdError
 from mupd.base.files import write_json
 from mupd.base.ids import shard_name
@@ -43,18 +44,19 @@ except MupdError as error:
     sys.exit(error.exit_code)
 
 OUT = CONFIG.out
+LAYOUT = Layout(OUT)
 CASES = cases_by_shard(SHEET, CONFIG.shards)
 SHARDS = {shard_name(index): index for index in CASES}
 TABLE_ROWS = table_rows(SHEET.cases, CONFIG, Path(".snakemake"), examine=workflow.is_main_process)
 # Whose RNA or text is a row of a cohort table, for run times.
 IN_TABLES = TABLE_ROWS.case_ids(CONFIG)
 MUPD = f"{sys.executable} -m mupd"
-SIGNED = [OUT / "manifest.tsv", OUT / "ro-crate-metadata.json"] if CONFIG.sign.key else []
+SIGNED = [LAYOUT.manifest, LAYOUT.crate] if CONFIG.sign.key else []
 SIGNATURES = [str(path) for signed in SIGNED for path in signature_files(signed)]
 # The effective configuration (file and command line merged), which every command reads. Not an
 # output of a rule: that rule would be due after any change, and Snakemake does not look for other
 # reasons in what comes after a job that is due, nor runs it where that input is `ancient`.
-SETTINGS = OUT / "config.json"
+SETTINGS = LAYOUT.settings
 
 if workflow.is_main_process:
     release_stale_lock(Path(".snakemake"))
@@ -81,7 +83,7 @@ SECTIONS = {
 }
 # Where a run stops if expectations are not met: between stages, and at the end. None are due else.
 STOPS = CONFIG.expectations.on_failure == "stop"
-MET = [OUT / "expectations/met.json"] if STOPS else []
+MET = [LAYOUT.met] if STOPS else []
 
 
 def behind_gate(gate, stage):
@@ -92,7 +94,7 @@ def behind_gate(gate, stage):
     """
     if not STOPS:
         return []
-    return [ancient(OUT / f"expectations/{gate}.json"), OUT / f"expectations/settings/{stage}.json"]
+    return [ancient(LAYOUT.expectations(gate)), LAYOUT.expectations_settings(stage)]
 
 
 def index_of(wildcards):

@@ -9,13 +9,13 @@ rule intake:
         files=files_of,
         genes=Path(CONFIG.model) / "genes.json",
     output:
-        OUT / "intake/{shard}.parquet",
+        LAYOUT.inventory("{shard}"),
     params:
         rows=rows_of,
         digest=CONFIG.digest("intake", "tables", "model"),
         shard=index_of,
     log:
-        OUT / "logs/intake/{shard}.log",
+        LAYOUT.log("intake", "{shard}"),
     threads: INTAKE_THREADS
     resources:
         mem_mb=memory_of("intake"),
@@ -26,16 +26,16 @@ rule intake:
 
 rule generate:
     input:
-        inventory=OUT / "intake/{shard}.parquet",
+        inventory=LAYOUT.inventory("{shard}"),
         model=MODEL_FILES_OF["generate"],
         gate=behind_gate("inputs", "generate"),
     output:
-        OUT / "generated/{shard}.json",
+        LAYOUT.generated("{shard}"),
     params:
         digest=CONFIG.digest(*SECTIONS["generate"]),
         shard=index_of,
     log:
-        OUT / "logs/generate/{shard}.log",
+        LAYOUT.log("generate", "{shard}"),
     threads: 2
     resources:
         mem_mb=memory_of("generate"),
@@ -48,17 +48,17 @@ rule generate:
 
 rule check:
     input:
-        generated=OUT / "generated/{shard}.json",
-        inventory=OUT / "intake/{shard}.parquet",
+        generated=LAYOUT.generated("{shard}"),
+        inventory=LAYOUT.inventory("{shard}"),
         reference=MODEL_FILES_OF["check"],
         gate=behind_gate("inputs", "check"),
     output:
-        OUT / "checked/{shard}.parquet",
+        LAYOUT.checked("{shard}"),
     params:
         digest=CONFIG.digest(*SECTIONS["check"]),
         shard=index_of,
     log:
-        OUT / "logs/check/{shard}.log",
+        LAYOUT.log("check", "{shard}"),
     resources:
         mem_mb=memory_of("check"),
         runtime=minutes_of("check"),
@@ -68,18 +68,18 @@ rule check:
 
 rule export:
     input:
-        checked=OUT / "checked/{shard}.parquet",
-        generated=OUT / "generated/{shard}.json",
-        inventory=OUT / "intake/{shard}.parquet",
+        checked=LAYOUT.checked("{shard}"),
+        generated=LAYOUT.generated("{shard}"),
+        inventory=LAYOUT.inventory("{shard}"),
         reliability=MODEL_FILES_OF["export"],
         gate=behind_gate("draws", "export"),
     output:
-        OUT / "exported/{shard}.json",
+        LAYOUT.exported("{shard}"),
     params:
         digest=CONFIG.digest(*SECTIONS["export"]),
         shard=index_of,
     log:
-        OUT / "logs/export/{shard}.log",
+        LAYOUT.log("export", "{shard}"),
     resources:
         mem_mb=memory_of("export"),
         runtime=minutes_of("export"),
@@ -89,26 +89,26 @@ rule export:
 
 rule cohort:
     input:
-        exported=expand(OUT / "exported/{shard}.json", shard=SHARDS),
-        checked=expand(OUT / "checked/{shard}.parquet", shard=SHARDS),
-        inventory=expand(OUT / "intake/{shard}.parquet", shard=SHARDS),
+        exported=expand(LAYOUT.exported("{shard}"), shard=SHARDS),
+        checked=expand(LAYOUT.checked("{shard}"), shard=SHARDS),
+        inventory=expand(LAYOUT.inventory("{shard}"), shard=SHARDS),
         metrics=model_facts("metrics.json"),
         suites=suite_files(CONFIG),
-        gates=[OUT / f"expectations/{gate}.json" for gate in ("inputs", "draws") if STOPS],
+        gates=[LAYOUT.expectations(gate) for gate in ("inputs", "draws") if STOPS],
     output:
-        manifest=OUT / "manifest.tsv",
-        cohort=OUT / "cohort/cohort.h5mu",
-        report=OUT / "report.html",
-        card=OUT / "data_card.md",
-        crate=OUT / "ro-crate-metadata.json",
-        expectations=OUT / "expectations/cohort.json",
-        workflow=directory(OUT / "provenance"),
+        manifest=LAYOUT.manifest,
+        cohort=LAYOUT.cohort,
+        report=LAYOUT.report,
+        card=LAYOUT.data_card,
+        crate=LAYOUT.crate,
+        expectations=LAYOUT.expectations("cohort"),
+        workflow=directory(LAYOUT.provenance),
         signatures=SIGNATURES,
     params:
         rows=rows_digest(SHEET.cases),
         digest=CONFIG.digest("report", "sign", "expectations"),
     log:
-        OUT / "logs/cohort.log",
+        LAYOUT.log("cohort"),
     resources:
         mem_mb=memory_of("cohort"),
         runtime=minutes_of("cohort"),
@@ -118,14 +118,14 @@ rule cohort:
 
 rule expect_inputs:
     input:
-        inventory=expand(OUT / "intake/{shard}.parquet", shard=SHARDS),
+        inventory=expand(LAYOUT.inventory("{shard}"), shard=SHARDS),
         suites=suite_files(CONFIG, "sheet", "inventory", "rna_profiles"),
     output:
-        OUT / "expectations/inputs.json",
+        LAYOUT.expectations("inputs"),
     params:
         rows=rows_digest(SHEET.cases),
     log:
-        OUT / "logs/expect_inputs.log",
+        LAYOUT.log("expect_inputs"),
     resources:
         mem_mb=memory_of("expect"),
         runtime=minutes_of("expect"),
@@ -135,12 +135,12 @@ rule expect_inputs:
 
 rule expect_draws:
     input:
-        checked=expand(OUT / "checked/{shard}.parquet", shard=SHARDS),
+        checked=expand(LAYOUT.checked("{shard}"), shard=SHARDS),
         suites=suite_files(CONFIG, "generated_rna"),
     output:
-        OUT / "expectations/draws.json",
+        LAYOUT.expectations("draws"),
     log:
-        OUT / "logs/expect_draws.log",
+        LAYOUT.log("expect_draws"),
     resources:
         mem_mb=memory_of("expect"),
         runtime=minutes_of("expect"),
@@ -150,11 +150,11 @@ rule expect_draws:
 
 rule expect_run:
     input:
-        OUT / "expectations/cohort.json",
+        LAYOUT.expectations("cohort"),
     output:
-        OUT / "expectations/met.json",
+        LAYOUT.met,
     log:
-        OUT / "logs/expect_run.log",
+        LAYOUT.log("expect_run"),
     resources:
         mem_mb=memory_of("expect"),
         runtime=minutes_of("expect"),
@@ -170,7 +170,7 @@ rule settings_of_stage:
     input:
         lambda wildcards: MODEL_FILES_OF[wildcards.stage],
     output:
-        OUT / "expectations/settings/{stage}.json",
+        LAYOUT.expectations_settings("{stage}"),
     params:
         digest=lambda wildcards: CONFIG.digest(*SECTIONS[wildcards.stage]),
     shell:

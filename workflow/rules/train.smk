@@ -35,7 +35,7 @@ if TRAINING:
         output:
             Path(TRAINING["out"]) / "genes.json",
         log:
-            OUT / "logs/train.log",
+            LAYOUT.log("train"),
         threads: TRAINING.get("threads", 2)
         resources:
             mem_mb=16000,

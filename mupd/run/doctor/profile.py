@@ -13,14 +13,14 @@ import yaml
 
 from mupd.base.package_files import PROFILES
 from mupd.config import Config
+from mupd.contracts.layout import STAGES
 from mupd.errors import Fault, InputFaults
 from mupd.run.doctor.cluster import Asked
 from mupd.run.doctor.finding import Finding
-from mupd.run.job_resources import INTAKE_THREADS, JobStage, gpus, mem_mb, runtime_min
+from mupd.run.job_resources import INTAKE_THREADS, gpus, mem_mb, runtime_min
 from mupd.run.table_ids import TableIds
 from mupd.sheet import Sheet, cases_by_shard
 
-STAGES: tuple[JobStage, ...] = ("intake", "generate", "check", "export", "cohort")
 RULES = (*STAGES, "expect_inputs", "expect_draws", "expect_run", "settings_of_stage", "all", "train", "train_model")
 LOCAL_EXECUTORS = ("local", "dryrun", "touch")
 _PER_RULE = ("set-resources", "set-threads", "set-scatter", "set-resource-scopes")

@@ -16,12 +16,12 @@ from typing import Any
 import mupd
 from mupd.base.package_files import PACKAGE_PARENT
 from mupd.config import Config
+from mupd.contracts.layout import STAGES, Stage
 from mupd.contracts.stage_record import now
 from mupd.errors import MupdError
 from mupd.run.forecast.calibration import FORM, Calibration, setup_of, this_machine
 from mupd.run.forecast.fit import Cost, Measurement, fit
 from mupd.run.forecast.specimens import CASES_OF_PROFILES, LARGE_PX, SMALL_PX, write_specimens
-from mupd.run.forecast.units import STAGES, Stage
 
 EXPECTED_MEASUREMENTS = 56
 """That the probes tell: how full the progress bar is."""

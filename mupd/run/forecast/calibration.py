@@ -12,9 +12,9 @@ from typing import Any
 import mupd
 from mupd.base.files import write_json
 from mupd.config import Config
+from mupd.contracts.layout import STAGES
 from mupd.errors import Fault, InputFaults, MupdError
 from mupd.run.forecast.fit import Cost
-from mupd.run.forecast.units import STAGES
 
 FORM = 1
 """Raised when the file changes its form, or what is measured changes."""

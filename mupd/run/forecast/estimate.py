@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from mupd.config import Config
 from mupd.contracts.forecast import ForecastFile, StageFigures, config_digest
+from mupd.contracts.layout import STAGES, Stage
 from mupd.contracts.stage_record import now
 from mupd.run.forecast.calibration import Calibration
 from mupd.run.forecast.fit import Cost, cost_of
 from mupd.run.forecast.plan import Plan, ShardPlan
 from mupd.run.forecast.specimens import LARGE_PX
-from mupd.run.forecast.units import STAGES, Stage, Units, cohort_units, has_stains, units_of
+from mupd.run.forecast.units import Units, cohort_units, has_stains, units_of
 from mupd.run.job_resources import INTAKE_THREADS, latents_mb
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mupd.base.ids import MODALITIES, Modality, Target, shard_name, stain_target
 from mupd.config import Config
+from mupd.contracts.layout import Layout
 from mupd.run.job_resources import window_steps
 from mupd.run.table_ids import TableIds
 from mupd.sheet import Sheet, SheetCase, cases_by_shard
@@ -113,7 +114,7 @@ def _files(cases: Sequence[SheetCase], tables: TableIds) -> Files:
 
 
 def _of_shard(index: int, cases: Sequence[SheetCase], config: Config, tables: TableIds) -> ShardPlan:
-    inventory = config.out / "intake" / f"{shard_name(index)}.parquet"
+    inventory = Layout(config.out).inventory(shard_name(index))
     known = inventory.is_file()
     given: dict[str, tuple[Modality, ...]] = {case.case_id: given_of(case, tables) for case in cases}
     if known:

@@ -15,8 +15,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mupd.base.ids import shard_name
 from mupd.base.usage import Usage, usage_now
 from mupd.config import Config, load_config
+from mupd.contracts.layout import Layout
 from mupd.errors import MupdError
 from mupd.run.forecast.fit import Cost, Measurement
 from mupd.run.forecast.specimens import SMALL_PX, SPECIMENS, Specimen, specimen_config
@@ -132,7 +134,7 @@ def probe_generate(folder: Path) -> None:
     draws = _Draws(meter)
     for specimen, config in configs:
         results: list[TaskResult] = []
-        for case in read_inventory(config.out / "intake" / "shard-0000.parquet"):
+        for case in read_inventory(Layout(config.out).inventory(shard_name(0))):
             conditions = CaseConditions(case, config, pipeline)
             _encode(conditions, meter)
             for task in tasks_of(case, config):
@@ -141,7 +143,7 @@ def probe_generate(folder: Path) -> None:
                 reason = "not measured" if made is None else ""
                 drawn = () if made is None else (made,)
                 results.append(TaskResult(task.case_id, task.target, task.given, state, reason, drawn))
-        write_index(config.out / "generated" / "shard-0000.json", results)
+        write_index(Layout(config.out).generated(shard_name(0)), results)
     meter.rest("start with the model")
     print(json.dumps({"facts": _facts(pipeline, device)}), flush=True)
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from mupd.config import Config
+from mupd.contracts.layout import STAGES, Stage
 from mupd.run.forecast.calibration import Calibration
 from mupd.run.forecast.estimate import Forecast
 from mupd.run.forecast.plan import Plan
-from mupd.run.forecast.units import Stage
 from mupd.run.job_resources import mem_mb, runtime_min
 from mupd.run.table_ids import TableIds
 from mupd.sheet import Sheet, cases_by_shard
@@ -39,8 +39,7 @@ def asked_for(sheet: Sheet, config: Config, tables: TableIds) -> dict[Stage, dic
     """{stage: memory and longest run time that its jobs ask a cluster for, at the first attempt}."""
     shards = list(cases_by_shard(sheet, config.shards).values())
     found: dict[Stage, dict[str, int]] = {}
-    stages: tuple[Stage, ...] = ("intake", "generate", "check", "export", "cohort")
-    for stage in stages:
+    for stage in STAGES:
         groups = [list(sheet.cases)] if stage == "cohort" else shards
         minutes = max(runtime_min(stage, cases, config, 1, tables) for cases in groups)
         found[stage] = {"mem_mb": mem_mb(stage, config, 1), "runtime_min": minutes}

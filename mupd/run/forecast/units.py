@@ -6,15 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from mupd.base.ids import stain_name
 from mupd.config import Config
+from mupd.contracts.layout import Stage
 from mupd.model_folder.geometry import evaluations, read_geometry
 from mupd.run.forecast.plan import ShardPlan
-
-Stage = Literal["intake", "generate", "check", "export", "cohort"]
-STAGES: tuple[Stage, ...] = ("intake", "generate", "check", "export", "cohort")
 
 Units = dict[str, float]
 """{unit: how many}. ``job`` is a process's start; others are named where they are counted."""

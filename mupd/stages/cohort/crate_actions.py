@@ -12,6 +12,7 @@ from mupd import __version__
 from mupd.base.files import sha256_file
 from mupd.base.ids import shard_name, shard_of
 from mupd.config import Config
+from mupd.contracts.layout import Layout
 from mupd.contracts.stage_record import StageRecord, read_record
 from mupd.stages.cohort.crate_entities import Crate, RunFacts
 from mupd.stages.cohort.gather import CohortCase
@@ -61,7 +62,7 @@ def _shard_actions(
 ) -> Iterator[_Done]:
     """The four stages of a shard in their order, each with what it read and wrote."""
     name = shard_name(shard)
-    inventory_path = crate.out / "intake" / f"{name}.parquet"
+    inventory_path = Layout(crate.out).inventory(name)
     inventory = crate.entity(
         f"#inventory-{name}",
         "CreativeWork",

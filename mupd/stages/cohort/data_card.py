@@ -21,7 +21,6 @@ from mupd.stages.cohort.crate_entities import RunFacts
 from mupd.stages.cohort.gather import CohortCase, State
 from mupd.stages.cohort.values import CaseValues
 
-CARD = "data_card.md"
 NOT_MEASURED = "not measured"
 _MOST_REASONS = 20
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -7,8 +7,9 @@ from typing import Any
 
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory
+from mupd.contracts.layout import Layout
 from mupd.expectations.meet import input_rows, meet, rows_of_draws
-from mupd.expectations.results import SuiteResult, results_path, tell, write_results
+from mupd.expectations.results import SuiteResult, tell, write_results
 from mupd.sheet import read_sheet
 
 TABLE_NAMES = {
@@ -40,7 +41,7 @@ def meet_and_write(
     """
     rows = input_rows(read_sheet(config, check_files=False).cases, inventories)
     found = meet(rows | rows_of_draws(config) | {"manifest": list(manifest)}, config)
-    write_results(results_path(config.out, "cohort"), "cohort", found)
+    write_results(Layout(config.out).expectations("cohort"), "cohort", found)
     tell(found, stop=False)
     return view(found)
 

@@ -9,6 +9,7 @@ from typing import Any
 from mupd.base.ids import MODALITIES
 from mupd.config import Config
 from mupd.contracts.forecast import StageFigures, config_digest, read_forecast
+from mupd.contracts.layout import Layout
 from mupd.contracts.stage_record import StageRecord, read_record
 from mupd.sheet import cases_by_shard, read_sheet
 from mupd.stages.cohort.gather import CohortCase
@@ -88,7 +89,7 @@ def view(cases: Sequence[CohortCase], config: Config) -> dict[str, Any] | None:
     draws = (draw for case in cases for m in MODALITIES for draw in case.parts[m].draws if draw.meta is not None)
     store = _bytes({config.out / draw.folder for draw in draws if draw.folder})
     rows.append(_row("disk", "store", forecast.store_bytes, store, _size))
-    rows.append(_row("disk", "artifacts", forecast.artifact_bytes, _bytes([config.out / "artifacts"]), _size))
+    rows.append(_row("disk", "artifacts", forecast.artifact_bytes, _bytes([Layout(config.out).artifacts]), _size))
     listed = sum(len(case.parts[m].artifacts) for case in cases for m in MODALITIES)
     rows.append(_row("disk", "number of artifacts", forecast.artifacts, listed, lambda value: f"{value:,.0f}"))
     return {"rows": rows, "notes": notes, "made": forecast.made, "calibrated": forecast.calibrated}

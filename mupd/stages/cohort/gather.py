@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from mupd.base.ids import MODALITIES, Modality, Target, shard_name, stain_target
 from mupd.config import Config
+from mupd.contracts.artifacts import Artifact, read_artifacts
 from mupd.contracts.draws import DrawMeta, read_index
 from mupd.contracts.inventory import NOTHING_GIVEN, CaseInventory, Entry, read_inventory, tasks_of, why_not_stained
+from mupd.contracts.layout import Layout
 from mupd.contracts.shared_inputs import note_duplicates
+from mupd.contracts.verdicts import read_verdicts
 from mupd.errors import MupdError
 
 VIRTUAL = "a virtual stain: no measured one is looked for"
@@ -29,19 +31,6 @@ class CheckedDraw:
     checks: dict[str, dict[str, Any]]
     folder: str
     meta: DrawMeta | None
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file (or, for H&E, a folder) that export wrote; `path` is relative to the output folder."""
-
-    path: str
-    kind: str
-    draws: tuple[int, ...]
-    sha256: str
-    model_id: str
-    model_sha256: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,45 +103,33 @@ class _Shard:
 
 
 def _files(config: Config, shard: int) -> dict[str, Path]:
-    name = shard_name(shard)
+    name, layout = shard_name(shard), Layout(config.out)
     return {
-        "intake": config.out / "intake" / f"{name}.parquet",
-        "generate": config.out / "generated" / f"{name}.json",
-        "check": config.out / "checked" / f"{name}.parquet",
-        "export": config.out / "exported" / f"{name}.json",
+        "intake": layout.inventory(name),
+        "generate": layout.generated(name),
+        "check": layout.checked(name),
+        "export": layout.exported(name),
     }
 
 
 def _read_shard(config: Config, shard: int) -> _Shard:
-    import pandas as pd
-
     files = _files(config, shard)
-    found = _Shard({case.case_id: case for case in read_inventory(files["intake"])})
+    contents = _Shard({case.case_id: case for case in read_inventory(files["intake"])})
     metas = {
         (result.case_id, result.target, draw.meta.draw): draw.meta
         for result in read_index(files["generate"])
         for draw in result.draws
     }
-    for row in pd.read_parquet(files["check"]).to_dict("records"):
-        key, draw = (row["case_id"], row["target"]), int(row["draw"])
-        meta = metas.get((*key, draw))
-        checked = CheckedDraw(draw, row["verdict"], row["reasons"], json.loads(row["checks"]), row["folder"], meta)
-        found.draws.setdefault(key, []).append(checked)
-    exported = json.loads(files["export"].read_text(encoding="utf-8"))
-    for item in exported["artifacts"]:
-        artifact = Artifact(
-            item["path"],
-            item["kind"],
-            tuple(int(draw) for draw in item["draws"]),
-            item["sha256"],
-            item.get("model_id", ""),
-            item.get("model_sha256", ""),
-            tuple(item.get("notes", ())),
-        )
-        found.artifacts.setdefault((item["case_id"], item["modality"]), []).append(artifact)
-    for item in exported["failed"]:
-        found.failed.setdefault((item["case_id"], item["modality"]), []).append(item["reason"])
-    return found
+    for row in read_verdicts(files["check"]):
+        key = row.case_id, row.target
+        checked = CheckedDraw(row.draw, row.verdict, row.reasons, row.checks, row.folder, metas.get((*key, row.draw)))
+        contents.draws.setdefault(key, []).append(checked)
+    artifacts, failures = read_artifacts(files["export"])
+    for artifact in artifacts:
+        contents.artifacts.setdefault((artifact.case_id, artifact.modality), []).append(artifact)
+    for failure in failures:
+        contents.failed.setdefault((failure.case_id, failure.modality), []).append(failure.reason)
+    return contents
 
 
 def explain(draws: tuple[CheckedDraw, ...]) -> str:

@@ -1,4 +1,4 @@
-"""manifest.tsv: one row for each modality of each case, and for each configured stain (``stain:NAME``)."""
+"""Rows of the manifest: one for each modality of each case, and for each configured stain (``stain:NAME``)."""
 
 from __future__ import annotations
 
@@ -7,31 +7,11 @@ from pathlib import Path
 
 from mupd.base.ids import MODALITIES
 from mupd.base.spreadsheet import write_table
-from mupd.stages.cohort.gather import Artifact, CohortCase, Part
-
-COLUMNS = (
-    "case_id",
-    "modality",
-    "status",
-    "reason",
-    "task",
-    "synthetic",
-    "artifact",
-    "verdict",
-    "why",
-    "draws",
-    "sha256",
-    "model_id",
-    "further_artifacts",
-    "further_sha256",
-)
+from mupd.contracts.artifacts import Artifact
+from mupd.contracts.manifest import COLUMNS, one_line
+from mupd.stages.cohort.gather import CohortCase, Part
 
 _MAIN_KINDS = ("dicom-wsi", "anndata", "report")
-
-
-def one_line(cell: str) -> str:
-    """The cell without line breaks and tabs."""
-    return " ".join(cell.split())
 
 
 def main_artifacts(part: Part) -> tuple[Artifact, ...]:
@@ -75,11 +55,6 @@ def manifest_rows(cases: Iterable[CohortCase]) -> list[dict[str, str]]:
             )
             rows.append(dict(zip(COLUMNS, (one_line(value) for value in values), strict=True)))
     return rows
-
-
-def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write the rows as tab-separated UTF-8, atomically, formulas defused (:mod:`mupd.base.spreadsheet`)."""
-    write_table(path, COLUMNS, rows)
 
 
 def write_case_ids(path: Path, cases: Iterable[CohortCase]) -> None:

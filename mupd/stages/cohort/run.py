@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from mupd.base.ids import MODALITIES, stain_name
 from mupd.config import Config
+from mupd.contracts.layout import Layout
+from mupd.contracts.manifest import write_manifest
 from mupd.contracts.stage_record import now
 from mupd.inputs.runners import in_workers
 from mupd.model_folder.contents import model_genes
 from mupd.stages.cohort.gather import CohortCase, gather
-from mupd.stages.cohort.manifest import manifest_rows, write_case_ids, write_manifest
+from mupd.stages.cohort.manifest import manifest_rows, write_case_ids
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,9 +64,9 @@ def run(config: Config) -> list[Path]:
     MupdError
         If files of earlier stages are missing, or the model's folder lists no genes.
     """
-    from mupd.stages.cohort.crate import CRATE, write_crate
+    from mupd.stages.cohort.crate import write_crate
     from mupd.stages.cohort.crate_entities import RunFacts
-    from mupd.stages.cohort.data_card import CARD, card_facts, write_card
+    from mupd.stages.cohort.data_card import card_facts, write_card
     from mupd.stages.cohort.expectations import meet_and_write
     from mupd.stages.cohort.forecast import view as forecast_view
     from mupd.stages.cohort.model_figures import read_metrics
@@ -75,15 +77,15 @@ def run(config: Config) -> list[Path]:
     from mupd.synthetic.signature import fingerprint
 
     started, key = now(), _signing_key(config)
-    out = config.out
-    manifest, cohort, report = out / "manifest.tsv", out / "cohort" / "cohort.h5mu", out / "report.html"
-    card, crate = out / CARD, out / CRATE
+    layout = Layout(config.out)
+    manifest, cohort, report = layout.manifest, layout.cohort, layout.report
+    card, crate = layout.data_card, layout.crate
     cases = gather(config)
     genes = model_genes(Path(config.model))
     rows = manifest_rows(cases)
     write_manifest(manifest, rows)
     expected = meet_and_write([case.inventory for case in cases], rows, config)
-    write_case_ids(out / "case_ids.tsv", cases)
+    write_case_ids(layout.case_ids, cases)
     signatures = _sign(manifest, key)
     values = read_values(cases, config, genes, in_workers(config, genes, jobs=1), MOST_PICTURED_CASES)
     model = model_of(cases)
@@ -93,7 +95,7 @@ def run(config: Config) -> list[Path]:
     write_report(report, cases, values, genes, model, config, expected=expected, forecast=forecast)
     facts = RunFacts(started, now(), *model, fingerprint(key.public_key()) if key else "")
     write_card(card, card_facts(cases, values, config, facts, read_metrics(Path(config.model))))
-    workflow = copy_workflow(out / "provenance")
+    workflow = copy_workflow(layout.provenance)
     described = {
         "Each modality of each case, what became of it, and the hashes of all artifacts.": manifest,
         "The completed cohort (MuData).": cohort,

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from mupd.base.files import write_json
 from mupd.base.ids import MODALITIES, Target, shard_name, stain_name
 from mupd.base.progress import track
 from mupd.config import Config
-from mupd.contracts.artifacts import Accepted, Artifact
+from mupd.contracts.artifacts import Accepted, Artifact, ExportFailure, write_artifacts
 from mupd.contracts.draws import TaskResult, read_index
 from mupd.contracts.inventory import CaseInventory, read_inventory, why_not_stained
+from mupd.contracts.layout import Layout
+from mupd.contracts.verdicts import read_verdicts
 from mupd.engines.organ_support import organ_found
 from mupd.errors import CaseError, MupdError
 from mupd.model_folder.trained_on import TrainedOn, read_trained_on
@@ -40,13 +41,10 @@ def reason_of(error: Exception) -> str:
 
 def read_accepted(checked: Path) -> dict[tuple[str, Target, int], str]:
     """{(case, target, draw): content sha256} of the accepted draws of a shard."""
-    import pandas as pd
-
-    table = pd.read_parquet(checked, columns=["case_id", "target", "draw", "verdict", "content_sha256"])
     return {
-        (row["case_id"], row["target"], int(row["draw"])): row["content_sha256"]
-        for row in table.to_dict("records")
-        if row["verdict"] == "accepted"
+        (row.case_id, row.target, row.draw): row.content_sha256
+        for row in read_verdicts(checked)
+        if row.verdict == "accepted"
     }
 
 
@@ -89,7 +87,7 @@ def with_organ_note(accepted: Accepted, case: CaseInventory, trained_on: Trained
 
 
 def _export(accepted: Accepted, config: Config, reliability: dict[str, float]) -> list[Artifact]:
-    folder = config.out / "artifacts" / accepted.case_id
+    folder = Layout(config.out).artifacts_of(accepted.case_id)
     if accepted.modality == "he":
         slides = export_he(accepted, config, folder)
         return [*slides, *export_uncertainty(accepted, config, folder, slides)]
@@ -119,15 +117,15 @@ def run_shard(config: Config, shard: int) -> Path:
     ModelError
         If the model's reliability.json or trained_on.json cannot be used.
     """
-    name, out = shard_name(shard), config.out
-    cases = read_inventory(out / "intake" / f"{name}.parquet")
-    results = read_index(out / "generated" / f"{name}.json")
-    tasks = accepted_draws(results, read_accepted(out / "checked" / f"{name}.parquet"))
+    name, layout = shard_name(shard), Layout(config.out)
+    cases = read_inventory(layout.inventory(name))
+    results = read_index(layout.generated(name))
+    tasks = accepted_draws(results, read_accepted(layout.checked(name)))
     reliability, trained_on = read_reliability(Path(config.model)), read_trained_on(Path(config.model))
     artifacts: list[Artifact] = []
-    failed: list[dict[str, str]] = []
+    failed: list[ExportFailure] = []
     for case in track(cases, f"export {name}"):
-        folder = out / "artifacts" / case.case_id
+        folder = layout.artifacts_of(case.case_id)
         written: list[Artifact] = []
         try:
             remove_leftovers(folder)
@@ -138,22 +136,19 @@ def run_shard(config: Config, shard: int) -> Path:
                     written += _export(with_organ_note(accepted, case, trained_on), config, reliability)
                 except Exception as error:  # whatever one task does, the others go on
                     log.debug("case %s, %s", case.case_id, accepted.modality, exc_info=True)
-                    reason = reason_of(error)
-                    failed.append({"case_id": case.case_id, "modality": accepted.modality, "reason": reason})
-            for path in remove_stale(folder, [out / artifact.path for artifact in written]):
+                    failed.append(ExportFailure(case.case_id, accepted.modality, reason_of(error)))
+            for path in remove_stale(folder, [layout.out / artifact.path for artifact in written]):
                 log.info("case %s: removed %s, it no longer belongs", case.case_id, path.relative_to(folder))
         except OSError as error:
             # A stale artifact that cannot be removed would be taken for one that belongs.
             reason = f"stale artifacts could not be removed: {reason_of(error)}"
             failed += [
-                {"case_id": case.case_id, "modality": modality, "reason": reason}
-                for modality in MODALITIES
-                if modality not in case.given
+                ExportFailure(case.case_id, modality, reason) for modality in MODALITIES if modality not in case.given
             ]
         artifacts += written
-    index = out / "exported" / f"{name}.json"
-    write_json(index, {"artifacts": [artifact.to_dict() for artifact in artifacts], "failed": failed})
+    index = layout.exported(name)
+    write_artifacts(index, artifacts, failed)
     if failed and config.on_case_error == "stop":
-        listed = "; ".join(f"{item['case_id']} {item['modality']}: {item['reason']}" for item in failed)
+        listed = "; ".join(f"{item.case_id} {item.modality}: {item.reason}" for item in failed)
         raise CaseError(f"export {name}: {len(failed)} failed: {listed}")
     return index

@@ -17,6 +17,7 @@ from mupd.base.progress import track
 from mupd.config import Config
 from mupd.contracts.draws import Draw, TaskResult, write_index
 from mupd.contracts.inventory import NOTHING_GIVEN, CaseInventory, Task, read_inventory, tasks_of
+from mupd.contracts.layout import Layout
 from mupd.engines.disk_space import FULL, disk_full
 from mupd.engines.mupd.conditions import CaseConditions
 from mupd.engines.mupd.draws import make_draw
@@ -127,12 +128,12 @@ def run_shard(config: Config, shard: int) -> Path:
         If the model cannot be loaded.
     """
     with ends_at_sigterm():
-        cases = read_inventory(config.out / "intake" / f"{shard_name(shard)}.parquet")
+        cases = read_inventory(Layout(config.out).inventory(shard_name(shard)))
         device = choose_device(config.sampler.device)
         pipeline = MuPDPipeline.from_pretrained(config.model, device, compile_trunk=config.sampler.compile)
         stainers = Stainers(config, device)
         results: list[TaskResult] = []
-        index = config.out / "generated" / f"{shard_name(shard)}.json"
+        index = Layout(config.out).generated(shard_name(shard))
         done = 0
         try:
             for case in track(cases, f"generate {shard_name(shard)}"):

@@ -20,6 +20,7 @@ from mupd.base.files import atomic_path
 from mupd.base.ids import MODALITIES, Modality
 from mupd.base.package_files import PACKAGE
 from mupd.config import Config
+from mupd.contracts.layout import Layout
 from mupd.inputs.examine import Outcome, Request
 from mupd.sheet.sources import Signature
 
@@ -142,4 +143,4 @@ class Cache:
 
 def cache_path(config: Config, shard: int) -> Path:
     """Where a shard's cache stands: beside its inventory."""
-    return config.out / "intake" / "cache" / f"{shard:04d}-of-{config.shards:04d}.json"
+    return Layout(config.out).intake_cache / f"{shard:04d}-of-{config.shards:04d}.json"

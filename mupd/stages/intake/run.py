@@ -10,6 +10,7 @@ from pathlib import Path
 from mupd.base.ids import shard_name, shard_of
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, write_inventory
+from mupd.contracts.layout import Layout
 from mupd.inputs.runners import cores, in_workers
 from mupd.model_folder.contents import model_genes
 from mupd.sheet import SheetCase, cases_of_shard, read_sheet
@@ -67,7 +68,7 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
     finally:
         # What was read before an interruption need not be read after it.
         remembered.save()
-    path = config.out / "intake" / f"{shard_name(shard)}.parquet"
+    path = Layout(config.out).inventory(shard_name(shard))
     write_inventory(path, inventories)
     return path
 
@@ -89,6 +90,6 @@ def status_rows(config: Config, jobs: int | None = None) -> list[CaseInventory]:
     """
     genes = model_genes(Path(config.model))
     # Without caches of an earlier run nothing is remembered: a table need not be hashed.
-    caches = _caches_to_read(config, genes) if (config.out / "intake" / "cache").is_dir() else None
+    caches = _caches_to_read(config, genes) if Layout(config.out).intake_cache.is_dir() else None
     run = in_workers(config, genes, jobs or cores())
     return inventories_of(read_sheet(config).cases, config, run, caches, description="examining cases")

@@ -25,7 +25,6 @@ from mupd.slides.stain_density import WINDOW_PX, reduce_picture, tissue_windows
 from mupd.stages.check import run_shard
 from mupd.stages.check.he import check_he
 from mupd.stages.check.reference import read_reference
-from mupd.stages.check.run import COLUMNS
 from mupd.stages.check.text import agreement, check_text
 from tests.fixtures.cohort import (
     GENES,
@@ -65,7 +64,6 @@ def checked(config: Config, results: list[TaskResult], case: CaseInventory | Non
     write_inventory(config.out / "intake" / "shard-0000.parquet", [case] if case else [])
     write_index(config.out / "generated" / "shard-0000.json", results)
     table = pd.read_parquet(run_shard(config, 0))
-    assert tuple(table.columns) == COLUMNS
     assert str(table.draw.dtype) == "int64"
     return table
 

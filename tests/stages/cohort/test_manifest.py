@@ -16,9 +16,10 @@ from mupd.base.ids import MODALITIES, shard_name, shard_of
 from mupd.base.spreadsheet import defuse, restore, write_table
 from mupd.config import Config
 from mupd.contracts.draws import Draw
+from mupd.contracts.manifest import COLUMNS, write_manifest
 from mupd.errors import MupdError
 from mupd.stages.cohort.gather import CheckedDraw, explain, gather
-from mupd.stages.cohort.manifest import COLUMNS, manifest_rows, write_manifest
+from mupd.stages.cohort.manifest import manifest_rows
 from tests.fixtures.cohort import PLANS, Plan, make_cohort, read_json, with_notes
 
 

@@ -20,6 +20,7 @@ from mupd.base.files import sha256_path, write_json
 from mupd.config import Config, parse_config
 from mupd.contracts.draws import Draw, DrawMeta, TaskResult, content_sha256, read_index, write_index
 from mupd.contracts.inventory import CaseInventory, Entry, write_inventory
+from mupd.contracts.verdicts import Verdict, write_verdicts
 from mupd.errors import CaseError, ModelError
 from mupd.stages.export import run_shard
 from mupd.stages.export.run import reason_of
@@ -85,13 +86,11 @@ def lay_out(
                 )
                 draws.append(Draw(name, meta))
                 verdict = "rejected" if (case_id, target, number) in rejected else "accepted"
-                rows.append((case_id, target, number, verdict, "", "{}", meta.content_sha256, name))
+                rows.append(Verdict(case_id, target, number, verdict, "", {}, meta.content_sha256, name))
             results.append(TaskResult(case_id, target, measured, "done", draws=tuple(draws)))
     write_inventory(config.out / "intake" / "shard-0000.parquet", cases)
     write_index(config.out / "generated" / "shard-0000.json", results)
-    columns = ["case_id", "target", "draw", "verdict", "reasons", "checks", "content_sha256", "folder"]
-    (config.out / "checked").mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=columns).to_parquet(config.out / "checked" / "shard-0000.parquet")
+    write_verdicts(config.out / "checked" / "shard-0000.parquet", rows)
 
 
 def files_of(folder: Path) -> dict[str, str]:

@@ -38,11 +38,10 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_wsi(slide_pixels(), out / HE, meta_of("he"), **settings)
     write_anndata(profile(), out / RNA)
     write_report(report(), out / JSON, out / TXT)
-    rows = [f"CASE-01\t{path}\t{sha256_path(out / path)}" for path in (HE, RNA, JSON)]
-    (out / "manifest.tsv").write_text("\n".join(["case_id\tartifact\tsha256", *rows, "CASE-02\t\t", ""]))
-    (out / "exported").mkdir()
-    listed = {"artifacts": [{"path": TXT, "sha256": sha256_path(out / TXT)}], "failed": []}
-    (out / "exported" / "shard-0000.json").write_text(json.dumps(listed))
+    header = "case_id\tartifact\tsha256\tfurther_artifacts\tfurther_sha256"
+    rows = [f"CASE-01\t{path}\t{sha256_path(out / path)}\t\t" for path in (HE, RNA)]
+    rows.append(f"CASE-01\t{JSON}\t{sha256_path(out / JSON)}\t{TXT}\t{sha256_path(out / TXT)}")
+    (out / "manifest.tsv").write_text("\n".join([header, *rows, "CASE-02\t\t\t\t", ""]))
     return out
 
 
@@ -269,7 +268,6 @@ def test_artifacts_state_their_sources(out: Path) -> None:
 
 
 def test_further_artifacts_of_a_manifest(out: Path) -> None:
-    (out / "exported" / "shard-0000.json").unlink()
     further = f"case_id\tartifact\tsha256\tfurther_artifacts\tfurther_sha256\nCASE-01\t\t\t{TXT}\t"
     (out / "manifest.tsv").write_text(f"{further}{sha256_path(out / TXT)}\n")
     assert verify_path(out / TXT).hash_state == "intact"
