@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from benchmarks.command import add_data, parser_of
+from benchmarks.command import add_data, add_docs, parser_of
 from benchmarks.identifiers.planted import LOCALES, SENTENCES, Planted, planted
 from benchmarks.pages import fill, table
 from mupd.reports.deidentify.mask import KINDS, mask_identifiers, masked_counts
@@ -66,14 +66,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150, help="identifiers of each kind and locale")
     parser.add_argument("--show", type=int, default=0, help="print so many of the missed ones of each kind and locale")
     add_data(parser, "tcga/")
-    parser.add_argument("--write", type=Path, help="document in which the tables stand between marks")
+    add_docs(parser)
     options = parser.parse_args()
     tables = recall_table(options.seed, options.count, options.show)
     if (options.data / "tcga").is_dir():
         tables += "\n\n" + real_table(options.data)
     print(tables)
-    if options.write:
-        fill(options.write, {(START, END): tables})
+    if options.docs:
+        fill(options.docs, {(START, END): tables})
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""``python -m benchmarks.intake.real [--write docs/intake.md]``: what intake says of the real inputs in shared/data."""
+"""``python -m benchmarks.intake.real [--docs docs/intake.md]``: what intake says of the real inputs in shared/data."""
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.command import REPOSITORY, add_data
+from benchmarks.command import REPOSITORY, add_data, add_docs, parser_of
 from benchmarks.pages import fill, table
 from mupd.base.ids import MODALITIES
 from mupd.config import Config, parse_config
@@ -95,15 +94,15 @@ def inventory_table(data: Path, jobs: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.intake.real", description=__doc__)
+    parser = parser_of("intake.real", __doc__ or "")
     add_data(parser, "her2st/, tcga/, slides/, dicom/ and formats/")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--write", type=Path, help="document in which the table stands between marks")
+    add_docs(parser)
     options = parser.parse_args()
     text = inventory_table(options.data.resolve(), options.jobs)
     print(text)
-    if options.write:
-        fill(options.write, {(START, END): text})
+    if options.docs:
+        fill(options.docs, {(START, END): text})
 
 
 if __name__ == "__main__":
