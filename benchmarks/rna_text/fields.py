@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from benchmarks.model.bench import Bench
 from benchmarks.model.records import calibrated
 from benchmarks.rna_text import predictors as simple
+from benchmarks.rna_text.masking import leaked_fields, mask_report, masked_together
 from benchmarks.stats import Interval, balanced_accuracy, bootstrap
 from mupd.base.progress import track
-from mupd.reports.record.leaks import leaked_fields, mask_report, masked_together
 from mupd.training.calibrate.records import records_of_patients, value_indices
 from mupd.training.public.pairs import Patient
 

@@ -59,6 +59,23 @@ def test_a_pdf_for_which_only_changes_need_a_password_reads(tmp_path: Path) -> N
     assert "adenocarcinoma" in read_text(path)
 
 
+def test_a_pdf_whose_page_tree_explodes_is_refused(tmp_path: Path) -> None:
+    """40 levels that each name the next one twice are 2**40 pages in 4 kB."""
+    from pypdf import PdfWriter
+    from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject
+
+    writer = PdfWriter()
+    node = writer.add_blank_page(100, 100).indirect_reference
+    for _ in range(40):
+        level = {"/Type": NameObject("/Pages"), "/Count": NumberObject(1), "/Kids": ArrayObject([node, node])}
+        node = writer._add_object(DictionaryObject({NameObject(key): value for key, value in level.items()}))
+    writer.root_object[NameObject("/Pages")] = node
+    path = tmp_path / "a.pdf"
+    writer.write(path)
+    with pytest.raises(UnusableError, match=r"damaged PDF.*page tree"):
+        read_report(path)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 MOST_PDF_BYTES = 200 << 20
 MOST_PAGES = 300
 MOST_PAGE_BYTES = 8 << 20
-"""Decoded drawing commands of one page; a page of text has some 10,000 bytes."""
-_MOST_PAGE_TREE = 5_000
+"""Decoded drawing commands of one page; a page of text has some 10,000 bytes. pypdf bounds the page tree itself."""
 _LEAST_LETTERS = 10
 _LIGATURES = str.maketrans({"ﬁ": "fi", "ﬂ": "fl", "ﬀ": "ff", "ﬃ": "ffi", "ﬄ": "ffl", "\xad": ""})
 # What damaged files make pypdf raise beside its own errors.

@@ -1,7 +1,7 @@
 """The record: the few facts of a pathology report that are imputed, with the values they can have.
 
-A record is read from text by rules, and only from what is stated: absent fields are left out. Rules
-are in :mod:`mupd.reports.record.rules` and :mod:`mupd.reports.record.subtypes`.
+A record holds only what the text states; other fields are left out. Grade and T are those of the synoptic record
+(:mod:`mupd.reports.record.synoptic`), in the values that the model imputes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import re
 from collections.abc import Mapping
 
 from mupd.base.organs import RECORD_ORGANS, flatten, record_organ
-from mupd.reports.record import rules, subtypes
+from mupd.reports.record.diagnosis import find_diagnosis
+from mupd.reports.record.findings import MAX_CHARACTERS, lowered
+from mupd.reports.record.grade import histologic_grade
+from mupd.reports.record.subtypes import find_subtype, find_tissue
+from mupd.reports.record.tnm import t_category
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "organ": RECORD_ORGANS,
@@ -88,10 +92,10 @@ def nothing_told(probabilities: Mapping[str, float]) -> bool:
 def extract_record(text: str) -> dict[str, str]:
     """The fields that a text states, {field: value of :data:`FIELDS`}.
 
-    Sentences of :func:`render_record` are taken by their word and are no evidence of anything else; the rest
-    of the text is read by rules. Negated findings (no evidence of carcinoma) are no diagnosis; "high grade"
-    alone is no G (urothelial carcinoma is graded high or low); suffixes of T are dropped (pT3a is T3); Ta, Tis
-    and TX are left out.
+    Sentences of :func:`render_record` state their own field and nothing else. Rules read the rest of the text:
+    negated findings (no evidence of carcinoma) give no diagnosis, "high grade" alone gives no G (urothelial
+    carcinoma is graded high or low), and T loses its suffix (pT3a is T3). G4, Ta, Tis and TX are left out, as are
+    contradictory statements.
     """
     record, rest = {}, text
     for field, pattern in _STATED.items():
@@ -100,13 +104,15 @@ def extract_record(text: str) -> dict[str, str]:
             rest = pattern.sub(" ", rest)
     flat = flatten(rest)
     organ = record.get("organ") or record_organ(flat)
+    read = rest[:MAX_CHARACTERS]
+    low = lowered(read)
     inferred = {
         "organ": organ,
-        "diagnosis": rules.find_diagnosis(flat, organ),
-        "subtype": subtypes.find_subtype(flat, organ),
-        "grade": rules.find_grade(flat),
-        "t_category": rules.find_t_category(flat),
-        "tissue": subtypes.find_tissue(flat),
+        "diagnosis": find_diagnosis(flat, organ),
+        "subtype": find_subtype(flat, organ),
+        "grade": histologic_grade(read, low).value,
+        "t_category": t_category(read, low).value[:2],
+        "tissue": find_tissue(flat),
     }
     for field, value in inferred.items():
         if value is not None and value in FIELDS[field]:

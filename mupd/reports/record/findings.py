@@ -9,11 +9,11 @@ from typing import Literal
 
 from mupd.reports.record.sections import SectionName, section_at, small_letters
 
-ReportField = Literal["organ", "histologic_type", "grade", "pt", "pn", "margins", "lvi", "size_mm"]
-REPORT_FIELDS: tuple[ReportField, ...] = (
-    "organ", "histologic_type", "grade", "pt", "pn", "margins", "lvi", "size_mm",
-)  # fmt: skip
-Abstention = Literal["", "not stated", "indeterminate", "contradictory"]
+ReportField = Literal["organ", "histologic_type", "grade", "pt", "pn"]
+REPORT_FIELDS: tuple[ReportField, ...] = ("organ", "histologic_type", "grade", "pt", "pn")
+MAX_CHARACTERS = 60_000
+"""Longer texts are read up to here; public reports have up to 20,000 characters."""
+Abstention = Literal["", "not stated", "contradictory"]
 
 # What a section's word weighs where sections differ: the checklist is filled in last and on purpose.
 _RANK: dict[SectionName, int] = {
@@ -79,21 +79,17 @@ def finding(text: str, value: str, start: int, end: int, strength: int = 0) -> F
     return Finding(value, start, end, section_at(text, start), strength)
 
 
-def resolved(
-    findings: Iterable[Finding], choose: Callable[[tuple[Finding, ...]], str], *, undecided: bool = False
-) -> Stated:
+def resolved(findings: Iterable[Finding], choose: Callable[[tuple[Finding, ...]], str]) -> Stated:
     """One value of several findings.
 
     Parameters
     ----------
     choose
         The value of the most trusted findings (at least one, all of one rank); "" where they contradict each other.
-    undecided
-        Whether the report says of the field that it cannot be told.
     """
     found = tuple(sorted((f for f in findings if f.section not in UNREAD), key=lambda f: (f.start, f.end)))
     if not found:
-        return Stated("", "indeterminate" if undecided else "not stated")
+        return Stated("", "not stated")
     top = max(f.rank for f in found)
     best = tuple(f for f in found if f.rank == top)
     value = choose(best)
@@ -101,9 +97,3 @@ def resolved(
         return Stated("", "contradictory", best, found)
     said = tuple(f for f in best if f.value == value)
     return Stated(value, "", said or best, found)
-
-
-def the_one(findings: tuple[Finding, ...]) -> str:
-    """The value that all findings share, "" where they differ."""
-    values = {f.value for f in findings}
-    return values.pop() if len(values) == 1 else ""

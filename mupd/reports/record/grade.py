@@ -42,7 +42,7 @@ _LEVEL = re.compile(
     r"|\bgrade\s*[:.]\s*(?:\([^)]*\)\s*)?(?:\w+\s){0,2}?(?P<item>high|low)\b"
 )
 
-_NEGATED = re.compile(r"\b(?:no|not|without|negative\s+for|free\s+of|or)\b[^.;:]{0,50}$")
+_NEGATED = re.compile(r"\b(?:no|not|without|negative\s+for|free\s+of|or)\b[^.;:,]{0,50}$")
 _ELSE_BEFORE = re.compile(
     r"(?:toxicity|nuclear|gleason\W?s?|dysplasia|intraepithelial|regression|fuhrman|isup|dcis|in\s+situ"
     r"|mitotic|prostat\w*|"

@@ -161,6 +161,8 @@ def boilerplate_of(text: str) -> tuple[tuple[int, int], ...]:
         start = max(text.rfind(mark, max(0, match.start() - _LONGEST_SENTENCE), match.start()) for mark in ".:(") + 1
         end = text.find(".", match.end(), match.end() + _LONGEST_SENTENCE)
         start, end = max(start, match.start() - _LONGEST_SENTENCE), end + 1 if end >= 0 else match.end()
+        # A signature without a full stop ends where the next heading begins.
+        end = min([end, *(section.start for section in sections_of(text) if section.start >= match.end())])
         if places and start <= places[-1][1]:
             places[-1] = (places[-1][0], max(end, places[-1][1]))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from mupd.reports.record.rules import GAP, stated_here
+from mupd.reports.record.diagnosis import GAP, stated_here
 
 _CARCINOMA = r"(?:adeno-?)?carcinomas?\b"
 # Words between a variant and the carcinoma that it is of: "tubular moderately differentiated adenocarcinoma".

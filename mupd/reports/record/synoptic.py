@@ -10,16 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mupd.base.organs import leading_organ
-from mupd.reports.record.findings import REPORT_FIELDS, ReportField, Stated, lowered
+from mupd.reports.record.findings import MAX_CHARACTERS, REPORT_FIELDS, ReportField, Stated, lowered
 from mupd.reports.record.grade import histologic_grade
 from mupd.reports.record.sections import section_characters
-from mupd.reports.record.size import tumour_size
-from mupd.reports.record.statements import lymphovascular_invasion, margins
 from mupd.reports.record.tnm import n_category, t_category
 from mupd.reports.record.types import histologic_type
-
-MAX_CHARACTERS = 60_000
-"""Of a longer text the record is read from this much: reports have up to 20,000 characters."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +66,5 @@ def extract_report(text: str) -> ReportRecord:
         "grade": histologic_grade(text, low),
         "pt": t_category(text, low),
         "pn": n_category(text, low),
-        "margins": margins(text, low),
-        "lvi": lymphovascular_invasion(text, low),
-        "size_mm": tumour_size(text, low),
     }
     return ReportRecord({name: fields[name] for name in REPORT_FIELDS}, section_characters(text))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from mupd.reports.record.diagnosis import GAP, stated_here
 from mupd.reports.record.findings import Finding, Stated, finding, resolved
-from mupd.reports.record.rules import GAP, stated_here
 from mupd.reports.record.subtypes import subtype_findings
 
 _CA = r"(?:adeno-?\s?)?(?:carcinomas?|ca\b|cancer)"

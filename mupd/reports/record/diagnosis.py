@@ -1,7 +1,6 @@
-"""Rules that find diagnosis, grade and T category in a pathology report's words.
+"""The diagnosis that a pathology report states.
 
-Reports come by optical character recognition: lines end in a full stop in mid-sentence, 0 and O are
-mixed up. Patterns therefore allow a stop between words.
+Optical character recognition puts full stops at line ends, so patterns allow a stop between words.
 """
 
 from __future__ import annotations
@@ -52,37 +51,6 @@ _BENIGN = re.compile(
     r"normal tissue|unremarkable)\b"
 )
 
-_ROMAN = {"i": "1", "ii": "2", "iii": "3"}
-_DIFFERENTIATED = re.compile(
-    rf"\b(well|moderate(?:ly)?|poor(?:ly)?)((?:{GAP}|/|{GAP}to{GAP}|{GAP}and{GAP})(?:moderate(?:ly)?|poor(?:ly)?))?{GAP}differentiat"
-)
-_DIFFERENTIATION = {"well": "1", "moderate": "2", "moderately": "2", "poor": "3", "poorly": "3"}
-# A bare G2 may be the label of a block: it counts beside a T, after a word for grade or carcinoma, or in brackets.
-_G_CODE = re.compile(
-    r"(?:\(|p?t[0-4][a-d]?[\s,.]{0,2}|grad\w*[^.]{0,40}?|differentiated[^.;]{0,25}?|carcinoma[^.;]{0,40}?|,\s?)\bg\s?([1-3])(?:\s?[-/]\s?g?([1-3]))?\b(?!\s?:|-[a-z])"
-)
-_G_BEFORE_T = re.compile(r"\bg\s?([1-3])(?:\s?[-/]\s?g?([1-3]))?[\s,.;)(]{1,3}y?p?t[0-4]")
-# Not "high grade. 3. Depth of invasion", which is a list; not three of four grades.
-_GRADE_WORD = re.compile(
-    r"grade(?<!high.grade)(?<!low.grade)(?<!\wgrade)\W{1,4}(?:is\W{1,2}|g\s?)?(iii|ii|i|[1-3])\b(?!\s?(?:of\s?4|/\s?(?:4|iv)))"
-)
-# Grades of something else: a nucleus, a dysplasia, a prostate's cancer found beside, a side effect.
-_NOT_HISTOLOGIC = re.compile(
-    r"(toxicity|nuclear|gleason|dysplasia|intraepithelial|regression|fuhrman|isup|dcis|in situ|mitotic|prostat\w*|pin)"
-    r"\W{0,3}(\w+\W{1,2}){0,2}$"
-)
-
-_PT = re.compile(
-    r"(?<![a-z0-9])(?:(?:y|r|a|m){0,2}p[\s.]{0,2}t\s?|pathologic\w*[^.;]{0,40}?\bt)([0-4]|is|x|a)(?![0-9])"
-)
-_TNM = re.compile(r"(?<![a-z0-9])t\s?([0-4]|is|x|a)[a-d]?[\s,./;()m]{0,4}(?:g[1-4][\s,]{0,2})?p?n\s?[0-3ox]")
-_T_STAGED = re.compile(
-    r"\b(?:stage|staging|tnm|primary tumou?r|tumou?r category|category)\W{1,4}(?:\w+\W{1,2}){0,3}?"
-    r"t\s?([0-4]|is|x|a)[a-d]?\b"
-)
-# A prostate cancer found in a cystoprostatectomy has a T of its own.
-_BESIDE = re.compile(r"prostat\w*\W{1,3}$")
-
 
 def _affirmed(text: str, start: int) -> bool:
     before = text[max(0, start - 70) : start]
@@ -113,39 +81,4 @@ def find_diagnosis(text: str, organ: str | None) -> str | None:
                 return _PLAIN[organ, kind]
     if _BENIGN.search(text) and not any(_affirmed(text, match.start()) for match in _MALIGNANT.finditer(text)):
         return "benign tissue"
-    return None
-
-
-def _higher(*codes: str | None) -> str:
-    return f"G{max(code for code in codes if code)}"
-
-
-def find_grade(text: str) -> str | None:
-    """Histological grade G1 to G3 where it is stated as G, as grade 1 to 3, or by differentiation.
-
-    Of a range (G2-3, moderately to poorly differentiated) the higher is taken, as UICC says.
-    """
-    for pattern in (_G_BEFORE_T, _G_CODE):
-        if match := pattern.search(text):
-            return _higher(match[1], match[2])
-    for match in _GRADE_WORD.finditer(text):
-        if not _NOT_HISTOLOGIC.search(text[max(0, match.start() - 40) : match.start()]):
-            return f"G{_ROMAN.get(match[1], match[1])}"
-    for match in _DIFFERENTIATED.finditer(text):
-        if _affirmed(text, match.start()):
-            second = re.search(r"moderately|moderate|poorly|poor", match[2] or "")
-            return _higher(_DIFFERENTIATION[match[1]], _DIFFERENTIATION[second[0]] if second else None)
-    return None
-
-
-def find_t_category(text: str) -> str | None:
-    """T0 to T4 where a pathological T, a TNM formula or a stage states it; Ta, Tis and TX give None."""
-    for pattern in (_PT, _TNM, _T_STAGED):
-        found = pattern.finditer(text)
-        stated = [match[1] for match in found if not _BESIDE.search(text[max(0, match.start() - 15) : match.start()])]
-        numbers = [code for code in stated if code.isdigit()]
-        if numbers:
-            return f"T{numbers[0]}"
-        if stated:
-            return None
     return None

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.rna_text.masking import find_statements, leaked_fields, mask_report, masked_together
 from benchmarks.stats import balanced_accuracy
 from mupd.reports.record.fields import FIELDS, extract_record, render_record
-from mupd.reports.record.leaks import find_statements, leaked_fields, mask_report, masked_together
 
 REST = "Received fresh is a specimen of 4.5 cm. The margins are free. At a node, no tumour; 0 of 24 nodes are positive."
 STAGED = [
