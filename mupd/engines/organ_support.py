@@ -1,4 +1,4 @@
-"""Whether a model was trained on a case's organ, told from what its folder says and what is known of the case."""
+"""Whether a model was trained on a case's organ, from the model's folder and the case's sheet row and report."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ _TARGETS: dict[Target, str] = {"he": "H&E", "rna": "RNA", "text": "text"}
 
 
 def organ_of(case: CaseInventory) -> str | None:
-    """A case's organ: the sheet's, else the one that its measured report states; None where neither says."""
+    """A case's organ: the sheet's, else that of its measured report; None if neither states one."""
     organ = organ_term(case.organ)
     return organ or (organ_of_report(case.entries["text"].facts) if "text" in case.given else None)
 
 
 @dataclass(frozen=True)
 class OrganFound:
-    """A case's organ held against those that the given streams were trained on.
+    """A case's organ compared with the organs that the given streams were trained on.
 
-    A draw rests on all of its given streams: each has its own part in every step, and none is left out because it was
-    trained on other organs.
+    All given streams take part in every step of a draw, also those that were trained on other organs only.
 
     Attributes
     ----------
     organ
-        As :func:`mupd.base.organs.organ_term` names it; "" for a word outside the vocabulary, which may be
-        anything and is not repeated.
+        A name of the vocabulary (:mod:`mupd.base.organs`). "" for any other word: it may be anything, so it is not
+        repeated.
     trained
         Organs that every one of the given streams was trained on.
     guess
         Whether none of them was trained on this organ.
     sentence
-        Which of them were not, and what that means for the draw; "" where all were.
+        Names the streams that were not trained on it and what follows for the draw; "" if all were.
     """
 
     organ: str
@@ -59,8 +58,7 @@ def organ_found(
 ) -> OrganFound | None:
     """Which of the given streams were trained on the case's organ for this target.
 
-    None where that is not known: no organ is stated, the model does not say of one of the streams, or the target is a
-    stain.
+    None if unknown: the case states no organ, the model's folder lacks a stream, or the target is a stain.
     """
     organ = organ_of(case)
     if organ is None or target not in _TARGETS or not given:

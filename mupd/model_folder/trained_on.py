@@ -21,15 +21,14 @@ DIRECTIONS = (
     "text->bulk",
     "text->spot",
 )
-"""What a stream conditions. RNA goes by its kind: a model may know spots of one organ and bulk profiles of others."""
+"""Given stream -> target. RNA is split by kind: a model may know spots of one organ and bulk profiles of others."""
 
 TrainedOn = dict[str, frozenset[str]]
 """{direction of :data:`DIRECTIONS`: organs, as :func:`mupd.base.organs.organ_term` names them}."""
 
 
 def read_trained_on(model: Path) -> TrainedOn:
-    """Organs by direction; a direction that the file leaves out is one that nothing is said of, an empty one was never
-    trained. Empty where the model has no such file.
+    """Organs by direction. A missing direction is unknown, an empty one was never trained. Empty without the file.
 
     Raises
     ------
@@ -40,23 +39,24 @@ def read_trained_on(model: Path) -> TrainedOn:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        found = type(value).__name__
-        raise ModelError(f"{TRAINED_ON_FILE} of the model: found {found}; expected {{direction: organs}}")
+        raise ModelError(
+            f"{TRAINED_ON_FILE} of the model: found {type(value).__name__}; expected {{direction: organs}}"
+        )
     if unknown := sorted(set(value) - set(DIRECTIONS)):
         raise ModelError(f"{TRAINED_ON_FILE} of the model: found {unknown}; expected only {list(DIRECTIONS)}")
     return {direction: _organs(direction, organs) for direction, organs in value.items()}
 
 
-def write_trained_on(model: Path, found: TrainedOn) -> None:
+def write_trained_on(model: Path, trained_on: TrainedOn) -> None:
     """Write the file of a model folder, atomically."""
-    write_json(model / TRAINED_ON_FILE, {direction: sorted(organs) for direction, organs in found.items()})
+    write_json(model / TRAINED_ON_FILE, {direction: sorted(organs) for direction, organs in trained_on.items()})
 
 
 def _organs(direction: str, value: object) -> frozenset[str]:
     named = isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value)
     terms = [organ_term(name) for name in value] if isinstance(value, list) and named else [None]
-    found = frozenset(term for term in terms if term is not None)
-    if len(found) < len(terms):
+    organs = frozenset(term for term in terms if term is not None)
+    if len(organs) < len(terms):
         expected = "a list of different organs"
         raise ModelError(f"{TRAINED_ON_FILE} [{direction}] of the model: found {value!r}; expected {expected}")
-    return found
+    return organs

@@ -1,4 +1,4 @@
-"""Whether a text is a report of this case: its language, its content, its organ and its case id.
+"""Checks that a text is a report of this case: language, content, organ and case id.
 
 Each check refuses only what is evident: a usable report that is refused is lost, and a person has to look at it.
 """
@@ -16,7 +16,7 @@ from mupd.reports.record.fields import extract_record
 _MASK = re.compile(r"\[[A-Z]+\]")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
-# The languages that reports come in: a detector that knows Latin, Occitan or Pidgin finds them in anatomy.
+# Languages of reports. With Latin, Occitan or Pidgin allowed, the detector takes anatomical terms for them.
 _LANGUAGES = (
     "en de fr es it nl pt pl sv da no fi cs hu ro tr ru uk el zh ja ko ar he hr bg sk sl vi id fa hi th".split()  # noqa: SIM905
 )
@@ -29,19 +29,20 @@ _LANGUAGE_NAMES = {
 _LEAST_CERTAIN, _MOST_ENGLISH = 0.7, 0.05
 _LEAST_LETTERS = 30
 _MOST_LOOKED_AT = 2_000
-# Words that stand in English reports and hardly in others; more than this share of them is English, whatever else.
+# Words of English reports that are rare in other languages. A text with more than this share of them is English.
 _ENGLISH = re.compile(
     r"\b(?:the|of|and|with|is|are|was|were|no|not|this|from|which|right|left|breast|lung|tumou?r|lymph|nodes?|margins?|"
     r"specimen|received|shows?|grade|cells?|tissue|diagnosis|size|free|negative|positive|high|invasive|cancer)\b"
 )
 _ENGLISH_SHARE = 0.12
 
-# Of the text's own organ there must be this much more than of the sheet's, in the weights of the record rules.
+# Least score of the text's organ, and least ratio to the score of the sheet's organ (mupd.base.organs.organ_scores).
 _LEAST_SCORE, _LEAST_TIMES = 6.0, 5.0
 
+# Matches TCGA-AA-3697 and C3L-00001.
 _CASE_ID = re.compile(r"\bTCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|\bC3[LN]-\d{5}\b")
 
-# Words of forms and headings: a text that has no others is a template.
+# Words of forms and headings. A text without any other word is a template.
 _FORM_WORDS = frozenset(
     """
     a an the and or of in on at to for with by from as is are was were be been has have not no see this that it its if
@@ -68,14 +69,14 @@ _LEAST_CONTENT_WORDS = 2
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    found.set_languages(list(_LANGUAGES))
-    return found
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(list(_LANGUAGES))
+    return identifier
 
 
 def language_of(text: str) -> tuple[str, float]:
-    """Language (ISO 639-1) of a text and how certain it is; ("en", 1.0) where there is too little to tell."""
-    # Capitals alone look like no language to the detector.
+    """Language (ISO 639-1) of a text and how certain it is; ("en", 1.0) if the text is too short."""
+    # The detector cannot tell the language of text in capitals.
     words = _MASK.sub(" ", text[:_MOST_LOOKED_AT]).lower()
     counted = _WORD.findall(words)
     if sum(map(len, counted)) < _LEAST_LETTERS and words.isascii():
@@ -90,7 +91,7 @@ def language_of(text: str) -> tuple[str, float]:
 
 
 def check_language(text: str) -> None:
-    """Raise UnusableError for a text that is evidently of another language: the text encoder knows English."""
+    """Raise UnusableError for a text in another language: the text encoder knows English only."""
     code, certainty = language_of(text)
     if code != "en":
         name = _LANGUAGE_NAMES.get(code, code)
@@ -98,7 +99,7 @@ def check_language(text: str) -> None:
 
 
 def check_content(text: str) -> None:
-    """Raise UnusableError for a template that was not filled in, or words that only point to another document."""
+    """Raise UnusableError for an empty template or a pointer to another document."""
     content: set[str] = set()
     for word in _WORD.finditer(_MASK.sub(" ", text).lower()):
         if word[0] not in _FORM_WORDS:
@@ -110,9 +111,9 @@ def check_content(text: str) -> None:
 
 
 def check_organ(text: str, organ: str) -> None:
-    """Raise UnusableError where a text is evidently about another organ than the sheet's.
+    """Raise UnusableError for a text that is clearly about another organ than the sheet's.
 
-    The text must hardly mention the sheet's organ, and much of one other: a metastasis' report mentions both.
+    It must mention one other organ often and the sheet's hardly ever: the report of a metastasis mentions both.
     """
     expected = organ_named(organ)
     if expected is None:
@@ -122,17 +123,17 @@ def check_organ(text: str, organ: str) -> None:
     best = max(scores, key=lambda name: scores[name])
     if best == expected or scores[best] < _LEAST_SCORE or scores[best] < _LEAST_TIMES * scores[expected]:
         return
-    # The rules know few words of the organs outside their vocabulary: of these not even the name may stand there.
+    # The vocabulary has few words for these organs, so the text must not even contain the name.
     thin = expected not in RECORD_ORGANS or expected == "bone"
     if not thin or (scores[best] >= 2 * _LEAST_SCORE and not mentions_name(expected, flat)):
         raise UnusableError(f"about the {best}, but the sheet's organ is {expected}: another case's text?")
 
 
 def check_case_id(text: str, case_id: str) -> None:
-    """Raise UnusableError where a text names another case of the same cohort (TCGA, CPTAC) and not this one."""
+    """Raise UnusableError for a text that names other cases of TCGA or CPTAC, but not this one."""
     own = _CASE_ID.match(case_id.upper())
     if own is None:
         return
-    named = {found.upper() for found in _CASE_ID.findall(text)}
+    named = {name.upper() for name in _CASE_ID.findall(text)}
     if named and own[0] not in named:
         raise UnusableError("names another case's id than this one's: another case's text?")

@@ -10,13 +10,16 @@ import re
 GAP = r"[\s.,:;()\-]+"
 """What may stand between two words of one term."""
 
+# Matches "no evidence of " before a word.
 _NEGATION = re.compile(
     r"\b(no|not|non|without|negative for|free of|free from|absence of|absent|exclude[sd]?|rule out|r/o|"
     r"uninvolved by|never|denies|suspicious for|neither|nor)\b[^.;:]{0,60}$"
 )
+# Matches "history of " and "metastatic " before a word.
 _NOT_HERE = re.compile(
     r"\b(history of|h/o|prior|previous(ly)?|family|metasta(tic|sis|ses)( of| from)?|secondary)\b[^.;:]{0,40}$"
 )
+# Matches " in situ" and " (DCIS" after a word.
 _IN_SITU = re.compile(rf"^{GAP}in{GAP}?situ|^{GAP}\(?(dcis|cis|lcis)\b")
 
 _SPECIAL: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -40,6 +43,7 @@ _PLAIN = {
     ("lung", "squamous"): "lung squamous cell carcinoma",
 }
 _SPECIAL_PATTERNS = tuple((name, re.compile(pattern), organs) for name, pattern, organs in _SPECIAL)
+# Matches "adenocarcinoma", "signet ring cell carcinoma" and "carcinoma of the diffuse type".
 _ADENO = re.compile(
     rf"adenocarcinoma|adeno-carcinoma|adenoca\b|(signet{GAP}ring|mucinous|colloid|mucoid|tubular|papillary|diffuse)"
     rf"{GAP}((cell|type|gastric){GAP}){{0,2}}carcinoma|carcinoma[^.;]{{0,60}}\bdiffuse{GAP}type|lauren[^.;]{{0,30}}\bdiffuse"
@@ -58,7 +62,7 @@ def _affirmed(text: str, start: int) -> bool:
 
 
 def stated_here(text: str, start: int, end: int) -> bool:
-    """Whether what stands at a place is said of this tumour: not negated, not in situ, not another's or metastasis'."""
+    """Whether ``text[start:end]`` is said of this tumour: not negated, in situ, an earlier tumour or a metastasis."""
     return (
         _affirmed(text, start)
         and not _IN_SITU.search(text[end : end + 20])
@@ -71,7 +75,7 @@ def _mentioned(pattern: re.Pattern[str], text: str) -> bool:
 
 
 def find_diagnosis(text: str, organ: str | None) -> str | None:
-    """The diagnosis that a flattened report states, given the organ it is about (None = not known)."""
+    """The diagnosis that a flattened report states, given the organ it is about (None if unknown)."""
     for name, pattern, organs in _SPECIAL_PATTERNS:
         if ((organ is None and len(organs) == 1) or organ in organs) and _mentioned(pattern, text):
             return name

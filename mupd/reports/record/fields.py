@@ -1,4 +1,4 @@
-"""The record: the few facts of a pathology report that are imputed, with the values they can have.
+"""The record: the facts of a pathology report that the model imputes, and their values.
 
 A record holds only what the text states; other fields are left out. Grade and T are those of the synoptic record
 (:mod:`mupd.reports.record.synoptic`), in the values that the model imputes.
@@ -56,9 +56,9 @@ FIELDS: dict[str, tuple[str, ...]] = {
 }
 """Field -> its values.
 
-`diagnosis` is the entity and `subtype` its histological variant; `grade` is histological (UICC G) and
-`t_category` the T of TNM without suffix. `tissue` is the one that most of the sample consists of: normal
-parenchyma is an organ's own tissue (mucosa, glands, alveoli), tumour is neoplastic tissue, invasive or in situ.
+`diagnosis` is the entity and `subtype` its histological variant. `grade` is histological (UICC G). `t_category` is the
+T of TNM without suffix. `tissue` makes up most of the sample: normal parenchyma is an organ's own tissue (mucosa,
+glands, alveoli), tumour is neoplastic tissue, invasive or in situ.
 """
 
 _EQUAL = 1e-3
@@ -80,12 +80,12 @@ _STATED = {
 
 
 def undetermined(probabilities: Mapping[str, float], abstain_below: float) -> bool:
-    """Whether a generated field states no value: the most probable one is under a limit, or all are equally so."""
+    """Whether a generated field has no value: the highest probability is under a limit, or all are equal."""
     return max(probabilities.values()) < abstain_below or nothing_told(probabilities)
 
 
 def nothing_told(probabilities: Mapping[str, float]) -> bool:
-    """Whether all values of a generated field are equally probable: nothing showed the model to tell it."""
+    """Whether all values of a generated field are equally probable: the model cannot predict the field."""
     return len(probabilities) > 1 and max(probabilities.values()) - min(probabilities.values()) < _EQUAL
 
 

@@ -1,4 +1,4 @@
-"""What rules find in a report, with the place that says so, and how several findings become one value or none."""
+"""Findings of the rules in a report, each with its place, and how several findings become one value or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_CHARACTERS = 60_000
 """Longer texts are read up to here; public reports have up to 20,000 characters."""
 Abstention = Literal["", "not stated", "contradictory"]
 
-# What a section's word weighs where sections differ: the checklist is filled in last and on purpose.
+# Trust in a section where sections differ. The checklist comes first: it is filled in last and on purpose.
 _RANK: dict[SectionName, int] = {
     "synoptic": 5, "diagnosis": 4, "comment": 3, "head": 3, "specimens": 2, "ancillary": 2, "microscopic": 2,
     "gross": 1, "history": 0, "intraoperative": 0, "blocks": 1, "boilerplate": -1,
@@ -27,7 +27,7 @@ UNREAD: frozenset[SectionName] = frozenset({"boilerplate"})
 class Finding:
     """One place of a report that states a value: ``text[start:end]``.
 
-    `strength` tells findings of one section apart: 1 for an item of a checklist or a code, 0 for prose.
+    `strength` ranks findings of one section: 1 for a checklist item or a code, 0 for prose.
     """
 
     value: str
@@ -44,10 +44,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Stated:
-    """A field of a report: its value with the evidence, or "" with the reason why there is none.
+    """A field of a report: its value with the evidence, or "" and the reason.
 
-    `findings` are all places that were found for the field, in the order of the text; the first of `evidence` is
-    the one that the value was taken from.
+    `findings` are all findings of the field in text order. The value comes from the first of `evidence`.
     """
 
     value: str
@@ -56,8 +55,10 @@ class Stated:
     findings: tuple[Finding, ...] = ()
 
 
-# The stop stands first: what a pattern begins with is looked for much faster than what has to stand before it.
+# The full stop comes first because a literal start is searched for much faster than a look-behind.
+# Matches the first stop of "carcinoma of the. colon".
 _LINE_END = re.compile(r"\.(?<=[A-Za-z,\-]\.)(?=\s+[a-z])")
+# Matches the stop of "invasion of. THE WALL".
 _GOES_ON = re.compile(
     r"\.(?=\s)(?:(?<=\b(?:or|of|to|by|in|is|at|as)\.)|(?<=\b(?:and|the|for|are|was|non)\.)|(?<=\b(?:with|from|into)\.))",
     re.IGNORECASE,
@@ -65,35 +66,36 @@ _GOES_ON = re.compile(
 
 
 def lowered(text: str) -> str:
-    """Lower case on one line, character for character, so that places stay those of the text.
+    """Lower case on one line, with as many characters as the text, so that places are the same in both.
 
-    The stops that optical character recognition puts at the end of each line become spaces where a sentence evidently
-    goes on: before a small letter and behind words such as "of".
+    Optical character recognition puts a full stop at each line end. It becomes a space where the sentence clearly goes
+    on: before a small letter and after words such as "of".
     """
     text = _GOES_ON.sub(" ", _LINE_END.sub(" ", text))
     return re.sub(r"\s", " ", small_letters(text))
 
 
 def finding(text: str, value: str, start: int, end: int, strength: int = 0) -> Finding:
-    """A finding with the section that its place stands in."""
+    """A finding, with the section of its place."""
     return Finding(value, start, end, section_at(text, start), strength)
 
 
 def resolved(findings: Iterable[Finding], choose: Callable[[tuple[Finding, ...]], str]) -> Stated:
-    """One value of several findings.
+    """One value from several findings.
 
     Parameters
     ----------
     choose
-        The value of the most trusted findings (at least one, all of one rank); "" where they contradict each other.
+        Gives the value of the most trusted findings (at least one, all of one rank), or "" if they contradict each
+        other.
     """
-    found = tuple(sorted((f for f in findings if f.section not in UNREAD), key=lambda f: (f.start, f.end)))
-    if not found:
+    ordered = tuple(sorted((f for f in findings if f.section not in UNREAD), key=lambda f: (f.start, f.end)))
+    if not ordered:
         return Stated("", "not stated")
-    top = max(f.rank for f in found)
-    best = tuple(f for f in found if f.rank == top)
+    top = max(f.rank for f in ordered)
+    best = tuple(f for f in ordered if f.rank == top)
     value = choose(best)
     if not value:
-        return Stated("", "contradictory", best, found)
-    said = tuple(f for f in best if f.value == value)
-    return Stated(value, "", said or best, found)
+        return Stated("", "contradictory", best, ordered)
+    evidence = tuple(f for f in best if f.value == value)
+    return Stated(value, "", evidence or best, ordered)

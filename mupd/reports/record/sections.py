@@ -1,7 +1,7 @@
 """The sections of a pathology report as it comes from optical character recognition: one line, stops in mid-sentence.
 
-A section begins with its heading and ends at the next. Boilerplate (attestations, disclaimers of laboratories,
-confidentiality, signatures) is marked on top of them: it stays in the text, but nothing is read from it.
+A section runs from its heading to the next heading. Boilerplate (attestations, laboratory disclaimers, confidentiality
+notes, signatures) may stand in any section. It stays in the text, but no value is read from it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ SectionName = Literal[
 
 _CAPITAL = r"(?<![\w-])"
 _ANY_CHECKLIST = r"[a-z]+(?:\s[a-z]+)?\s+(?:tissue\s+|carcinoma\s+|cancer\s+)?(?:checklist|template)\s*[:.]|"
-# In the order in which they are tried at one place. A heading ends in a colon, or in a stop as OCR puts it; those
-# whose words also stand in sentences need the colon.
+# Tried in this order at each place. A heading ends in a colon or, after OCR, in a full stop. Headings whose words also
+# occur in sentences need the colon. Examples: "Intraoperative consultation:", "Clinical history:", "Synoptic report",
+# "Gross description:", "Microscopic description:", "Final diagnosis:", "Comment:", "Block summary:", "Specimens
+# submitted:", "Special stains:".
 _HEADINGS: tuple[tuple[SectionName, str], ...] = (
     (
         "intraoperative",
@@ -87,16 +89,17 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
 )  # fmt: skip
 _PATTERN = _CAPITAL + "(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _HEADINGS) + ")"
 _HEADING = re.compile(_PATTERN)
-# Any word may begin the name of a checklist: looked for only where there is one.
+# "Colon carcinoma checklist:" may begin with any word, which is slow to search: used only if the text has such a word.
 _HEADING_NO_CHECKLIST = re.compile(_PATTERN.replace(_ANY_CHECKLIST, ""))
-# "Summary." and "diagnosis." end sentences as well as they head sections.
+# "See comment:" is no heading, and "Specimen:" inside a checklist is one of its items.
 _POINTER, _ITEM = (
     re.compile(r"\bsee\s+(?:the\s+)?$", re.IGNORECASE),
     re.compile(r"specimen\s*:|comments?\s*:|note\s*:", re.IGNORECASE),
 )
+# "This is the final diagnosis." ends a sentence and is no heading.
 _ENDS_SENTENCE = re.compile(r"\b(?:the|a|an|this|with|of|for|to|and|in|see|final|above|previous)\s+$", re.IGNORECASE)
 
-# What boilerplate is known by; it reaches from its sentence's beginning to its end, or to the words that end it.
+# Words that mark a sentence as boilerplate, such as "I attest that" and "Electronically signed".
 _BOILERPLATE = re.compile(
     r"i\s+attest\s+that|attest\w*\s+(?:that\s+)?i?\s?have\s+personally|that\s+i\s+have\s+personally\s+reviewed|"
     r"i\s+have\s+personally\s+reviewed|the\s+following\s+statement\s+applies|"
@@ -121,18 +124,18 @@ class Section:
 
 
 def small_letters(text: str) -> str:
-    """Lower case, character for character: a pattern for small letters is much faster than one for any case."""
+    """Lower case, with as many characters as the text. Patterns of small letters are much faster than IGNORECASE."""
     lower = text.lower()
-    if len(lower) != len(text):  # few letters become two
+    if len(lower) != len(text):  # some letters become two, as "İ" does
         lower = "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
     return lower
 
 
 @lru_cache(maxsize=8)
 def sections_of(text: str) -> tuple[Section, ...]:
-    """The sections of a report in order; together they are the whole text, and what precedes any heading is ``head``.
+    """The sections of a report, in order and without gaps; text before the first heading is ``head``.
 
-    Neighbours of one name are one section.
+    Neighbours of the same name are joined.
     """
     starts: list[tuple[int, SectionName]] = [(0, "head")]
     lower = small_letters(text)
@@ -154,10 +157,10 @@ def sections_of(text: str) -> tuple[Section, ...]:
 
 @lru_cache(maxsize=8)
 def boilerplate_of(text: str) -> tuple[tuple[int, int], ...]:
-    """Places of boilerplate in a report, ``text[start:end]`` each, in order; they do not overlap."""
+    """Boilerplate in a report as (start, end) of ``text[start:end]``, in order and without overlaps."""
     places: list[tuple[int, int]] = []
     for match in _BOILERPLATE.finditer(small_letters(text)):
-        # A full stop, a colon or a bracket bounds a sentence.
+        # A sentence starts after a full stop, a colon or a bracket.
         start = max(text.rfind(mark, max(0, match.start() - _LONGEST_SENTENCE), match.start()) for mark in ".:(") + 1
         end = text.find(".", match.end(), match.end() + _LONGEST_SENTENCE)
         start, end = max(start, match.start() - _LONGEST_SENTENCE), end + 1 if end >= 0 else match.end()
@@ -171,7 +174,7 @@ def boilerplate_of(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def section_at(text: str, place: int) -> SectionName:
-    """The name of the section that a character of a report stands in."""
+    """The section of a report that holds the character at a place."""
     if any(start <= place < end for start, end in boilerplate_of(text)):
         return "boilerplate"
     sections = sections_of(text)
@@ -181,7 +184,7 @@ def section_at(text: str, place: int) -> SectionName:
 
 
 def section_characters(text: str) -> dict[str, int]:
-    """How many characters of a report stand in each section; boilerplate is counted in its own alone."""
+    """The number of characters in each section of a report; boilerplate counts as a section of its own."""
     counts: dict[str, int] = {}
     for section in sections_of(text):
         counts[section.name] = counts.get(section.name, 0) + section.end - section.start

@@ -1,4 +1,4 @@
-"""Rules that find the histological subtype and the predominant tissue that a text states."""
+"""The histological subtype and the predominant tissue that a text states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BETWEEN = (
 )
 # "Histologic type: mucinous", "histological pattern(s) observed: tubular".
 _LISTED = rf"histolog\w+{GAP}(?:sub)?(?:types?|patterns?){GAP}(?:s{GAP})?(?:observed{GAP})?"
-# A component beside another is not the variant of the tumour.
+# "focal mucinous areas": a component is not the variant of the whole tumour.
 _PARTLY_BEFORE = re.compile(
     r"\b(partial(ly)?|partly|partim|in part|focal(ly)?|minor|minimal|areas? of|component of|some|prominent)"
     r"\W+(\w+\W+((et|and)\W+)?)?$"
@@ -25,8 +25,7 @@ _PARTLY_AFTER = (
 )
 _PARTLY_AT_ONCE, _PARTLY_SOON = re.compile(rf"\W*{_PARTLY_AFTER}"), re.compile(rf"\W*(\w+\W+){{0,3}}{_PARTLY_AFTER}")
 
-# In the order of what goes before: a rarer variant before the common one that is named beside it. Of each, the
-# organs whose tumours it is a variant of, and its word.
+# Variant, organs whose tumours have it, and its word. The first match counts: rarer variants stand before common ones.
 _WORDS: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("signet ring cell", ("stomach", "colorectum"), r"signet[\s.\-]*ring"),
     ("mucinous", ("stomach", "colorectum", "breast"), r"mucinous|colloid|mucoid|mucinosum"),
@@ -98,7 +97,7 @@ def subtype_findings(text: str, organ: str | None) -> Iterator[tuple[str, int, i
 
 
 def find_subtype(text: str, organ: str | None) -> str | None:
-    """The variant that a flattened report states of the whole tumour, given its organ (None = not known).
+    """The variant that a flattened report states of the whole tumour, given its organ (None if unknown).
 
     A component, a feature or an area of another variant does not count, nor does what is denied or said of
     another tumour.
@@ -122,25 +121,26 @@ _TISSUE_WORDS = {
     "mucus": r"mucus|mucin\b",
     "tumour": r"(?<!non-)(?<!non )tumou?r|(?:carcinoma|sarcoma|glioma|glioblastoma|cancer)\b(?!-| specimen)",
 }
-# What a sample is named after stands at once behind these words; a part's lymph node or margin does not.
+# Matches "predominant tissue: stroma" and "H&E section of adipose tissue".
 _OF_SAMPLE = re.compile(
     r"\bpredominant tissue(?: is| was)?[\s:]{1,3}(?P<stated>[^.;,]{3,60})"
     r"|\b(?:h&e|h & e|ha?ematoxylin and eosin)(?: stained)? (?:histology|section|picture|image|tile|slide)s? "
     r"(?:of|showing|shows) (?P<named>[^.;,]{3,60})"
 )
+# Matches "80% tumor nuclei".
 _TUMOUR_NUCLEI = re.compile(r"\b(\d{1,3})\s?% tumou?r nuclei")
 _MOST_PERCENT = 50
 
 
 def find_tissue(text: str) -> str | None:
-    """The tissue of which a flattened text says that most of the sample consists; None where it does not say.
+    """The tissue that makes up most of the sample, as a flattened text states it; None if it states none.
 
     Three forms are read: "predominant tissue: ...", "H&E section of ...", and a share of tumour nuclei of 50 % or
     more (the lowest, where several samples have one).
     """
     for match in _OF_SAMPLE.finditer(text):
         words = match["stated"] or match["named"]
-        # "Lung, benign fibroadenoma" is a lesion, not a tissue: named tissues alone.
+        # "Lung, benign fibroadenoma" is a lesion, not a tissue: only named tissues count.
         for tissue, pattern in _TISSUE_WORDS.items():
             if re.search(rf"(?<![a-z]){pattern}" if tissue != "tumour" else pattern, words):
                 return tissue

@@ -1,4 +1,4 @@
-"""The synoptic record of a pathology report: what it states of the tumour, each value with the place that says so.
+"""The synoptic record of a pathology report: what it states of the tumour, each value with its place in the text.
 
 >>> extract_report("Diagnosis: Adenocarcinoma of the colon, G2. pT3 pN0.").values()
 {'organ': 'colorectum', 'histologic_type': 'adenocarcinoma', 'grade': 'G2', 'pt': 'T3', 'pn': 'N0'}
@@ -19,7 +19,7 @@ from mupd.reports.record.types import histologic_type
 
 @dataclass(frozen=True)
 class ReportRecord:
-    """What a report states: each field's value with its evidence, or why there is none.
+    """Each field's value with its evidence, or the reason why there is none.
 
     `sections` counts the characters of each section (:mod:`mupd.reports.record.sections`).
     """
@@ -28,7 +28,7 @@ class ReportRecord:
     sections: dict[str, int]
 
     def values(self) -> dict[str, str]:
-        """The values that are stated; fields without one are left out."""
+        """The stated values; fields without a value are left out."""
         return {name: stated.value for name, stated in self.fields.items() if stated.value}
 
     def facts(self) -> dict[str, Any]:
@@ -37,15 +37,15 @@ class ReportRecord:
         `stated` is {field: {value, section, start, end}}, `abstained` {field: why}, `sections` {name: characters}.
         """
         stated, abstained = {}, {}
-        for name, found in self.fields.items():
-            if found.value:
-                fact: dict[str, Any] = {"value": found.value}
-                if found.evidence:
-                    first = found.evidence[0]
+        for name, field in self.fields.items():
+            if field.value:
+                fact: dict[str, Any] = {"value": field.value}
+                if field.evidence:
+                    first = field.evidence[0]
                     fact |= {"section": first.section, "start": first.start, "end": first.end}
                 stated[name] = fact
             else:
-                abstained[name] = found.abstained
+                abstained[name] = field.abstained
         return {"stated": stated, "abstained": abstained, "sections": self.sections}
 
 

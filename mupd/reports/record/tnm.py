@@ -1,7 +1,7 @@
 """The T and N category of a report: pT3, pT 3, p T3, "T3 NO MX", "pT2bNO", "T Stage: 3".
 
-O, o and 0, I, l and 1 are mixed up by optical character recognition. A clinical category (cT, uT) and the T of another
-tumour found beside (a prostate's in a cystoprostatectomy) are none of this tumour's.
+Optical character recognition confuses O, o and 0, and I, l and 1. Clinical categories (cT, uT) and the T of a second
+tumour (a prostate cancer in a cystoprostatectomy) are skipped.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from mupd.reports.record.findings import Finding, Stated, finding, resolved
 
-# What may follow a code at once: pT4bpN0, pT2L0V0R0, T3aG3, pT1cN0.
+# What may follow a code without a space: pT4bpN0, pT2L0V0R0, T3aG3, pT1cN0.
 _NEXT = r"(?=$|[^a-z]|p?n\s?[0-3xoil]|p?m|g\s?[1-4]|l\s?[01o]|p\s?n)"
 _LETTER = rf"[a-d]{_NEXT}"
 _T_VALUE = (
@@ -23,29 +23,36 @@ _N_VALUE = r"(?P<n>x|[0-3o](?:mi|[a-c](?![a-ln-z]))?|[il1](?:mi|[abc](?![a-ln-z]
 _PREFIX = r"(?:(?<![a-z0-9])|(?<=ajcc))(?:y|r|a|m|\(m\)){0,2}"
 _P = rf"{_PREFIX}p[\s.\-]{{0,2}}"
 _BEHIND_T = rf"(?![0-9]){_NEXT}"
+# Matches pT3, p T 3 and ypT2b.
 _PT = re.compile(rf"{_P}t[\s.\-]{{0,2}}{_T_VALUE}{_BEHIND_T}")
-# Without a p beside an N, or after a word for it.
+# Without a p: T3 N0, or after a word for the stage.
 _BETWEEN = r"(?:\s?\(m\)|[\s,./;()\-]{0,4}|[\s,]{0,2}g\s?[1-4][\s,]{0,2})"
+# Matches "T3aG3 N0".
 _TN = re.compile(rf"{_PREFIX}(?:[po][\s.\-]?)?t\s?{_T_DIGIT}{_BETWEEN}(?:p|\(?sn\)?)?n\s?(?P<n2>[0-3xo]|[il](?![a-z]))")
+# Matches "pathologic stage: T3" and "TNM: T2".
 _T_STAGED = re.compile(
     r"\b(?:(?:p?tnm|ajcc|uicc|pathologic\w*|tumou?r)(?:[\s,]+\w+){0,3}?[\s\-]{1,2}(?:stage|staging|class\w*|category)"
     r"|stage|staging|p?tnm)(?:\s?\([^)]{0,30}\))?\W{1,4}(?:(?:is|of|the|summary|pathologic|primary|tumou?r"
     r"|category)\W{1,2}){0,3}"
     rf"t\s?{_T_DIGIT}{_BEHIND_T}"
 )
+# Matches "T stage: 3".
 _T_ITEM = re.compile(rf"(?<![a-z0-9])p?t[\s\-](?:stage|category)\s*[:.]?\s*p?t?\s?{_T_DIGIT}{_BEHIND_T}")
+# Matches pN0, p N 1 and pN1mi.
 _PN = re.compile(rf"{_P}(?:\(sn\)\s?)?n[\s.\-]{{0,2}}{_N_VALUE}(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4]|l[01o]v?)")
 _PN_HINT = re.compile(r"p[\s.\-]{0,2}(?:\(sn\)\s?)?n[\s.\-]{0,2}[x0-3oil]")
+# Matches "T3 N1a".
 _TN_N = re.compile(
     rf"{_PREFIX}p?[\s.\-]{{0,2}}t\s?(?:is|x|a|[0-4oil](?:\s?[a-d])?(?:/[a-d])?){_BETWEEN}(?:p\s?"
     rf"|\(sn\)\s?)?n\s?{_N_VALUE}"
     r"(?=$|[^a-z0-9]|p?m\s?[0-9xon]|p?m\b|g[1-4]|l[01o]v?)"
 )
+# Matches "N stage: 0".
 _N_ITEM = re.compile(
     r"(?<![a-z0-9])(?:p?n[\s\-](?:stage|category)|(?:lymph\s+)?nodes?\s+stage(?:\s?\([^)]{0,30}\))?)\s*[:.]?\s*p?n?\s?"
     rf"{_N_VALUE}(?=$|[^a-z0-9])"
 )
-# "T3. No lymph nodes": the word, not N0.
+# "T3. No lymph nodes" has the word "no", not N0.
 _NO_WORD = re.compile(r"n\s?o$")
 _NO_GOES_ON = re.compile(r"\s+(?!p?m\s?[0-9xo]|l[0-9o]|v[0-9o]|r[0-9o]|g[1-4]|stage)[a-z]{2,}")
 
@@ -53,13 +60,13 @@ _OTHER_TUMOUR = re.compile(r"prostat\w*|gleason\w*")
 _THIS_TUMOUR = re.compile(r"bladder|urotheli\w*|transitional|cystoprostatectomy")
 _BESIDE = re.compile(r"prostat\w*\W{1,3}$")
 _FAR = 900
-# "pT1 and pT2 tumors": words of a form.
+# "(pT1 and pT2 tumors)" is printed on a form.
 _OF_FORM = re.compile(r"\s*(?:and|or|/|to)\s*p\s?t\s?[0-4]|\s+tumou?rs?\s*\)|\s+and\s+above")
 _CLINICAL = re.compile(r"(?:\bclinical(?:ly)?\W+(?:\w+\W+){0,2}|\bc\s?)$")
 
 
 def _of_another(low: str, place: int) -> bool:
-    """Whether the tumour that was named last is a prostate's, and this tumour was not named since."""
+    """Whether the tumour named last before a place is a prostate's."""
     before = low[max(0, place - _FAR) : place]
     other = [match.end() for match in _OTHER_TUMOUR.finditer(before)]
     if not other:
@@ -67,7 +74,7 @@ def _of_another(low: str, place: int) -> bool:
     own = [match.end() for match in _THIS_TUMOUR.finditer(before)]
     if own and own[-1] >= other[-1]:
         return False
-    # Named in passing far before ("prostate with hyperplasia"), it does not count; its score or a colon does.
+    # A prostate in passing ("prostate with hyperplasia") does not count; one with a colon or a Gleason score does.
     return (
         bool(_BESIDE.search(before))
         or "gleason" in before[max(0, other[-1] - 60) :]
@@ -91,7 +98,7 @@ def _n_code(raw: str) -> str:
 
 
 def _is_word(text: str, low: str, end: int) -> bool:
-    """Whether the "no" that ends at a place is a word, not N0: in small letters, or before another word."""
+    """Whether "no" that ends at a place is a word, not N0: it is in small letters, or another word follows."""
     return not text[end - 2 : end].isupper() or bool(_NO_GOES_ON.match(low, end))
 
 
@@ -121,7 +128,7 @@ def _n_findings(text: str, low: str) -> Iterator[Finding]:
 
 
 def _one_category(findings: tuple[Finding, ...]) -> str:
-    """The value; the finer of T2 and T2b, and of several tumours named together the highest (UICC's rule)."""
+    """The one category: T2b rather than T2, and the highest of several tumours named together (UICC's rule)."""
     values = {f.value for f in findings if f.value not in ("TX", "NX")} or {f.value for f in findings}
     finest = {v for v in values if not any(o != v and o.startswith(v) for o in values)}
     if len(finest) == 1:
@@ -134,7 +141,7 @@ def _one_category(findings: tuple[Finding, ...]) -> str:
 
 
 def _whole(findings: list[Finding]) -> list[Finding]:
-    """Without codes that do not fit the report's finer ones: a checklist's T2 refined by the diagnosis' T2b."""
+    """Findings in which a less trusted, finer code (T2b of the diagnosis) refines the checklist's T2."""
     if not findings:
         return findings
     top = max(f.rank for f in findings)
@@ -152,5 +159,5 @@ def t_category(text: str, low: str) -> Stated:
 
 
 def n_category(text: str, low: str) -> Stated:
-    """The pathological N with its suffix (``N0``, ``N1a``, ``N1mi``, ``NX``); counts of nodes alone state none."""
+    """The pathological N with its suffix (``N0``, ``N1a``, ``N1mi``, ``NX``); counts of nodes state none."""
     return resolved(_whole(list(_n_findings(text, low))), _one_category)

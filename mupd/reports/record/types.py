@@ -12,7 +12,7 @@ from mupd.reports.record.subtypes import subtype_findings
 _CA = r"(?:adeno-?\s?)?(?:carcinomas?|ca\b|cancer)"
 _WORDS = rf"(?:\w+{GAP}){{0,3}}?"
 
-# Of each organ the types from the most to the least particular: where two of one section differ, the first is taken.
+# Types of each organ, most specific first: if findings of one section differ, the first is taken.
 _SQUAMOUS = (
     "squamous cell carcinoma",
     rf"squamous{GAP}(?:cell{GAP})?(?:carcinoma|ca\b)|\bscca?\b|epidermoid{GAP}carcinoma",
@@ -129,14 +129,15 @@ _GUT_ORDER = (
 HISTOLOGIC_TYPES: tuple[str, ...] = tuple(
     dict.fromkeys([*(name for types in _TYPES.values() for name, _ in types), *_GUT_ORDER])
 )
-"""Every value that the field can have."""
+"""All values of the field."""
 
+# Matches "Histologic type: " before a type.
 _ITEM = re.compile(
     r"(?:histolog\w*"
     r"|tumou?r)\W+(?:sub)?type(?:\s*\([^)]*\))?(?:\s+of\s+invasive\s+carcinoma)?\W+(?:\w+\W+){0,4}?$"
     r"|histologic\w*\W+pattern\w*\W+(?:observed\W+)?$"
 )
-# A component or a differentiation is not the type; a tumour found beside is another's.
+# "squamous differentiation" and "with a ... component" are not the type; a prostate's tumour is another one.
 _PART_AFTER = re.compile(
     r"[\s.,\-]*(?:(?!with)\w+\s){0,1}?(?:component|features?|differentiation|foci|of\s+(?:the\s+)?prostat)"
     r"|[\s.,\-]*(?:in[\s\-]*situ|partim(?!\s+(?:ma[lt]e|diff|muc|pap|sol)))|\s*\(?(?:dcis|lcis)\b"
@@ -170,37 +171,37 @@ def _order(organ: str | None) -> tuple[str, ...]:
 
 
 def histologic_type(text: str, low: str, organ: str | None) -> Stated:
-    """The type of the organ's tumour: the most particular one that the most trusted section states of the whole.
+    """The type of the organ's tumour: the most specific one in the most trusted section.
 
     Metastases name the type of their origin and count as prose. In-situ components, features and differentiations
-    (urothelial carcinoma with squamous differentiation) do not.
+    (urothelial carcinoma with squamous differentiation) do not count.
     """
-    found = []
+    findings = []
     for name, start, end in _particular(organ, low):
         if _PART_AFTER.match(low, end) or _PART_BEFORE.search(low[max(0, start - 40) : start]):
             continue
         item = bool(_ITEM.search(low[max(0, start - 70) : start]) or "type" in low[start : start + 18])
-        found.append(finding(text, name, start, end, int(item)))
+        findings.append(finding(text, name, start, end, int(item)))
     order = _order(organ)
 
     def most_particular(best: tuple[Finding, ...]) -> str:
         values = {f.value for f in best}
         if organ not in ("stomach", "colorectum", "oesophagus", "uterus", "breast") and len(values) > 1:
-            # Two carcinomas of different kinds: whichever is named most, if it is clearly so.
+            # Carcinomas of two kinds: the one that is named at least twice as often.
             counts = sorted(((sum(f.value == v for f in best), v) for v in values), reverse=True)
             return counts[0][1] if counts[0][0] >= 2 * counts[1][0] else ""
         return min(values, key=order.index)
 
-    return _refined(resolved(found, most_particular), found, order)
+    return _refined(resolved(findings, most_particular), findings, order)
 
 
-def _refined(stated: Stated, found: list[Finding], order: tuple[str, ...]) -> Stated:
-    """The plain adenocarcinoma of a checklist, made particular by the diagnosis that states its variant."""
+def _refined(stated: Stated, findings: list[Finding], order: tuple[str, ...]) -> Stated:
+    """Replace a checklist's plain adenocarcinoma by the variant that another section states."""
     if stated.value != "adenocarcinoma" or not order:
         return stated
     finer = [
         f
-        for f in found
+        for f in findings
         if f.value != "adenocarcinoma" and f.section in ("diagnosis", "synoptic", "head", "microscopic", "comment")
     ]
     if not finer:
