@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -86,8 +87,20 @@ def disk_full(config: Config, left: Iterable[Task]) -> DiskFullError:
     )
 
 
-def enough_space(task: Task, config: Config, begun: Path) -> bool:
-    """Whether one more slide fits onto the disk, before hours go into it; one that was begun has its space already."""
-    if task.target != "he" or begun.exists():
-        return True
-    return shutil.disk_usage(config.out).free >= working_bytes(task, config)
+def refuse_full_disk(config: Config, needed: int, begun: Path) -> None:
+    """Refuse a picture that does not fit onto the disk, before hours go into it.
+
+    Parameters
+    ----------
+    needed
+        Bytes that it takes at most while it is made.
+    begun
+        Its unfinished file: one that was begun has its space already.
+
+    Raises
+    ------
+    OSError
+        ENOSPC.
+    """
+    if not begun.exists() and shutil.disk_usage(config.out).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(config.out))

@@ -204,10 +204,11 @@ class _Draws:
 
     def _made(self, task: Task, conditions: CaseConditions, config: Config) -> Draw:
         """A draw of a seed of its own, so that none is found in the store."""
-        from mupd.engines.mupd.draws import make_draw
+        from mupd.engines.draw_maker import make_draw
+        from mupd.engines.mupd.engine import MupdTask
 
         self.number += 1
-        return make_draw(replace(task, seeds=(self.number,)), 0, conditions, config)
+        return make_draw(MupdTask(replace(task, seeds=(self.number,)), conditions, config), 0, config.out)
 
 
 def _steps_of(target: str, large: bool, cases: int) -> tuple[int, ...]:

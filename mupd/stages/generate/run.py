@@ -6,25 +6,24 @@ import errno
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mupd.base.ids import shard_name, stain_name
+from mupd.base.ids import MODALITIES, shard_name
 from mupd.base.messages import reason_of, without_path
 from mupd.base.progress import track
 from mupd.config import Config
-from mupd.contracts.draws import Draw, TaskResult, write_index
+from mupd.contracts.draws import TaskResult, write_index
 from mupd.contracts.inventory import NOTHING_GIVEN, CaseInventory, Task, read_inventory, tasks_of
 from mupd.contracts.layout import Layout
 from mupd.engines.disk_space import FULL, disk_full
-from mupd.engines.mupd.conditions import CaseConditions
-from mupd.engines.mupd.draws import make_draw
-from mupd.engines.stainer import Stainers, make_stain
+from mupd.engines.draw_maker import make_draw
+from mupd.engines.engine import Engine
+from mupd.engines.registry import open_engines
 from mupd.errors import CaseError, ModelError, MupdError
 from mupd.model.devices import DeviceError, choose_device
-from mupd.model.pipeline import MuPDPipeline
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +41,8 @@ def reason_for(error: Exception, case: CaseInventory, config: Config) -> str:
     return kind + words
 
 
-def run_task(
-    task: Task, conditions: CaseConditions, config: Config, make: Callable[[int], Draw] | None = None
-) -> TaskResult:
+def run_task(task: Task, case: CaseInventory, config: Config, engine: Engine) -> TaskResult:
     """All draws of a task; an error becomes the task's reason instead of the shard's end.
-
-    Parameters
-    ----------
-    make
-        Makes the draw of a number, or takes it from the store; :func:`make_draw` unless given.
 
     Raises
     ------
@@ -58,8 +50,8 @@ def run_task(
         What is no fault of the case: a damaged model, a GPU whose memory is full, a full or read-only disk.
     """
     try:
-        make = make or (lambda draw: make_draw(task, draw, conditions, config))
-        draws = tuple(make(draw) for draw in range(len(task.seeds)))
+        opened = engine.open(task, case)
+        draws = tuple(make_draw(opened, draw, config.out) for draw in range(len(task.seeds)))
     except (ModelError, DeviceError):
         raise
     except Exception as error:  # whatever one task does, the others go on
@@ -67,21 +59,18 @@ def run_task(
             raise
         log.warning("%s %s failed: %s", task.case_id, task.name, type(error).__name__)
         log.debug("%s %s", task.case_id, task.name, exc_info=True)
-        reason = reason_for(error, conditions.case, config)
-        return TaskResult(task.case_id, task.target, task.given, "failed", reason)
+        return TaskResult(task.case_id, task.target, task.given, "failed", reason_for(error, case, config))
     return TaskResult(task.case_id, task.target, task.given, "done", draws=draws)
 
 
-def run_case(case: CaseInventory, config: Config, pipeline: MuPDPipeline, stainers: Stainers) -> list[TaskResult]:
-    """All tasks of a case."""
+def run_case(case: CaseInventory, config: Config, engines: Sequence[Engine]) -> list[TaskResult]:
+    """All tasks of a case, each by the engine that makes its target."""
     if not case.given:
-        return [TaskResult(case.case_id, m, (), "failed", NOTHING_GIVEN) for m in ("he", "rna", "text")]
-    conditions = CaseConditions(case, config, pipeline)
-
-    def made_by(task: Task) -> Callable[[int], Draw] | None:
-        return (lambda draw: make_stain(task, draw, case, stainers)) if stain_name(task.target) else None
-
-    return [run_task(task, conditions, config, made_by(task)) for task in tasks_of(case, config)]
+        return [TaskResult(case.case_id, modality, (), "failed", NOTHING_GIVEN) for modality in MODALITIES]
+    return [
+        run_task(task, case, config, next(engine for engine in engines if engine.makes(task.target)))
+        for task in tasks_of(case, config)
+    ]
 
 
 @contextmanager
@@ -130,14 +119,13 @@ def run_shard(config: Config, shard: int) -> Path:
     with ends_at_sigterm():
         cases = read_inventory(Layout(config.out).inventory(shard_name(shard)))
         device = choose_device(config.sampler.device)
-        pipeline = MuPDPipeline.from_pretrained(config.model, device, compile_trunk=config.sampler.compile)
-        stainers = Stainers(config, device)
+        engines = open_engines(config, device)
         results: list[TaskResult] = []
         index = Layout(config.out).generated(shard_name(shard))
         done = 0
         try:
             for case in track(cases, f"generate {shard_name(shard)}"):
-                results.extend(run_case(case, config, pipeline, stainers))
+                results.extend(run_case(case, config, engines))
                 done += 1
             write_index(index, results)
         except OSError as error:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from mupd.contracts.draws import read_index
 from mupd.contracts.inventory import Task
 from mupd.engines import disk_space as space
-from mupd.engines.mupd import draws as draws_module
+from mupd.engines import draw_maker, picture_files
+from mupd.engines.mupd import engine as mupd_engine
 from mupd.errors import MupdError
 from mupd.model.journal import allocated
 from mupd.stages.generate.run import run_shard
@@ -37,12 +39,21 @@ def test_a_full_disk_is_said_before_a_draw_is_begun(
 pytestmark = pytest.mark.usefixtures("shared_text_encoder")
 
 
-@pytest.mark.parametrize("failing", ["allocated", "_save", "write_json"])
+@pytest.mark.parametrize(
+    ("module", "failing"),
+    [
+        (picture_files, "allocated"),
+        (mupd_engine, "save_array"),
+        (mupd_engine, "write_json"),
+        (draw_maker, "write_json"),
+    ],
+)
 def test_a_disk_that_fills_up_ends_the_run_and_it_goes_on(
     tmp_path: Path,
     tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     undisturbed: dict[tuple[str, str, int], str],
+    module: ModuleType,
     failing: str,
 ) -> None:
     config = cohort(tmp_path, tiny_model)
@@ -51,7 +62,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_it_goes_on(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(draws_module, failing, full)
+        patch.setattr(module, failing, full)
         with pytest.raises(MupdError, match="no space left"):
             run_shard(config, 0)
     assert not (config.out / "generated" / "shard-0000.json").exists()

@@ -18,6 +18,7 @@ from mupd.base.ids import shard_name
 from mupd.config import Config, load_config
 from mupd.contracts.draws import TaskResult, content_sha256, read_index
 from mupd.contracts.inventory import NOTHING_GIVEN, read_inventory
+from mupd.engines.disk_space import slide_size_px
 from mupd.engines.mupd.conditions import (
     NOTE_BULK,
     NOTE_BULK_UNTRAINED,
@@ -27,7 +28,7 @@ from mupd.engines.mupd.conditions import (
     CaseConditions,
     read_profile,
 )
-from mupd.engines.mupd.draws import resample, slide_size_px
+from mupd.engines.picture_files import resample
 from mupd.errors import CaseError, ModelError, MupdError
 from mupd.model import encoders, pipeline
 from mupd.model.calibration import UNTOLD
