@@ -1,8 +1,8 @@
 """Identifiers of persons in a report, masked before anything else reads it.
 
-Rules, not a language model: a report takes about a millisecond, the result is the same on every machine, and nothing is
-downloaded. Telephone numbers are judged by the `phonenumbers` library. Case identifiers of research cohorts (TCGA
-barcodes) are no identifiers of a person and stay, as do years, institutions and ages under 90.
+Rules instead of a language model: about a millisecond a report, the same result on every machine, no download. The
+`phonenumbers` library recognises telephone numbers. Case ids of research cohorts (TCGA barcodes) identify no person
+and stay, as do years, institutions and ages under 90.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mupd.reports.deidentify.names import name_spans
 from mupd.reports.deidentify.patterns import Span, pattern_spans
 
 KINDS = ("NAME", "DATE", "ID", "PHONE", "EMAIL", "SSN", "ADDRESS", "AGE", "URL")
-"""What is masked; the mask of a kind is its name in square brackets, as ``[DATE]``."""
+"""Kinds of identifiers. A mask is the kind in square brackets, such as ``[DATE]``."""
 
 _MASK = re.compile(rf"\[({'|'.join(KINDS)})\]")
 _RESEARCH_STARTS = ("TCGA-", "GTEX-", "CPTAC-", "HTMCP-", "TARGET-", "C3L-", "C3N-")
@@ -25,7 +25,7 @@ _RESEARCH_ID = re.compile(r"\b(?:TCGA|GTEX|CPTAC|HTMCP|TARGET)-[\w\-]+|\bC3[LN]-
 
 @dataclass(frozen=True)
 class Known:
-    """What a file states of its patient in fields of its own, to be masked wherever the text repeats it."""
+    """Names, ids and dates from a file's own patient fields, to be masked wherever the text repeats them."""
 
     names: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ def _verbatim(text: str, words: Iterable[str], kind: str) -> list[Span]:
 
 
 def _replaced(text: str, spans: Iterable[Span]) -> str:
-    """The text with masks for spans; of two that overlap the one that stands first in `spans` names the kind."""
+    """The text with masks for spans. If two overlap, the first in `spans` gives the kind."""
     kept: list[Span] = []
     taken = bytearray(len(text))
     for start, end, kind in spans:
@@ -50,7 +50,7 @@ def _replaced(text: str, spans: Iterable[Span]) -> str:
             kept.append((start, end, kind))
             taken[start:end] = b"\1" * (end - start)
         else:
-            # What a surer rule left over on either side still belongs to the identifier.
+            # What the first span leaves over on either side still belongs to the identifier.
             for piece in re.finditer(rb"\0+", bytes(taken[start:end])):
                 left, right = start + piece.start(), start + piece.end()
                 if re.search(r"\w", text[left:right]):
@@ -66,7 +66,7 @@ def _replaced(text: str, spans: Iterable[Span]) -> str:
 def mask_identifiers(text: str, known: Known = Known()) -> str:
     """A text with identifiers replaced by masks; masking it again changes nothing.
 
-    Raises nothing. What the rules miss and what they take by mistake is measured in docs/intake.md.
+    Raises nothing. docs/intake.md gives the measured misses and false masks.
     """
     research = _RESEARCH_ID.finditer(text) if any(start in text for start in _RESEARCH_STARTS) else ()
     protected = [(m.start(), m.end()) for m in (*_MASK.finditer(text), *research)]
@@ -82,6 +82,6 @@ def mask_identifiers(text: str, known: Known = Known()) -> str:
 
 
 def masked_counts(text: str) -> dict[str, int]:
-    """How many masks of each kind a text holds, in the order of :data:`KINDS`; kinds without one are left out."""
-    found = Counter(match[1] for match in _MASK.finditer(text))
-    return {kind: found[kind] for kind in KINDS if found[kind]}
+    """The number of masks in a text by kind, in the order of :data:`KINDS`; kinds without a mask are left out."""
+    counts = Counter(match[1] for match in _MASK.finditer(text))
+    return {kind: counts[kind] for kind in KINDS if counts[kind]}

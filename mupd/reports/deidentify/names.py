@@ -1,7 +1,7 @@
-"""Rules that find persons' names in a report, by what stands beside them.
+"""Names of persons in a report, found by the words beside them.
 
-A name alone looks like an eponym (Barrett, Paget, Hodgkin) or the beginning of a heading, so a name is only taken where
-a label, a title, a qualification or a first name shows it; what is found so is then masked in the whole text.
+A bare name looks like an eponym (Barrett, Paget, Hodgkin) or the start of a heading. So a name needs a label, a title,
+a qualification or a first name beside it. Once found, it is masked in the whole text.
 """
 
 from __future__ import annotations
@@ -53,37 +53,48 @@ _CUES = {
 _NAMED_AFTER = frozenset(
     ["patient", "patient's", "patients", "pt", "full", "first", "last", "maiden", "sur", "family", "given"]
 )
+# Matches "Pathologist: ".
 _COLON = re.compile(rf"(?P<label>[{_UP}{_LOW}](?<![{_UP}{_LOW}].)[{_UP}{_LOW}]*+)(?:\(s\))?\s?[:=]\s?")
 _WORD_BEFORE = re.compile(rf"([{_UP}{_LOW}'\u2019]+)[ ]$")
 _LABELLED = re.compile(rf"(?:(?i:{_TITLE})\b\.?\s?)?(?P<x>{_NAME})")
 _LABELLED_LOWER = re.compile(rf"(?P<x>{_ANY_NAME})")
+# Matches "signed by Jane Doe".
 _CUED = re.compile(
     rf"\b(?P<before>[{_UP}{_LOW}]+)[ ](?P<cue>by|with|to|physician|pathologist|patient,?|PATIENT|BY|WITH|TO)[ ]"
     rf"(?:(?i:{_TITLE})\b\.?\s?)?(?P<x>{_NAME})"
 )
+# Matches "notified Dr. Doe".
 _CALLED = re.compile(rf"\b(?i:notified|informed|paged|attn|named)[ ](?:(?i:{_TITLE})\b\.?\s?)?(?P<x>{_NAME})")
+# Matches "Dr. Doe" and "Mr. Smith and Jones".
 _TITLED = re.compile(rf"(?<![\w.])(?i:{_TITLE})\b\.?[ \t]{{1,2}}(?P<x>{_NAME}(?:[ ](?:and|&)[ ]{_PART})?)")
+# Matches "Dr.Doe".
 _TITLED_CLOSE = re.compile(rf"(?<![\w.])(?:Dr|Prof|Mr|Mrs|Ms|DR|PROF)\.(?P<x>{_NAME})")
+# Matches ", MD" and " FRCPath".
 _QUALIFICATION = re.compile(
     r"(?:,[ ]?|[ ]|/)(?:M\.?D\.?|D\.O\.|Ph\.?D\.?|M\.?B\.?,? ?B\.?S\.?|MBChB|FRCPath|FCAP|FRCPC|P\.?A\.?-C|"
     r"(?:PA|HT|CT) ?\(ASCP\)|R\.N\.|Dr\. ?med\.)(?!\w)"
 )
+# Matches "Jane Q. Doe" before ", MD".
 _BEFORE_QUALIFICATION = re.compile(rf"(?<![\w\-])(?P<x>{_PART}(?:[ \t]{_PART}){{0,3}})$")
+# Matches ", a 54-year".
 _AGED = re.compile(r",?[ ](?:is[ ])?(?:an?|aged?)[ ](?:\d{1,3}|\[AGE\])(?:[ \-]?y|\b)")
+# Matches "Jane Doe" before ", a 54-year".
 _BEFORE_AGE = re.compile(rf"(?<![\w\-])(?P<x>{_PART}[ ](?:{_PART}[ ])?{_PART})$")
+# Matches "Jane Q. Doe". It starts with a letter because a look-behind at the start is much slower.
 _PAIR = re.compile(
-    # What a pattern begins with is looked for much faster than what has to stand before it.
     rf"(?P<first>[{_UP}](?<![\w\-].){_WORD.removeprefix(f'[{_UP}]')})"
     rf"(?P<rest>(?:[ ][{_UP}]\.?)?(?:[ ](?:{_PARTICLE})?{_WORD}))(?![\w])"
 )
+# Matches "Doe, Jane Q.".
 _LAST_FIRST = re.compile(rf"(?<![\w\-])(?P<last>(?:{_PARTICLE})?{_WORD}),[ ]?(?P<first>{_WORD})(?:[ ][{_UP}]\b\.?)?")
 _TOKEN = re.compile(rf"[{_UP}{_LOW}]+(?:['\u2019\-][{_UP}{_LOW}]+)*\.?")
+# Matches "'s disease" in "Paget's disease".
 _NO_PERSON_AFTER = re.compile(
     r"(?:['\u2019]?s?[ \-](?:o?esophagus|disease|lymphoma|cells?|tumou?r|syndrome|classification|level|"
     r"score|grade|grading|system|stain|mucosa|procedure|pouch|type|body|bodies|sign|node|staging|criteria|method|gland))",
     re.IGNORECASE,
 )
-# What follows a name and not the first word of a sentence ("Dr. Brown is", not "Dr. Brown tissue").
+# What follows a name but not an adjective: " is" in "Dr. Brown is", but not " tissue" in "Brown tissue".
 _ENDS_NAME = re.compile(
     r"\s*(?:$|[,;)\]\n]|\.\s+[A-Z]|\.?$)|\s(?:was|is|has|had|at|on|by|for|who|reviewed|agrees|concurs|and|notified|called|will|to|"
     r"M\.?D)\b",
@@ -92,7 +103,7 @@ _LEAST_LETTERS, _LONGEST_ACRONYM, _LONGEST_NAME = 3, 3, 60
 
 
 def _person(text: str, start: int, end: int) -> int:
-    """End of the words from a place on that can be a name; `start` where none can."""
+    """End of the words after `start` that can be a name; `start` if there are none."""
     last, long_words = start, 0
     for match in _TOKEN.finditer(text, start, end):
         word = match[0].rstrip(".")
@@ -121,7 +132,7 @@ def _titled_eponym(text: str, start: int, end: int) -> bool:
 
 
 def _labelled(text: str) -> Iterator[re.Match[str]]:
-    """Where a name may follow a label with a colon, or a phrase."""
+    """Possible names after a label with a colon or after a phrase."""
     for colon in _COLON.finditer(text):
         label = colon["label"].lower()
         if label not in _ROLES and label.rstrip("s") not in _ROLES:
@@ -130,7 +141,7 @@ def _labelled(text: str) -> Iterator[re.Match[str]]:
         before = word[1].lower() if word else ""
         if label in ("by", "to") and before not in _DOERS | {"copy", "copies"}:
             continue
-        # After a label that says name, one in lower case is taken too.
+        # After "patient name:" a name in lower case counts too.
         lower = label.rstrip("s") == "name" and before in _NAMED_AFTER
         if match := (_LABELLED_LOWER if lower else _LABELLED).match(text, colon.end()):
             yield match
@@ -140,12 +151,12 @@ def _labelled(text: str) -> Iterator[re.Match[str]]:
 
 
 def _shown(text: str) -> Iterator[Span]:
-    """Names beside a label, a title, a qualification."""
+    """Names beside a label, a title, a qualification or an age."""
     for match in (*_labelled(text), *(m for p in (_CALLED, _TITLED, _TITLED_CLOSE) for m in p.finditer(text))):
         start = match.start("x")
         end = _person(text, start, match.end("x"))
         word = text[start:end]
-        # Two or three capitals after a label are a stain or a block more often than a name.
+        # One to three capitals after a label are usually a stain or a block.
         if match.re is not _TITLED and word.isupper() and len(word) <= _LONGEST_ACRONYM:
             continue
         if end > start and not _titled_eponym(text, start, end):
@@ -157,7 +168,7 @@ def _shown(text: str) -> Iterator[Span]:
 
 
 def _before(text: str, end: int, pattern: re.Pattern[str]) -> Iterator[Span]:
-    """The name that ends at a place; words of the sentence may stand before it."""
+    """The name that ends at `end`; other words may precede it."""
     offset = max(0, end - _LONGEST_NAME)
     match = pattern.search(text[offset:end])
     if not match:
@@ -174,13 +185,13 @@ def _before(text: str, end: int, pattern: re.Pattern[str]) -> Iterator[Span]:
 
 @lru_cache(maxsize=1)
 def _rarer_first_names() -> frozenset[str]:
-    """First names of many languages, in small letters; the file says whose they are."""
+    """First names of many languages, in lower case; the file names its sources."""
     lines = resources.files("mupd.reports.deidentify").joinpath("first_names.txt").read_text("utf-8").splitlines()
     return frozenset(line for line in lines if line[:1] not in ("#", ""))
 
 
 def _rarer(text: str, match: re.Match[str]) -> bool:
-    """Whether a pair begins with a rarer first name: not so in capitals, where any word may look like one."""
+    """Whether a pair begins with a rarer first name. Pairs in capitals do not count: any word may look like a name."""
     first, rest = match["first"], match["rest"].split()[-1]
     return (
         not first.isupper()
@@ -203,7 +214,7 @@ def _by_first_name(text: str) -> Iterator[Span]:
 
 
 def _again(text: str, names: Iterable[str]) -> Iterator[Span]:
-    """Every further place where a name that was found, or is known, stands."""
+    """All further places of names that were found or are known."""
     words: set[str] = set()
     for name in names:
         for match in _TOKEN.finditer(name):
@@ -212,7 +223,7 @@ def _again(text: str, names: Iterable[str]) -> Iterator[Span]:
                 words.add(word.lower())
     if not words:
         return
-    # A word in lower case is the common noun ("brown", "stone"), not the name.
+    # In lower case the word is a common noun ("brown", "stone").
     for match in re.finditer(rf"(?<![\w\-]){_WORD}", text):
         if any(part in words for part in re.sub(r"['\u2019]s$", "", match[0].lower()).split("-")):
             yield match.start(), match.end(), "NAME"
@@ -224,7 +235,7 @@ def name_spans(text: str, known: Iterable[str] = ()) -> list[Span]:
     Parameters
     ----------
     known
-        Names that the file states in fields of its own (the patient of a FHIR bundle or of a DICOM file).
+        Names from the file's own fields (the patient of a FHIR bundle or of a DICOM file).
     """
-    found = [*_shown(text), *_by_first_name(text)]
-    return [*found, *_again(text, [*known, *(text[start:end] for start, end, _ in found)])]
+    names = [*_shown(text), *_by_first_name(text)]
+    return [*names, *_again(text, [*known, *(text[start:end] for start, end, _ in names)])]

@@ -1,7 +1,7 @@
-"""Patterns of identifiers that have a form of their own: dates, numbers, addresses, ages.
+"""Identifiers with a fixed form: dates, numbers, addresses, ages.
 
 The kinds are those of the HIPAA Safe Harbor list (45 CFR 164.514(b)(2)) that occur in reports. Bare years stay
-(the list allows them, and "WHO 2016" needs them). Three numbers make a date, two never do: "3/12" counts nodes.
+(the list allows them, and "WHO 2016" needs them). A date has three numbers: "3/12" counts nodes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _YEAR = r"(?:19|20)\d\d"
 _DAY, _MON = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])"
 _DAY2, _MON2 = r"(?:0[1-9]|[12]\d|3[01])", r"(?:0[1-9]|1[0-2])"
 _TIME = r"(?:,?[ t](?:at )?\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]\.?m\b\.?)?(?:z|[+-]\d\d:?\d\d)?)?"
+# Matches "2012-03-14", "03/14/2012" and "14.3.2012 10:15".
 _DATES = re.compile(
     rf"(?<![\w/.\-])(?:"
     rf"{_YEAR}[-/.]{_MON}[-/.]{_DAY}"
@@ -29,6 +30,7 @@ _DATES = re.compile(
     rf"|{_DAY}\s{{0,2}}/\s{{0,2}}{_MON}\s{{0,2}}/\s{{0,2}}{_YEAR}"
     rf"){_TIME}(?![\w/\-]|\.\d)",
 )
+# Matches "March 14, 2012", "14 mars 2012" and "14th of March".
 _MONTH_DATES = re.compile(
     rf"(?<![\w])(?:"
     rf"(?:{_DAY}(?:st|nd|rd|th)?\.?[\s\-/]?(?:of\s)?)?\b{_MONTH}\b[.,]?(?:[\s\-/]{_DAY}(?:st|nd|rd|th)?\b,?)?[\s,\-/']{{1,3}}(?:{_YEAR}|'\d\d)"
@@ -38,7 +40,7 @@ _MONTH_DATES = re.compile(
     rf"|{_DAY}(?:st|nd|rd|th)\sof\s{_MONTH}"
     rf"){_TIME}(?![\w/\-])",
 )
-# Behind a word that announces a date, two numbers and eight digits are one too.
+# After a word for a date, two numbers or eight digits are one too: "collected 03/14", "DOB: 19520314".
 _LABELLED_DATES = re.compile(
     r"\b(?:d\.?o\.?b\.?|date of birth|birth\s?date|born(?: on)?|(?:date|time)(?: of)?(?: \w+){0,2}|"
     r"(?:collected|received|reported|signed|admitted|discharged|accessioned|dated|taken)(?: on)?)"
@@ -47,12 +49,16 @@ _LABELLED_DATES = re.compile(
     rf"{_MON}[/\-](?:{_DAY}|{_YEAR})|{_DAY}[/\-]{_MON}|{_DAY}\.{_MON}\.\d\d)"
     r"(?![\w/])",
 )
-# A month as a word, and three numbers or two with something between: where neither stands, no date of its form does.
+# Quick tests: a text without a match has no date with a month's name (first) or with three numbers (second).
 _MONTH_WORD = re.compile(rf"{_MONTH}(?![a-su-z])")
 _TWO_SEPARATORS = re.compile(r"[-/.]\s{0,2}\d{1,2}\s{0,2}[-/.]")
+# Matches "jane.doe@example.org".
 _EMAIL = re.compile(r"[\w.+\-]{1,64}@[\w\-]+(?:\.[\w\-]+)+")
+# Matches "https://example.org/a".
 _URL = re.compile(r"(?:https?://|\bwww\.)[^\s<>\")]+", re.IGNORECASE)
+# Matches "123-45-6789".
 _SSN = re.compile(r"(?<![\w\-])(?!000|666|9\d\d)\d{3}[- ](?!00)\d{2}[- ](?!0000)\d{4}(?![\w\-])")
+# Matches "SSN: xxx-xx-6789".
 _LABELLED_SSN = re.compile(
     r"\b(?:ssn|social security(?: (?:number|no\.?|#))?|soc\.? sec\.?(?: no\.?)?)\s?[:#=]?\s?"
     r"(?P<x>(?:\d{3}|[x*]{3})[- ]?(?:\d{2}|[x*]{2})[- ]?\d{4})\b",
@@ -68,33 +74,36 @@ _ID_LABEL = (
     r"fallnummer|patientennummer|eingangsnummer))"
 )
 _ID = r"[a-z]{0,5}[:.\-/ ]?\d[\w]*(?:[\-/:.][\w]+){0,5}(?: \d{3,4}){0,3}"
+# Matches "MRN: 123456" and "Accession no. S-12-3456".
 _LABELLED_IDS = re.compile(rf"(?<!\w){_ID_LABEL}(?: is)?(?:\s?[:=#(]{{1,2}}\s?|\s{{1,2}}|\.\s?)(?P<x>{_ID})")
+# Matches "S12-34567" and "SP-2012-12345".
 _ACCESSIONS = re.compile(
     r"(?<![\w\-/.])(?:[A-Z]{1,4}[-:]?(?:(?:19|20)\d\d|\d\d)[-/:]\d{4,7}|SP?[-:]?\d\d[-/:]\d{3}|\d\d:[A-Z]{1,3}-?\d{3,7}"
     r"|(?:19|20)\d\d[A-Z]{1,3}\d{3,7}|[A-Z]{1,3}\d\d[-/]\d{4,7}[A-Z]?|[A-Z]{2,3}\d{6,}|\d{2}-[A-Z]{1,3}-\d{3,7})(?![\w/])"
 )
-# What stands in each of these in any case: a search for that is quick.
+# Quick tests: digits that any accession number, SSN or long number has.
 _THREE_DIGITS, _FOUR_DIGITS, _SEVEN_DIGITS = (re.compile(rf"\d\d{{{more}}}") for more in (2, 3, 6))
 _UUID_MIDDLE = re.compile(r"-[0-9a-f]{4}-")
+# Matches "123e4567-e89b-12d3-a456-426614174000".
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b")
-# Seven digits in a row are a number of somebody, unless a coding system stands before them.
+# Seven or more digits in a row identify somebody, unless a coding system is named before them ("SNOMED 1234567").
 _LONG_NUMBER = re.compile(r"(?<![\w.,\-/])\d{7,15}(?![\w]|[.,]\d)")
 _CODED = re.compile(r"(?:snomed|sct|loinc|icd|cpt|umls|code)[\w\s:#()|./\-]{0,15}$", re.IGNORECASE)
 
 _PHONE_HINT = re.compile(r"(?<![\w.])\+?\(?\d[\d() .\-/]{6,18}\d(?!\w)")
 _PHONE_DIGITS = re.compile(r"\d[\d() .\-/]{6,18}\d")
+# Matches "Tel: 555-0123" and "ext. 1234".
 _LABELLED_PHONES = re.compile(
     r"\b(?:tel(?:ephone)?|phone|ph|fax|pager|beeper|mobile|cell(?: phone)?|telefon)"
     r"(?:\.|\s?(?:no|number|#)\.?)?\s?[:#]?\s?(?P<x>\+?\(?\d[\d() .\-/]{2,18}\d)"
     r"|\bext(?:\.|ension)?\s?[:#]?\s?(?P<y>\d{3,6})\b",
 )
-# Forms that are a telephone number's whether or not the number is given to anybody: American with or without an
-# extension, international, and with a leading zero and an area code.
+# Forms of telephone numbers, assigned or not: "(212) 555-0123 x12", "+49 30 123456", "0123 456 7890".
 _PHONE_FORMS = re.compile(
     r"(?<![\w.\-/])(?:(?:\+?1[ .\-]?)?(?:\(\d{3}\) ?|\d{3}[.\-])\d{3}[.\- ]\d{4}(?: ?x ?\d{1,6})?"
     r"|\+[1-9]\d{0,3}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}|\(0\d{1,5}\) ?\d[\d ]{3,9}\d|0\d{2,4} \d{3} \d{3,4})(?![\w\-/])"
 )
-# Behind a word that asks to call, what begins with zero is one too.
+# After a word that asks to call, a number that begins with zero counts: "call 030-1234567".
 _CALLED_PHONES = re.compile(
     r"\b(?:call|contact|at|on|reached at|number) (?P<x>\+?\(?0\d{2,5}\)?[ /\-]\d[\d \-/]{3,12}\d)(?![\w.,]\d)"
 )
@@ -103,10 +112,12 @@ _ABROAD = ("US", "GB", "DE")
 _NINETY = r"inety(?:[\s\-](?:one|two|three|four|five|six|seven|eight|nine))?"
 _AGE_NUMBER = rf"(?:9\d|1[0-2]\d|n{_NINETY})"
 _BARE = r"(?<![\w.\-/].)"
+# Matches "92-year-old" and "ninety-two years".
 _AGED = re.compile(
     rf"(?P<x>9{_BARE}\d|1{_BARE}[0-2]\d|n{_BARE}{_NINETY})(?=[\s\-]{{0,2}}(?:years?|yrs?|y\.?\s?/?\s?o\.?|ye?ar)"
     rf"(?:[\s\-]{{0,2}}(?:old|of age)|\b)|[\s\-]?[mf]\b(?!\w))"
 )
+# Matches "Age: 92".
 _LABELLED_AGES = re.compile(
     rf"(?:a(?<!\wa)(?:ge[ds]?|ge at \w+|lter)|p(?<!\wp)atient'?s age)(?:\s?[:=]\s?|\s(?:of\s|is\s)?)"
     rf"(?P<y>{_AGE_NUMBER})\b(?!\s?(?:%|mm|cm|/))",
@@ -124,7 +135,7 @@ def _phones(text: str, lower: str) -> Iterator[Span]:
     from phonenumbers import PhoneNumberMatcher
 
     for start, end in hints:
-        # Without a plus or a zero ahead only a full American number is taken: the others' rules are too wide.
+        # Without a leading plus or zero only full American numbers count: the rules of other countries are too wide.
         for region in (
             _ABROAD if (text[start] in "+0(" and "0" in text[start : start + 2]) or text[start] == "+" else ("US",)
         ):
@@ -155,7 +166,7 @@ def _numbers(text: str, lower: str) -> Iterator[Span]:
 
 
 def pattern_spans(text: str) -> Iterator[Span]:
-    """Everything in a text that has the form of an identifier; spans may overlap, the earlier yielded is the surer."""
+    """Everything in a text that has the form of an identifier. Spans may overlap; surer ones come first."""
     # Lower-case patterns on lower-case text take half the time of a search that ignores case.
     lower = small_letters(text)
     if "@" in text:

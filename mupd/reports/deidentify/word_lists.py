@@ -1,4 +1,4 @@
-"""Word lists of the name rules: words of reports that are no names, eponyms, common first names."""
+"""Word lists for the name rules: words of reports, eponyms, first names. All are in lower case."""
 
 from __future__ import annotations
 
@@ -84,8 +84,9 @@ NOT_NAMES = frozenset(
     differentiate donuts donut fibrous egfr te routine occurrence author mx nx hx dx rx tx op po iv mg ml cc
     """.split()  # noqa: SIM905
 )
-"""Words of reports that end a name where they follow a label or a title, in lower case."""
+"""Words of reports. One of them ends a name that follows a label or a title."""
 
+# Matches the endings of "carcinoma", "colectomy" and "reactively".
 _NOT_NAMES_ENDING = re.compile(
     r"(?:(?<!th)omas|oma|omatous|itis|ectom(?:y|ies)|otomy|ostomy|oscopy|oscopic|ations?|ctions?|sions?|olog(?:y|ies|ist|ists|ic|ical)|"
     r"osis|asis|plas(?:ia|m|ms|tic)|graphy|pathy|cytes?|ical|ially|tely|ively|ated|ized|ised|ified|emia|ness|tomies|"
@@ -94,7 +95,7 @@ _NOT_NAMES_ENDING = re.compile(
 
 
 def no_name(word: str) -> bool:
-    """Whether a word of a report is none of a person's names: it is listed, or ends as words of medicine do."""
+    """Whether a word cannot be a person's name: it is listed, or has the ending of a medical word."""
     plain = re.sub(r"['\u2019]s?$", "", word.rstrip(".").lower())
     return (
         plain in NOT_NAMES
@@ -116,7 +117,7 @@ EPONYMS = frozenset(
     papanicolaou haggitt kikuchi mandard becker ryan miller ann mary joseph
     """.split()  # noqa: SIM905
 )
-"""Names that stand in reports for a thing; a person called so is masked where shown, not in the whole text."""
+"""Names of things in reports. A person of that name is masked only beside a label or title, not in the whole text."""
 
 FIRST_NAMES = frozenset(
     """
@@ -138,7 +139,7 @@ FIRST_NAMES = frozenset(
     sabine monika renate greta olga natasha svetlana elena carmen rosa guadalupe isabella francesca giulia chantal
     """.split()  # noqa: SIM905
 )
-"""Common first names that are no other word of a report (Mark, Grace, Frank, Victor are), in lower case."""
+"""Common first names, without those that are also words of reports (Mark, Grace, Frank, Victor)."""
 
 SURNAMES_TOO = frozenset(
     """
@@ -148,4 +149,4 @@ SURNAMES_TOO = frozenset(
     ellis joseph rogers
     """.split()  # noqa: SIM905
 )
-"""Words of reports that are common surnames too: names where a first name or the end of the phrase shows it."""
+"""Words of reports that are also surnames. They count as names after a first name or at the end of a phrase."""

@@ -22,7 +22,7 @@ _BOMS = (
 )
 _CANDIDATES = ("cp1252", "latin_1", "cp1250", "cp1251", "cp437", "mac_roman")
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe1-\xef][\x80-\xbf]{2}")
-# What a Western report holds beyond ASCII: letters, signs of measure, typographic quotes and dashes.
+# Characters of Western reports beyond ASCII: letters, units, typographic quotes and dashes.
 _USUAL = re.compile(r"[À-ÖØ-öø-ÿŒœŠšŽžŸµ°±×÷²³¹¼½¾·…–—‘’‚“”„†•€£§©®™«»¡¿ªº¨´¸\xa0<>≤≥]")  # noqa: RUF001
 _MOST_UNUSUAL, _MOST_BEYOND_ASCII = 0, 0.15
 
@@ -63,7 +63,7 @@ def _western(data: bytes, position: int) -> tuple[str, str]:
     best = from_bytes(data[: 1 << 18], cp_isolation=list(_CANDIDATES)).best()
     try:
         text = data.decode("cp1252")
-        # Neighbours of cp1252 may be found for a text that reads the same in both.
+        # charset-normalizer may name a related code page in which the text reads the same.
         is_western = best is not None and (best.encoding == "latin_1" or data.decode(best.encoding) == text)
     except UnicodeDecodeError as error:
         raise UnusableError(f"{where} and not cp1252 either: {fix}") from error

@@ -50,7 +50,7 @@ def _value(item: Dataset) -> str:
         unit = measured.get("MeasurementUnitsCodeSequence")
         # The code of a UCUM unit is what people write (mm), its meaning is spelled out.
         return f"{measured.get('NumericValue', '')} {unit[0].get('CodeValue', '') if unit else ''}".strip()
-    # Names, times and references identify people and pictures and are no findings.
+    # Names, times and references are no findings, and may identify people.
     return ""
 
 
@@ -83,7 +83,7 @@ def _known(dataset: Dataset) -> Known:
 
 
 def _refuse_cut(dataset: Any) -> None:
-    """Raise where an element is shorter than it declares: pydicom takes what is there of a file that was cut off."""
+    """Raise if an element is shorter than it declares: pydicom reads truncated files without an error."""
     from pydicom.dataelem import RawDataElement
 
     for tag in dataset.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements

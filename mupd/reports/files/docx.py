@@ -50,7 +50,7 @@ def _xml_text(data: bytes) -> str:
     out: list[str] = []
     skipping = 0
     for event, element in iterparse(io.BytesIO(data), events=("start", "end"), forbid_dtd=True):
-        # A text box stands twice: as it is, and as a fallback for older programs.
+        # Word stores a text box twice, once as a fallback for older programs.
         if element.tag == _FALLBACK:
             skipping += 1 if event == "start" else -1
         if event == "start" or skipping:

@@ -98,7 +98,7 @@ def _known(resources: list[dict[str, Any]]) -> Known:
                 ids += map(_string, [address.get("text"), *_list(address.get("line")), address.get("postalCode")])
             dates.append(_string(resource.get("birthDate")))
         for field in ("subject", "performer", "resultsInterpreter", "author"):
-            # Of an organisation the name is no person's.
+            # An organisation's name identifies no person.
             for item in _dicts(resource.get(field)):
                 if "Organization" not in _string(item.get("reference")) + _string(item.get("type")):
                     names.append(_string(item.get("display")))
@@ -183,7 +183,7 @@ def fhir_text(root: Any, path: Path) -> tuple[str, dict[str, Any], Known]:
             facts |= more
         parts += [_string(report.get("conclusion"))]
         parts += [_concept(code) for code in _dicts(report.get("conclusionCode"))]
-        # The rendered form mostly holds the observations already: they are added where they say more.
+        # The rendered report usually contains the observations; only those with other words are added.
         so_far = " ".join(parts).lower()
         parts += [
             line for item in observations for line in item.splitlines() if line.split(": ")[-1].lower() not in so_far
