@@ -149,7 +149,8 @@ def _read_rna(source: Source, config: Config, genes: tuple[str, ...]) -> Measure
 
 
 def _read_text(source: Source, config: Config) -> MeasuredText:
-    from mupd.reports.read import extract_record, read_text, read_text_row
+    from mupd.reports.read import read_text, read_text_row
+    from mupd.reports.record.fields import extract_record
 
     text = read_text_row(source.path, source.row) if source.is_table else read_text(source.path)
     return MeasuredText(len(text.split()), extract_record(text), text if config.report.show_measured_text else "")

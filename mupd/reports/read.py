@@ -1,6 +1,6 @@
-"""Clinical text of a case: a file in one of the forms that reports come in, or a row of the cohort's reports table.
+"""The clinical text of a case, from a report file or a row of a reports table.
 
-Identifiers of persons are masked as it is read (:mod:`mupd.reports.deidentify.mask`): nothing downstream sees one.
+Reading masks the identifiers of persons (:mod:`mupd.reports.deidentify.mask`), so nothing downstream sees one.
 """
 
 from __future__ import annotations
@@ -16,27 +16,13 @@ from mupd.config import IntakeLimits
 from mupd.errors import SyntheticInputError, UnusableError
 from mupd.reports.checks import check_case_id, check_content, check_language, check_organ
 from mupd.reports.deidentify.mask import mask_identifiers, masked_counts
-from mupd.reports.files.report_file import SUFFIXES, plain_text
+from mupd.reports.files.report_file import plain_text
 from mupd.reports.files.tables import texts_of
-from mupd.reports.record.fields import FIELDS, extract_record, render_record
+from mupd.reports.record.fields import extract_record
 from mupd.reports.record.synoptic import extract_report
 
-__all__ = [
-    "FIELDS",
-    "SUFFIXES",
-    "ReadText",
-    "check_text",
-    "extract_record",
-    "has_text_row",
-    "masked_counts",
-    "read_report",
-    "read_text",
-    "read_text_row",
-    "render_record",
-]
-
 MOST_CHARACTERS = 2_000_000
-"""A long report has 20,000 characters; a hundred times that is something else."""
+"""A long report has 20,000 characters; a text with 100 times as many is no report."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffd]")
@@ -45,7 +31,7 @@ _MOST_CONTROLS = 0.01
 
 @dataclass(frozen=True)
 class ReadText:
-    """A report with identifiers masked, and what its file told: `format`, `encoding`, `pages`, ..."""
+    """A report with identifiers masked, and facts of its file: `format`, `encoding`, `pages`, ..."""
 
     text: str
     facts: dict[str, Any] = field(default_factory=dict)
@@ -58,12 +44,12 @@ def _bounded(text: str) -> str:
 
 
 def read_report(path: Path) -> ReadText:
-    """A report file (:data:`SUFFIXES`) with identifiers masked, and facts for :func:`check_text`.
+    """A report file with identifiers masked, and facts for :func:`check_text`.
 
     Raises
     ------
     UnusableError
-        For another form, a damaged or encrypted file, one that is too large, or an encoding that is not evident.
+        For another format, a damaged, encrypted or too large file, or an unclear encoding.
     """
     plain = plain_text(path)
     return ReadText(mask_identifiers(_bounded(plain.text), plain.known), plain.facts)
@@ -75,19 +61,19 @@ def read_text(path: Path) -> str:
 
 
 def has_text_row(table: Path, case_id: str) -> bool:
-    """Whether a reports table has a row (or several) of this case."""
+    """Whether a reports table has at least one row of this case."""
     return case_id in texts_of(table)
 
 
 def read_text_row(table: Path, case_id: str) -> str:
-    """The text of one case, identifiers masked, from a table with ``case_id`` and ``text``; other columns are ignored.
+    """The text of one case from a table with the columns ``case_id`` and ``text``, identifiers masked.
 
-    Tables are CSV, TSV, JSON (a list of objects, or id to text) and JSON lines, each also gzipped.
+    Other columns are ignored. Tables are CSV, TSV, JSON (a list of objects, or id to text) or JSON lines, also gzipped.
 
     Raises
     ------
     UnusableError
-        If the table does not read, or has no row or several of this id.
+        If the table cannot be read, or does not have exactly one row of this case.
     """
     texts = texts_of(table).get(case_id, [])
     if len(texts) != 1:
@@ -119,12 +105,12 @@ def check_text(
     read: Mapping[str, Any] | None = None,
     allow_synthetic: bool = False,
 ) -> dict[str, Any]:
-    """Whether a text can condition the model, and what is known of it.
+    """Check that a text can condition the model; return its facts.
 
     Parameters
     ----------
     organ, case_id
-        What the sheet says; a text that evidently contradicts either is refused. Empty: not compared.
+        The sheet's values; a text that clearly contradicts one is refused. "" is not compared.
     read
         Facts of :func:`read_report`, handed on.
     allow_synthetic
@@ -132,11 +118,11 @@ def check_text(
 
     Returns
     -------
-    `words`, `characters` (int), `record` (what :func:`extract_record` finds stated in it), `report` (the synoptic
+    `words`, `characters` (int), `record` (of :func:`extract_record`), `report` (the synoptic
     record of :func:`~mupd.reports.record.synoptic.extract_report`, each value with its place), `masked` ({kind: count}
-    of :func:`masked_counts`), `text_sha256` (of the masked text without regard to white space: equal for two cases that
-    carry the same report), the facts given in `read`, and `synthetic_input` (the marks of a synthetic text that is
-    let in).
+    of :func:`~mupd.reports.deidentify.mask.masked_counts`), `text_sha256` (of the masked text with white space
+    normalised, so that two cases with the same report have the same hash), the facts in `read`, and `synthetic_input`
+    (the marks of an admitted synthetic text).
 
     Raises
     ------

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mupd.config import Config
-from mupd.reports.read import FIELDS, extract_record
+from mupd.reports.record.fields import FIELDS, extract_record
 from mupd.sheet import SheetCase
 from mupd.synthetic.picture.png_marks import PNG_TEXT, png_info, png_marks
 from mupd.synthetic.verify.recognise import synthetic_marks
