@@ -155,18 +155,9 @@ def forecast(
 
     The first time, this measures the machine with the configured model (about a minute if the machine is idle).
     """
-    from mupd.run.forecast.command import run
+    from mupd.run.forecast.command import Options, run
 
-    run(
-        configfile,
-        jobs=jobs,
-        calibration=calibration,
-        no_calibrate=no_calibrate,
-        recalibrate=recalibrate,
-        calibrate_only=calibrate_only,
-        write=write,
-        json_wanted=as_json,
-    )
+    run(configfile, Options(jobs, calibration, no_calibrate, recalibrate, calibrate_only, write, as_json))
 
 
 @app.command()

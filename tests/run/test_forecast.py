@@ -39,8 +39,7 @@ from mupd.run.forecast.calibration import (
 )
 from mupd.run.forecast.estimate import artifacts_of, forecast_of, job_costs, wall_of_chains
 from mupd.run.forecast.fit import Cost, Measurement, cost_of, fit
-from mupd.run.forecast.plan import plan_of, tasks_of_given
-from mupd.run.forecast.units import table_megabytes, units_of, window_evaluations
+from mupd.run.forecast.plan import plan_of, table_megabytes, tasks_of_given, units_of, window_evaluations
 from mupd.run.job_resources import INTAKE_THREADS, mem_mb, runtime_min
 from mupd.run.table_ids import in_tables, table_ids
 from mupd.sheet import Sheet, SheetCase, read_sheet
@@ -213,7 +212,7 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = calibration_of(config)
     write_calibration(tmp_path / "c.json", made)
     assert read_calibration(tmp_path / "c.json") == made
-    for words, found in (("{}", "form None"), ("no json", "Expecting value"), ('{"form": 1}', "KeyError")):
+    for words, found in (("{}", "form: Field required"), ("no json", "Invalid JSON"), ('{"form": 2}', "made: Field")):
         (tmp_path / "bad.json").write_text(words)
         with pytest.raises(InputFaults, match=found):
             read_calibration(tmp_path / "bad.json")
@@ -320,7 +319,7 @@ def test_the_command_forecasts_from_a_file_of_figures(tiny: Path, tmp_path: Path
     result = runner.invoke(app, told)
     assert result.exit_code
     assert isinstance(result.exception, MupdError)
-    assert "of another model" in str(result.exception)
+    assert "for another model" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
-"""What a calibration found, as a file: costs by stage and unit, memory, bytes; and whether it speaks for a run."""
+"""The file of a calibration: cost per stage and unit, memory, bytes; and how it differs from a run's setup."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 import mupd
 from mupd.base.files import write_json
@@ -16,10 +16,12 @@ from mupd.contracts.layout import STAGES
 from mupd.errors import Fault, InputFaults, MupdError
 from mupd.run.forecast.fit import Cost
 
-FORM = 1
-"""Raised when the file changes its form, or what is measured changes."""
+FORM = 2
+"""Version of the file. Raise it if its keys change, or what is measured."""
 
-_OF_MODEL = ("model_id", "model_sha256")
+_MODEL_KEYS = ("model_id", "model_sha256")
+
+Setting = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Machine:
 
 
 def this_machine() -> Machine:
-    """The machine that this process is on."""
+    """The machine of this process."""
     processor = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
@@ -41,12 +43,12 @@ def this_machine() -> Machine:
                 processor = line.partition(":")[2].strip()
                 break
     except OSError:
-        pass  # another system than Linux: its own word for the processor stands
+        pass  # not Linux: platform's name of the processor stays
     return Machine(platform.node(), processor, os.cpu_count() or 1, platform.system())
 
 
-def setup_of(config: Config) -> dict[str, Any]:
-    """What costs depend on beside the model and the machine: a calibration is made for these."""
+def setup_of(config: Config) -> dict[str, Setting]:
+    """Settings that costs depend on, beside the model and the machine."""
     sampler, slide = config.sampler, config.slide
     return {
         "sampler.solver": sampler.solver,
@@ -66,19 +68,19 @@ class Calibration:
     Attributes
     ----------
     made
-        When, ISO 8601, UTC.
+        Date and time, ISO 8601, UTC.
     load
-        Processes that wanted a processor in its last minute, divided by cores: over 1 wall times are too long.
+        Load average of the last minute divided by cores. Above 1, measured wall times are too long.
     facts
-        ``model_id``, ``model_sha256``, ``device``, ``gpu``, ``gpu_peak_mb``, ``torch``.
+        ``model_id``, ``model_sha256``, ``device``, ``gpu``, ``gpu_peak_mb``, ``torch``, ``one_slide_size``.
     setup
         :func:`setup_of` the configuration.
     costs
         {stage: {unit: cost}}.
     peak_mb
-        {stage: most memory of its process}, with generated slides of :data:`mupd.run.forecast.specimens.LARGE_PX`.
+        {stage: peak memory of its process}, with generated slides of :data:`mupd.run.forecast.specimens.LARGE_PX`.
     bytes
-        {``store`` or ``artifacts``: {kind of draw, or ``he_mpix``: bytes}}.
+        {``store`` or ``artifacts``: {unit of a draw, or ``he_mpix``: bytes}}.
     """
 
     form: int
@@ -87,8 +89,8 @@ class Calibration:
     seconds: float
     load: float
     machine: Machine
-    facts: dict[str, Any]
-    setup: dict[str, Any]
+    facts: dict[str, Setting]
+    setup: dict[str, Setting]
     costs: dict[str, dict[str, Cost]]
     peak_mb: dict[str, float]
     bytes: dict[str, dict[str, float]]
@@ -100,14 +102,14 @@ class Calibration:
 
     @property
     def hardware(self) -> str:
-        """What the model ran on, in words: ``NVIDIA H100`` or ``2 cores of Xeon``."""
+        """What the model ran on, e.g. ``NVIDIA H100`` or ``2 cores of Xeon``."""
         if self.on_gpu:
             return str(self.facts["gpu"])
-        return f"{self.machine.cores} cores of {self.machine.processor or 'unknown kind'}"
+        return f"{self.machine.cores} cores of {self.machine.processor or 'unknown processor'}"
 
     @property
     def where(self) -> str:
-        """The same with the machine's name."""
+        """Host name and hardware."""
         return f"{self.machine.host}, {self.hardware}"
 
 
@@ -116,76 +118,74 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     write_json(path, asdict(calibration))
 
 
-def _wrong(path: Path, found: str) -> InputFaults:
-    expected = "a file written by `mupd forecast --calibrate-only --write FILE` of this version"
-    return InputFaults("calibration", [Fault(str(path), found, expected)])
-
-
 def read_calibration(path: Path) -> Calibration:
     """Read what :func:`write_calibration` wrote.
 
     Raises
     ------
     InputFaults
-        If it is not there or is another file.
+        If the file is missing, is not a calibration, or is of another version.
     """
+    expected = "a file written by `mupd forecast --calibrate-only --write FILE` of this version"
+
+    def fault(problem: str) -> InputFaults:
+        return InputFaults("calibration", [Fault(str(path), problem, expected)])
+
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        calibration = TypeAdapter(Calibration).validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise _wrong(path, "no such file") from error
-    except (OSError, ValueError) as error:
-        raise _wrong(path, str(error).splitlines()[0]) from error
-    if not isinstance(values, dict) or values.get("form") != FORM:
-        found = values.get("form") if isinstance(values, dict) else type(values).__name__
-        raise _wrong(path, f"form {found!r}, not {FORM}")
-    try:
-        costs = {
-            stage: {unit: Cost(float(cost["wall_s"]), float(cost["cpu_s"])) for unit, cost in units.items()}
-            for stage, units in values["costs"].items()
-        }
-        found = Calibration(**(values | {"machine": Machine(**values["machine"]), "costs": costs}))
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise _wrong(path, f"{type(error).__name__}: {error}") from error
-    if absent := [stage for stage in STAGES if "job" not in found.costs.get(stage, {}) or stage not in found.peak_mb]:
-        raise _wrong(path, f"no figures of {', '.join(absent)}")
-    return found
+        raise fault("no such file") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise fault(f"{where}: {first['msg']}" if where else first["msg"]) from error
+    except OSError as error:
+        raise fault(str(error)) from error
+    if calibration.form != FORM:
+        raise fault(f"form {calibration.form}, not {FORM}")
+    costs, peaks = calibration.costs, calibration.peak_mb
+    if lacking := [stage for stage in STAGES if "job" not in costs.get(stage, {}) or stage not in peaks]:
+        raise fault(f"no figures of {', '.join(lacking)}")
+    return calibration
 
 
 def differences(calibration: Calibration, config: Config, model: tuple[str, str], here: Machine) -> dict[str, str]:
-    """What a calibration was made with that a run on this machine would not have: {name: words}.
+    """How a calibration's setup differs from that of a run on this machine: {name: sentence}.
 
     Parameters
     ----------
     model
         Id and SHA-256 of the configured model.
     """
-    found: dict[str, str] = {}
-    for name, expected in zip(_OF_MODEL, model, strict=True):
-        if (value := calibration.facts.get(name)) != expected:
-            found[name] = f"calibrated with {_short(value)}, the run has {_short(expected)}"
-    for name, expected in setup_of(config).items():
-        if (value := calibration.setup.get(name)) != expected:
-            found[name] = f"calibrated with {value!r}, the run has {expected!r}"
+    pairs: dict[str, tuple[Setting, Setting]] = {
+        name: (calibration.facts.get(name), own) for name, own in zip(_MODEL_KEYS, model, strict=True)
+    }
+    pairs |= {name: (calibration.setup.get(name), own) for name, own in setup_of(config).items()}
+    different = {
+        name: f"calibrated with {_short(theirs)}, the run has {_short(own)}"
+        for name, (theirs, own) in pairs.items()
+        if theirs != own
+    }
     if calibration.mupd_version != mupd.__version__:
-        found["version"] = f"calibrated with mupd {calibration.mupd_version}, this is {mupd.__version__}"
+        different["version"] = f"calibrated with mupd {calibration.mupd_version}, this is {mupd.__version__}"
     if calibration.machine != here:
-        found["machine"] = f"calibrated on {calibration.where}, this is {here.host}, {here.cores} cores"
-    return found
+        different["machine"] = f"calibrated on {calibration.where}, this is {here.host}, {here.cores} cores"
+    return different
 
 
-def _short(value: Any) -> str:
+def _short(value: Setting) -> str:
     text = str(value)
     return f"{text[:12]}..." if len(text) == 64 else repr(value)
 
 
 def refuse_other_model(different: dict[str, str], path: Path) -> None:
-    """A calibration of another model says nothing of this one.
+    """Refuse a calibration of another model.
 
     Raises
     ------
     MupdError
-        If its id or its weights are another's.
+        If `different` (:func:`differences`) names the model's id or weights.
     """
-    if words := [f"{name}: {different[name]}" for name in _OF_MODEL if name in different]:
+    if words := [f"{name}: {different[name]}" for name in _MODEL_KEYS if name in different]:
         listed = "; ".join(words)
-        raise MupdError(f"calibration {path}: of another model ({listed}); calibrate again with this one")
+        raise MupdError(f"calibration {path}: made for another model ({listed}); calibrate again with this one")

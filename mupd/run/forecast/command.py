@@ -1,9 +1,10 @@
-"""``mupd forecast``: which calibration is used, and what is written."""
+"""``mupd forecast``: chooses the calibration, and prints and keeps the forecast."""
 
 from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -22,14 +23,57 @@ from mupd.run.forecast.calibration import (
     write_calibration,
 )
 from mupd.run.forecast.estimate import as_file, forecast_of
-from mupd.run.forecast.plan import plan_of
-from mupd.run.forecast.render import as_json, asked_for, render
-from mupd.run.forecast.units import window_evaluations
+from mupd.run.forecast.plan import plan_of, window_evaluations
+from mupd.run.forecast.render import as_json, render, requests_of
 from mupd.run.table_ids import in_tables
 from mupd.sheet import read_sheet
 
-CACHE = "calibration.json"
-"""Under the output folder: the calibration of the machine that asked last."""
+CALIBRATION_FILE = "calibration.json"
+"""Under the output folder: the last calibration made for it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the command line.
+
+    Attributes
+    ----------
+    jobs
+        Number of jobs that run at a time.
+    calibration
+        File to use; None = that of the output folder.
+    no_calibrate
+        Fail instead of measuring.
+    recalibrate
+        Measure even if the output folder has a calibration.
+    calibrate_only
+        Measure, write the calibration to `write` (or the output folder), and make no forecast.
+    """
+
+    jobs: int = 1
+    calibration: Path | None = None
+    no_calibrate: bool = False
+    recalibrate: bool = False
+    calibrate_only: bool = False
+    write: Path | None = None
+    as_json: bool = False
+
+    def check(self) -> None:
+        """Refuse options that exclude each other.
+
+        Raises
+        ------
+        InputFaults
+            If there are any.
+        """
+        measures = self.recalibrate or self.calibrate_only
+        contradiction = "it with --recalibrate or --calibrate-only"
+        if self.calibration is not None and measures:
+            raise InputFaults("command line", [Fault("--calibration", contradiction, "one of them")])
+        if self.no_calibrate and measures:
+            raise InputFaults("command line", [Fault("--no-calibrate", contradiction, "one of them")])
+        if self.write is not None and not self.calibrate_only:
+            raise InputFaults("command line", [Fault("--write", "it alone", "--calibrate-only with it")])
 
 
 def _model(config: Config) -> tuple[str, str]:
@@ -40,100 +84,75 @@ def _model(config: Config) -> tuple[str, str]:
     return pipeline.model_id, pipeline.sha256
 
 
-def calibrated(config: Config) -> Calibration:
-    """Calibrate, behind a progress bar where standard error is a terminal."""
+def _calibrate(config: Config, path: Path) -> Calibration:
+    """Measure this machine and write the result to `path`; shows a progress bar if standard error is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("calibrate"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("start", total=EXPECTED_MEASUREMENTS)
-        return calibrate(config, lambda words: bar.update(task, advance=1, description=words))
+        calibration = calibrate(config, lambda label: bar.update(task, advance=1, description=label))
+    write_calibration(path, calibration)
+    return calibration
 
 
-def _cached(config: Config, model: tuple[str, str], may_calibrate: bool, again: bool) -> Calibration:
-    """The output folder's calibration; made now if there is none that speaks for this run on this machine.
+def _calibration_of(config: Config, model: tuple[str, str], options: Options) -> Calibration:
+    """The named calibration, that of the output folder if it fits this run and machine, or a new one.
 
     Raises
     ------
+    InputFaults
+        If the file cannot be used and a new calibration is not allowed.
     MupdError
-        If there is none, or it differs, and calibrating is not allowed.
+        If the calibration is of another model, or none exists and a new one is not allowed.
     """
-    path = config.out / CACHE
-    if path.is_file() and not again:
-        try:
-            found = read_calibration(path)
-        except InputFaults:
-            if not may_calibrate:
-                raise
-        else:
-            different = differences(found, config, model, this_machine())
-            if not different:
-                return found
-            if not may_calibrate:
-                refuse_other_model(different, path)
-                return found
+    path = options.calibration or config.out / CALIBRATION_FILE
+    may_calibrate = options.calibration is None and not options.no_calibrate
     if not may_calibrate:
-        found_words = f"{path} is not there"
-        raise MupdError(
-            f"--no-calibrate: {found_words}; run `mupd forecast` without it, or name one with --calibration"
-        )
-    made = calibrated(config)
-    write_calibration(path, made)
-    return made
+        if options.calibration is None and not path.is_file():
+            raise MupdError(
+                f"--no-calibrate: {path} is not there; run `mupd forecast` without it, or name a file by --calibration"
+            )
+        calibration = read_calibration(path)
+        refuse_other_model(differences(calibration, config, model, this_machine()), path)
+        return calibration
+    if path.is_file() and not options.recalibrate:
+        try:
+            calibration = read_calibration(path)
+            if not differences(calibration, config, model, this_machine()):
+                return calibration
+        except InputFaults:
+            pass  # of another version or damaged: it is replaced
+    return _calibrate(config, path)
 
 
-def _contradiction(calibration: Path | None, no_calibrate: bool, recalibrate: bool, only: bool) -> Fault | None:
-    if calibration is not None and (recalibrate or only):
-        return Fault("--calibration", "it with --recalibrate or --calibrate-only", "one of them")
-    if no_calibrate and (recalibrate or only):
-        return Fault("--no-calibrate", "it with --recalibrate or --calibrate-only", "one of them")
-    return None
-
-
-def run(
-    configfile: Path,
-    *,
-    jobs: int,
-    calibration: Path | None,
-    no_calibrate: bool,
-    recalibrate: bool,
-    calibrate_only: bool,
-    write: Path | None,
-    json_wanted: bool,
-) -> None:
+def run(configfile: Path, options: Options) -> None:
     """Print the forecast of a run and keep it as ``forecast.json`` under the output folder.
 
     Raises
     ------
     InputFaults
-        If configuration, sheet, tables, options or a calibration file cannot be used; all faults of one at once.
+        If configuration, sheet, tables, options or a calibration file cannot be used; lists all problems of one.
     MupdError
         If the calibration is of another model, or cannot be made.
     """
-    if fault := _contradiction(calibration, no_calibrate, recalibrate, calibrate_only):
-        raise InputFaults("command line", [fault])
-    if write is not None and not calibrate_only:
-        raise InputFaults("command line", [Fault("--write", "it alone", "--calibrate-only with it")])
+    options.check()
     config = load_config(configfile)
-    if calibrate_only:
-        path = write or config.out / CACHE
-        write_calibration(path, calibrated(config))
+    if options.calibrate_only:
+        path = options.write or config.out / CALIBRATION_FILE
+        _calibrate(config, path)
         print(path)
         return
     sheet = read_sheet(config)
     tables = in_tables(config)
     plan = plan_of(sheet, config, tables)
     model = _model(config)
-    if calibration is not None:
-        used = read_calibration(calibration)
-        refuse_other_model(differences(used, config, model, this_machine()), calibration)
+    calibration = _calibration_of(config, model, options)
+    different = differences(calibration, config, model, this_machine())
+    forecast = forecast_of(plan, config, calibration, window_evaluations(config), options.jobs)
+    kept = write_forecast(config.out, as_file(forecast, config))
+    requests = requests_of(sheet, config, tables)
+    if options.as_json:
+        print(json.dumps(as_json(forecast, different, requests), indent=2, ensure_ascii=False))
     else:
-        used = _cached(config, model, not no_calibrate, recalibrate)
-    different = differences(used, config, model, this_machine())
-    forecast = forecast_of(plan, config, used, window_evaluations(config), jobs)
-    kept = write_forecast(config.out, as_file(forecast, plan, config, used))
-    asked = asked_for(sheet, config, tables)
-    if json_wanted:
-        print(json.dumps(as_json(forecast, plan, used, different, asked), indent=2, ensure_ascii=False))
-    else:
-        render(forecast, plan, used, different, asked)
+        render(forecast, different, requests)
         print(f"kept as     {kept}")

@@ -13,28 +13,34 @@ from mupd.contracts.layout import STAGES, Stage
 from mupd.contracts.stage_record import now
 from mupd.run.forecast.calibration import Calibration
 from mupd.run.forecast.fit import Cost, cost_of
-from mupd.run.forecast.plan import Plan, ShardPlan
+from mupd.run.forecast.plan import Plan, ShardPlan, cohort_units, draw_units, has_stains, units_of
 from mupd.run.forecast.specimens import LARGE_PX
-from mupd.run.forecast.units import Units, cohort_units, has_stains, units_of
 from mupd.run.job_resources import INTAKE_THREADS, latents_mb
+
+_ARTIFACTS_PER_CASE = {"rna": 1, "text": 3}
+"""One file of profiles; a report as JSON, text and DICOM."""
+
+_BUSY_LOAD = 1.5
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run is to take.
+    """What a run is estimated to take.
 
     Attributes
     ----------
     window_evaluations
-        Windows of all slides through the network, over all evaluations, in one pass each.
+        Windows of all slides through the network, over all evaluations, one guidance pass.
     wall_s
-        From the first job to the last with `jobs` at a time, without Snakemake's own time and a cluster's queue.
+        From the first job to the last, `jobs` at a time, without Snakemake's own time and a cluster's queue.
     gpu_s
-        For which jobs hold a GPU; None where the calibration is of a CPU.
+        Time for which jobs hold a GPU; None if the calibration ran on a CPU.
     notes
-        Sentences on what is not in it.
+        Sentences on what the forecast leaves out.
     """
 
+    plan: Plan
+    calibration: Calibration
     stages: dict[Stage, StageFigures]
     window_evaluations: int
     jobs: int
@@ -47,40 +53,34 @@ class Forecast:
 
     @property
     def cpu_s(self) -> float:
-        """Of all stages."""
+        """CPU time of all stages."""
         return sum(figures.cpu_s for figures in self.stages.values())
 
 
 def wall_of_chains(seconds: Iterable[float], at_a_time: int) -> float:
-    """Time until all chains are done, `at_a_time` side by side, the longest begun first (Graham's LPT rule)."""
+    """Time until all chains are done, `at_a_time` in parallel, the longest first (Graham's LPT rule)."""
     free = [0.0] * max(at_a_time, 1)
     for chain in sorted(seconds, reverse=True):
         heapq.heapreplace(free, free[0] + chain)
     return max(free)
 
 
+def _costs_of(stage: Stage, calibration: Calibration) -> dict[str, Cost]:
+    """Costs of a stage's units. Reading a cohort table is measured in intake and costs the same in each stage."""
+    table = calibration.costs["intake"].get("table_mb", Cost())
+    return {"table_mb": table} | calibration.costs[stage]
+
+
 def job_costs(shard: ShardPlan, config: Config, calibration: Calibration, windows: int) -> dict[Stage, Cost]:
-    """What each stage's job of a shard costs."""
-    found: dict[Stage, Cost] = {}
-    for stage, units in units_of(shard, config, windows).items():
-        costs = calibration.costs[stage]
-        if stage == "generate" and "table_mb" in units:
-            costs = {"table_mb": calibration.costs["intake"].get("table_mb", Cost())} | costs
-        cost = cost_of(units, costs)
-        if stage == "intake":
-            cost = _side_by_side(cost, cost_of({"job": 1.0}, costs))
-        found[stage] = cost
-    return found
-
-
-def _side_by_side(whole: Cost, start: Cost) -> Cost:
-    """Intake reads several inputs at a time: its wall time after the start is shared."""
-    return Cost(start.wall_s + (whole.wall_s - start.wall_s) / INTAKE_THREADS, whole.cpu_s)
-
-
-def _cohort_cost(plan: Plan, config: Config, calibration: Calibration) -> Cost:
-    costs = {"table_mb": calibration.costs["intake"].get("table_mb", Cost())} | calibration.costs["cohort"]
-    return cost_of(cohort_units(plan.shards, config), costs)
+    """Cost of each stage's job on a shard."""
+    costs = {
+        stage: cost_of(units, _costs_of(stage, calibration))
+        for stage, units in units_of(shard, config, windows).items()
+    }
+    # Intake reads several inputs at a time.
+    whole, start = costs["intake"], calibration.costs["intake"]["job"]
+    costs["intake"] = Cost(start.wall_s + (whole.wall_s - start.wall_s) / INTAKE_THREADS, whole.cpu_s)
+    return costs
 
 
 def _figures(costs: Sequence[Cost], peak_mb: float) -> StageFigures:
@@ -93,99 +93,90 @@ def _figures(costs: Sequence[Cost], peak_mb: float) -> StageFigures:
     )
 
 
-def _disk(units: Units, calibration: Calibration, place: str) -> int:
-    sizes = calibration.bytes[place]
-    return int(sum(sizes.get(unit, 0.0) * count for unit, count in units.items()))
-
-
 def artifacts_of(plan: Plan, config: Config) -> int:
-    """Artifacts if all is accepted: slides, a map of several, a file of profiles, a report as JSON, text and DICOM."""
-    found = 0
-    for task, cases in plan.tasks.items():
-        target = task.partition("->")[2]
-        if target == "he":
-            found += cases * (config.draws.he + (config.draws.he > 1))
-        elif target == "rna":
-            found += cases
-        elif target == "text":
-            found += 3 * cases
-    return found
+    """Number of artifacts if every draw is accepted. Several slides of a case also have a map of their spread."""
+    per_case = _ARTIFACTS_PER_CASE | {"he": config.draws.he + (config.draws.he > 1)}
+    return sum(cases * per_case.get(task.partition("->")[2], 0) for task, cases in plan.tasks.items())
 
 
 def peak_mb(stage: Stage, config: Config, calibration: Calibration) -> float:
-    """Most memory of a job: what was measured, and for generation what larger latents take beyond it."""
+    """Peak memory of a job: the measured one; for generation plus the latents of larger slides."""
     measured = calibration.peak_mb[stage]
     if stage != "generate":
         return measured
-    return measured + max(latents_mb(config) - latents_mb_of(LARGE_PX, config), 0.0)
-
-
-def latents_mb_of(side_px: int, config: Config) -> float:
-    """Of a square slide at the configured scale."""
-    return latents_mb(replace(config, slide=replace(config.slide, width_px=side_px, height_px=side_px)))
+    calibrated = replace(config, slide=replace(config.slide, width_px=LARGE_PX, height_px=LARGE_PX))
+    return measured + max(latents_mb(config) - latents_mb(calibrated), 0.0)
 
 
 def _notes(plan: Plan, calibration: Calibration) -> list[str]:
     notes = []
-    known = sum(shard.known for shard in plan.shards)
-    if known < len(plan.shards):
-        unread = len(plan.shards) - known
+    if unread := len(plan.shards) - plan.known_shards:
         notes.append(
-            f"{unread:,} of {len(plan.shards):,} shards are counted by the sheet alone: an input that intake will find "
-            "unusable counts there as measured."
+            f"{unread:,} of {len(plan.shards):,} shards are counted by the sheet alone: inputs that intake will find "
+            "unusable count as measured."
         )
-    if any(has_stains(shard) for shard in plan.shards):
-        notes.append("Stains of slides are counted as tasks; their time, memory and disk are not in the forecast.")
-    if calibration.load > 1.5:
+    if has_stains(plan.draws):
+        notes.append("Stains of slides count as tasks. Their time, memory and disk space are not in the forecast.")
+    if calibration.load > _BUSY_LOAD:
         notes.append(
-            f"The machine was busy while it was calibrated ({calibration.load:g} processes a core): wall times are too "
-            "long where the run has it alone; CPU-hours are less disturbed."
+            f"The machine was busy during the calibration ({calibration.load:g} processes per core). On an idle "
+            "machine, wall times are shorter; CPU-hours change less."
         )
-    if "he_mpix" not in calibration.costs["generate"]:
-        notes.append("A small slide took too long to measure a large one too: decoding is not told apart.")
+    if calibration.facts.get("one_slide_size"):
+        notes.append(
+            "Only small slides were calibrated, since they took long. Times of larger slides are less certain."
+        )
     return notes
 
 
 def forecast_of(plan: Plan, config: Config, calibration: Calibration, windows: int, jobs: int) -> Forecast:
-    """The forecast of a plan.
+    """Estimate what a plan takes.
 
     Parameters
     ----------
     windows
-        :func:`mupd.run.forecast.units.window_evaluations` of the configuration.
+        :func:`mupd.run.forecast.plan.window_evaluations` of the configuration.
     jobs
-        Shards' jobs that run at a time.
+        Number of jobs that run at a time.
     """
     by_shard = [job_costs(shard, config, calibration, windows) for shard in plan.shards]
-    of_stage: dict[Stage, list[Cost]] = {
-        stage: [costs[stage] for costs in by_shard] for stage in STAGES if stage != "cohort"
+    cohort = cost_of(cohort_units(plan), _costs_of("cohort", calibration))
+    stages = {
+        stage: _figures(
+            [cohort] if stage == "cohort" else [costs[stage] for costs in by_shard], peak_mb(stage, config, calibration)
+        )
+        for stage in STAGES
     }
-    of_stage["cohort"] = [_cohort_cost(plan, config, calibration)]
-    stages = {stage: _figures(of_stage[stage], peak_mb(stage, config, calibration)) for stage in STAGES}
     chains = [sum(cost.wall_s for cost in costs.values()) for costs in by_shard]
     drawn: Counter[str] = Counter()
     for shard in plan.shards:
-        drawn.update(units_of(shard, config, windows)["export"])
+        drawn.update(draw_units(shard, config))
+    stored, exported = (
+        int(sum(calibration.bytes[place].get(unit, 0.0) * count for unit, count in drawn.items()))
+        for place in ("store", "artifacts")
+    )
     return Forecast(
+        plan=plan,
+        calibration=calibration,
         stages=stages,
         window_evaluations=int(plan.draws.get("he", 0)) * windows,
         jobs=jobs,
-        wall_s=wall_of_chains(chains, jobs) + of_stage["cohort"][0].wall_s,
+        wall_s=wall_of_chains(chains, jobs) + cohort.wall_s,
         gpu_s=stages["generate"].wall_s if calibration.on_gpu else None,
-        store_bytes=_disk(dict(drawn), calibration, "store"),
-        artifact_bytes=_disk(dict(drawn), calibration, "artifacts"),
+        store_bytes=stored,
+        artifact_bytes=exported,
         artifacts=artifacts_of(plan, config),
         notes=tuple(_notes(plan, calibration)),
     )
 
 
-def as_file(forecast: Forecast, plan: Plan, config: Config, calibration: Calibration) -> ForecastFile:
-    """What is kept for the report."""
+def as_file(forecast: Forecast, config: Config) -> ForecastFile:
+    """The part that is kept for the report."""
     return ForecastFile(
         made=now(),
-        calibrated=f"{calibration.hardware}, {calibration.made}",
+        calibrated=f"{forecast.calibration.hardware}, {forecast.calibration.made}",
         config=config_digest(config),
-        cases=sum(shard.cases for shard in plan.shards),
+        cases=forecast.plan.cases,
         stages={stage: figures for stage, figures in forecast.stages.items()},
         store_bytes=forecast.store_bytes,
         artifact_bytes=forecast.artifact_bytes,

@@ -1,4 +1,4 @@
-"""The linear model of a stage's cost: seconds = sum over units of (seconds a unit) x (how many)."""
+"""Linear cost model of a stage: seconds = sum over units of (seconds per unit) x (count)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mupd.errors import MupdError
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds, of the clock and of processors (user and system, over all cores)."""
+    """Seconds: wall time, and CPU time (user and system, over all cores)."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -19,13 +19,13 @@ class Cost:
         return Cost(self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
 
     def times(self, count: float) -> Cost:
-        """The cost of so many."""
+        """The cost of `count` of these."""
         return Cost(self.wall_s * count, self.cpu_s * count)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What something that was done in known units cost; `peak_mb` is the process's most memory up to its end."""
+    """Cost of a known number of units; `peak_mb` is the peak memory of the process up to its end."""
 
     units: dict[str, float]
     cost: Cost
@@ -34,7 +34,7 @@ class Measurement:
 
 
 def cost_of(units: Mapping[str, float], costs: Mapping[str, Cost]) -> Cost:
-    """What units cost together; a unit without a cost costs nothing."""
+    """Sum of the costs of units. A unit that `costs` lacks costs nothing."""
     total = Cost()
     for unit, count in units.items():
         if unit in costs:
@@ -42,31 +42,39 @@ def cost_of(units: Mapping[str, float], costs: Mapping[str, Cost]) -> Cost:
     return total
 
 
-def _solved(rows: Sequence[Mapping[str, float]], names: Sequence[str], seconds: Sequence[float]) -> list[float]:
-    import numpy as np
-    from scipy.optimize import nnls
+def amounts_per_unit(rows: Sequence[Mapping[str, float]], amounts: Sequence[float]) -> dict[str, float]:
+    """Amount per unit by non-negative least squares of the relative errors.
 
-    # Each equation is divided by its result: what counts is the relative error, so that short measurements count too.
-    scale = np.array([1.0 / max(value, 1e-3) for value in seconds])
-    matrix = np.array([[row.get(name, 0.0) for name in names] for row in rows]) * scale[:, None]
-    # Columns of one size: nnls stops at an absolute tolerance.
-    sizes = np.linalg.norm(matrix, axis=0)
-    found, _ = nnls(matrix / sizes, np.array(seconds) * scale)
-    return [float(value) for value in found / sizes]
-
-
-def fit(measurements: Sequence[Measurement]) -> dict[str, Cost]:
-    """The cost of each unit: least squares of the relative errors, none below zero.
+    Parameters
+    ----------
+    rows
+        {unit: count} of each measurement.
+    amounts
+        What each measurement took in all, e.g. seconds or bytes.
 
     Raises
     ------
     MupdError
         If there are fewer measurements than units.
     """
-    names = sorted({unit for one in measurements for unit, count in one.units.items() if count})
-    if len(measurements) < len(names):
-        raise MupdError(f"calibration: found {len(measurements)} measurements; expected one for each of {names}")
-    rows = [one.units for one in measurements]
-    wall = _solved(rows, names, [one.cost.wall_s for one in measurements])
-    cpu = _solved(rows, names, [one.cost.cpu_s for one in measurements])
-    return {name: Cost(w, c) for name, w, c in zip(names, wall, cpu, strict=True)}
+    import numpy as np
+    from scipy.optimize import nnls
+
+    units = sorted({unit for row in rows for unit, count in row.items() if count})
+    if len(rows) < len(units):
+        raise MupdError(f"calibration: found {len(rows)} measurements; expected one for each of {units}")
+    # Each equation is divided by its result: short measurements then count as much as long ones.
+    scale = np.array([1.0 / max(amount, 1e-3) for amount in amounts])
+    matrix = np.array([[row.get(unit, 0.0) for unit in units] for row in rows]) * scale[:, None]
+    # nnls stops at an absolute tolerance: bring all columns to the same norm.
+    norms = np.linalg.norm(matrix, axis=0)
+    solution, _ = nnls(matrix / norms, np.array(amounts) * scale)
+    return dict(zip(units, map(float, solution / norms), strict=True))
+
+
+def fit(measurements: Sequence[Measurement]) -> dict[str, Cost]:
+    """Cost of each unit (:func:`amounts_per_unit`)."""
+    rows = [measurement.units for measurement in measurements]
+    wall = amounts_per_unit(rows, [measurement.cost.wall_s for measurement in measurements])
+    cpu = amounts_per_unit(rows, [measurement.cost.cpu_s for measurement in measurements])
+    return {unit: Cost(wall[unit], cpu[unit]) for unit in wall}

@@ -1,6 +1,6 @@
-"""The inputs of a calibration: small cohorts of its own making, a kind of work in each.
+"""The inputs of a calibration: small synthetic cohorts, one for each kind of work.
 
-They mean nothing and go into a temporary folder that is removed; their files are named synthetic, and so is each case.
+They mean nothing. They lie in a temporary folder that is removed, and their file names and case ids say synthetic.
 """
 
 from __future__ import annotations
@@ -11,34 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 from mupd.base.files import write_json
 from mupd.config import Config
+from mupd.run.forecast.plan import Units, draw_unit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 SLIDE_PX = 1024
-"""Side of the slides that are read: of 800 um, which holds the 32 tiles that stand for any larger slide."""
+"""Side of the input slides: 800 um, which holds the 32 tiles that are taken of any larger slide too."""
 
 LARGE_SLIDE_PX = 3072
-"""Side of the one from which the cost of a megabyte is told."""
+"""Side of the input slide that shows the cost of a megabyte."""
 
 SMALL_PX = 256
 LARGE_PX = 1024
 """Sides of the generated slides."""
 
-CASES_OF_PROFILES = 3
+SEVERAL_CASES = 3
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """One small cohort, all of whose cases have and lack the same.
+    """A small cohort whose cases all have the same modalities.
 
     Attributes
     ----------
     target
-        What is generated of it; "" for one that is read alone.
-    side_px
-        Of the generated slides.
+        What is generated; "" if it is only read.
+    side_px, slide_px
+        Sides of the generated and of the input slides.
     """
 
     name: str
@@ -52,16 +53,24 @@ class Specimen:
 SPECIMENS: tuple[Specimen, ...] = (
     Specimen("slides", ("he",), "", cases=1, slide_px=LARGE_SLIDE_PX),
     Specimen("records", ("he", "rna"), "text"),
-    Specimen("profiles", ("he", "text"), "rna", cases=CASES_OF_PROFILES),
+    Specimen("profiles", ("he", "text"), "rna", cases=SEVERAL_CASES),
     Specimen("bulk", ("text",), "rna"),
     Specimen("small", ("rna", "text"), "he"),
     Specimen("large", ("rna", "text"), "he", side_px=LARGE_PX),
 )
-"""In the order in which they are worked on: what takes most memory comes last."""
+"""In the order of processing: the one that needs most memory comes last."""
+
+
+def specimen_units(specimen: Specimen) -> Units:
+    """Units of the draws of all its cases, one draw per case."""
+    units = {draw_unit(specimen.given, specimen.target): float(specimen.cases)}
+    if specimen.target == "he":
+        units["he_mpix"] = specimen.cases * specimen.side_px**2 / 1e6
+    return units
 
 
 def tissue(side: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Pixels (side, side, 3) in the colours of H&E: purple dots in pink on a glass rim."""
+    """Pixels (side, side, 3), uint8, in the colours of H&E: purple dots in a pink disc on white."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
@@ -102,12 +111,12 @@ def _write_case(folder: Path, specimen: Specimen, number: int, genes: tuple[str,
 
 
 def specimen_config(folder: Path, name: str) -> Path:
-    """Where the configuration of a specimen lies."""
+    """Path of a specimen's configuration."""
     return folder / name / "config.json"
 
 
 def write_specimens(folder: Path, config: Config) -> None:
-    """Write every specimen's inputs, sheet and configuration: model, sampler and file settings are those of `config`.
+    """Write inputs, sheet and configuration of each specimen, with the model, sampler and file settings of `config`.
 
     Raises
     ------

@@ -26,6 +26,7 @@ from mupd.synthetic.dicom.marks import (
     SYNTHESIZING_CODE,
     SYNTHETIC_DATA,
     image_type_of,
+    provenance_json,
     provenance_of,
     synthesizing_items,
 )
@@ -56,7 +57,6 @@ MARKS = {
 """Every mark that an object of the SOP class carries when it is written."""
 
 _SUPPORTING = (QUALIFICATION, UNVERIFIED, MAP_TYPE)
-_ST_LENGTH = 1024
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
@@ -93,7 +93,7 @@ def derived_marks(dataset: Dataset) -> list[str]:
 
 
 def provenance_of_draws(metas: Sequence[DrawMeta], artifact_key: str, values_sha256: str) -> str:
-    """Provenance of an object made from several draws, as JSON for Contribution Description (ST, 1,024 characters).
+    """Provenance of an object made from several draws (:func:`mupd.synthetic.dicom.marks.provenance_json`).
 
     `contents_sha256` is the digest of the draws' content hashes, one a line in the order of `draws`.
     """
@@ -111,13 +111,7 @@ def provenance_of_draws(metas: Sequence[DrawMeta], artifact_key: str, values_sha
         "values_sha256": values_sha256,
         "artifact_key": artifact_key,
     }
-    text = json.dumps(values, sort_keys=True)
-    if len(text) > _ST_LENGTH:
-        # The sources' hashes stand in the manifest too; identity and model must not be cut.
-        text = json.dumps({name: value for name, value in values.items() if name != "given_sha256"}, sort_keys=True)
-    if len(text) > _ST_LENGTH:
-        raise ValueError(f"provenance: found {len(text)} characters; expected at most {_ST_LENGTH} (model id too long)")
-    return text
+    return provenance_json(values)
 
 
 def synthesizing_equipment(meta: DrawMeta, provenance: str, moment: datetime.datetime) -> ContributingEquipment:

@@ -124,8 +124,25 @@ def dicom_marks(dataset: Dataset) -> list[str]:
     return [mark for mark, found in there.items() if found]
 
 
+def provenance_json(values: dict[str, Any]) -> str:
+    """Provenance as JSON for Contribution Description (VR ST). Leaves out the sources' hashes if they do not fit.
+
+    Raises
+    ------
+    ValueError
+        If it is longer than 1,024 characters all the same.
+    """
+    text = json.dumps(values, sort_keys=True)
+    if len(text) > _ST_LENGTH:
+        # The manifest has the sources' hashes too; identity and model must not be cut.
+        text = json.dumps({name: value for name, value in values.items() if name != "given_sha256"}, sort_keys=True)
+    if len(text) > _ST_LENGTH:
+        raise ValueError(f"provenance: found {len(text)} characters; expected at most {_ST_LENGTH} (model id too long)")
+    return text
+
+
 def provenance_text(meta: DrawMeta, artifact_key: str) -> str:
-    """Provenance for Contribution Description (VR ST, at most 1,024 characters) as JSON.
+    """Provenance of one draw (:func:`provenance_json`).
 
     The digest of the frames is a placeholder until :func:`mupd.synthetic.dicom.pixel_digest.stamp_digest`.
     """
@@ -142,13 +159,7 @@ def provenance_text(meta: DrawMeta, artifact_key: str) -> str:
         "artifact_key": artifact_key,
         DIGEST_FIELD: PLACEHOLDER,
     }
-    text = json.dumps(values, sort_keys=True)
-    if len(text) > _ST_LENGTH:
-        # The sources' hashes stand in the manifest too; identity and model must not be cut.
-        text = json.dumps({name: value for name, value in values.items() if name != "given_sha256"}, sort_keys=True)
-    if len(text) > _ST_LENGTH:
-        raise ValueError(f"provenance: found {len(text)} characters; expected at most {_ST_LENGTH} (model id too long)")
-    return text
+    return provenance_json(values)
 
 
 def provenance_of(dataset: Dataset) -> dict[str, Any]:
