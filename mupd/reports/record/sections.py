@@ -32,21 +32,15 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
     ),
     (
         "history",
-
-    r"(?:brief\s+)?clinical\s+(?:history|information|data|notes?|details|diagnos[ie]s(?:\s*(?:&"
-    r"|and)\s*history)?)\s*[:.]|"
-
+        r"(?:brief\s+)?clinical\s+(?:history|information|data|notes?|details|diagnos[ie]s(?:\s*(?:&"
+        r"|and)\s*history)?)\s*[:.]|"
         r"(?:patient\s+)?history\s*:|(?:pre|post)[\s/-]*(?:post)?-?\s?op(?:erative)?\s+(?:diagnos[ie]s|dx)\s*[:.]",
     ),
     (
         "synoptic",
-
-    r"synoptic\s+(?:report|data)[^:.]{0,40}|case\s+synopsis\s*[:.]"
-    r"|cancer\s+case\s+summary(?:\s+checklist)?\s*[:.]?|"
-
-
-    rf"cap\s+cancer\s+template|{_ANY_CHECKLIST}"
-
+        r"synoptic\s+(?:report|data)[^:.]{0,40}|case\s+synopsis\s*[:.]"
+        r"|cancer\s+case\s+summary(?:\s+checklist)?\s*[:.]?|"
+        rf"cap\s+cancer\s+template|{_ANY_CHECKLIST}"
         r"(?:urothelial|breast|colorectal|endometrial)\s+carcinoma\s*[:.]\s+1\.|tumou?r\s+characteristics\s*:",
     ),
     (
@@ -56,19 +50,15 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
     ),
     (
         "microscopic",
-
-    r"micr[o0]?[sc]\w*\s+(?:description|examination|findings)(?:/\s*diagnos\w+)?\s*[:.]|(?:microscopic"
-    r"|microscopy|histology)\s*:"
-,
+        r"micr[o0]?[sc]\w*\s+(?:description|examination|findings)(?:/\s*diagnos\w+)?\s*[:.]|(?:microscopic"
+        r"|microscopy|histology)\s*:",
     ),
     (
         "diagnosis",
         r"(?:final\s+|surgical\s+)?(?:patholog\w+|histopatholog\w+|histolog\w+|anatomic\w*|microscopic|final)?[\s-]*"
         r"(?:diagnos[ie]s(?:\s*/\s*diagnos[ie]s)?(?:\s*\(es\))?|interpretation|impression)(?:\s+details)?\s*:|"
-
-    r"(?:final|pathologic(?:al)?|histologic(?:al)?|histopathological"
-    r"|final\s+pathologic(?:al)?)\s+diagnos[ie]s\s*\.|"
-
+        r"(?:final|pathologic(?:al)?|histologic(?:al)?|histopathological"
+        r"|final\s+pathologic(?:al)?)\s+diagnos[ie]s\s*\.|"
         r"diagnosis\s+based\s+on\s+gross\s+and\s+microscopic\s+examination\s*:|im?o?pr\w*ssion\s*:|"
         r"(?:diagnosis|summary)\s*[:.]|conclusions?\s*:|primary\s+site\s*:",
     ),
@@ -78,24 +68,24 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
         r"(?:block|section|slide|cassette)\s*(?:summary|key|code|list|legend)\s*[:.]|summary\s+of\s+sections\s*[:.]|"
         r"(?:representative\s+)?sections(?:\s+are\s+submitted\s+as\s+follows)?\s*:|histo\s+tissue\s+summary",
     ),
-    ("specimens",
-    r"specimens?\s*(?:\(s\)\s*)?(?:submitted|received|source)\s*[:.]|specimens?(?:\s*\(s\))?\s*:"
-    r"|tissue\s+submitted\s*:"
-),
-    ("ancillary",
-    r"special\s+(?:stains?|studies)\s*(?:/\s*slides\s*)?[:.]|immunohistochemi\w+\s*(?:studies"
-    r"|results?)?\s*:"
-),
-)  # fmt: skip
+    (
+        "specimens",
+        r"specimens?\s*(?:\(s\)\s*)?(?:submitted|received|source)\s*[:.]|specimens?(?:\s*\(s\))?\s*:"
+        r"|tissue\s+submitted\s*:",
+    ),
+    (
+        "ancillary",
+        r"special\s+(?:stains?|studies)\s*(?:/\s*slides\s*)?[:.]|immunohistochemi\w+\s*(?:studies"
+        r"|results?)?\s*:",
+    ),
+)
 _PATTERN = _CAPITAL + "(?:" + "|".join(f"(?P<{name}>{pattern})" for name, pattern in _HEADINGS) + ")"
 _HEADING = re.compile(_PATTERN)
 # "Colon carcinoma checklist:" may begin with any word, which is slow to search: used only if the text has such a word.
 _HEADING_NO_CHECKLIST = re.compile(_PATTERN.replace(_ANY_CHECKLIST, ""))
 # "See comment:" is no heading, and "Specimen:" inside a checklist is one of its items.
-_POINTER, _ITEM = (
-    re.compile(r"\bsee\s+(?:the\s+)?$", re.IGNORECASE),
-    re.compile(r"specimen\s*:|comments?\s*:|note\s*:", re.IGNORECASE),
-)
+_POINTER = re.compile(r"\bsee\s+(?:the\s+)?$", re.IGNORECASE)
+_ITEM = re.compile(r"specimen\s*:|comments?\s*:|note\s*:", re.IGNORECASE)
 # "This is the final diagnosis." ends a sentence and is no heading.
 _ENDS_SENTENCE = re.compile(r"\b(?:the|a|an|this|with|of|for|to|and|in|see|final|above|previous)\s+$", re.IGNORECASE)
 
