@@ -29,7 +29,7 @@ Writer = Callable[[Path, int], None]
 
 def _mupd(pixels: Path, watermark: bool, codec: str = "jpeg") -> Writer:
     from mupd.contracts.draws import DrawMeta
-    from mupd.synthetic.dicom.wsi import write_wsi
+    from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 
     meta = DrawMeta(
         case_id="BENCH",
@@ -53,13 +53,15 @@ def _mupd(pixels: Path, watermark: bool, codec: str = "jpeg") -> Writer:
             array,
             out,
             meta,
-            run_seed=0,
-            mpp=MPP,
-            jpeg_quality=QUALITY,
-            artifact_key="0",
-            codec=codec,  # type: ignore[arg-type]
-            watermark=watermark,
-            workers=threads,
+            SlideSettings(
+                run_seed=0,
+                mpp=MPP,
+                jpeg_quality=QUALITY,
+                artifact_key="0",
+                codec=codec,  # type: ignore[arg-type]
+                watermark=watermark,
+                workers=threads,
+            ),
         )
 
     # What is loaded at the first slide of a process is no part of the pace: fonts, colour profile, schemas.

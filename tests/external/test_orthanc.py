@@ -21,7 +21,7 @@ from mupd.base.files import sha256_path
 from mupd.cli import app
 from mupd.synthetic.dicom.codecs import decode_frame
 from mupd.synthetic.dicom.label import label_agrees, render_label
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from tests.external.browser import chromium, screenshot
 from tests.external.orthanc_server import Orthanc, missing_programs, running_orthanc
 from tests.fixtures.synthetic import meta_of, slide_pixels
@@ -57,12 +57,7 @@ def out(pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels,
             slide,
             meta_of("he", case_id=case),
-            run_seed=1,
-            mpp=0.78,
-            jpeg_quality=90,
-            artifact_key="k" * 64,
-            codec=codec,
-            watermark=True,
+            SlideSettings(run_seed=1, mpp=0.78, jpeg_quality=90, artifact_key="k" * 64, codec=codec, watermark=True),
         )
         rows.append(f"{case}\t{slide.relative_to(folder)}\t{sha256_path(slide)}")
     (folder / "manifest.tsv").write_text("\n".join(["case_id\tartifact\tsha256", *rows]) + "\n")

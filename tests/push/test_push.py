@@ -22,7 +22,7 @@ from mupd.config import Config, parse_config
 from mupd.errors import InputFaults, MupdError
 from mupd.push import push, stow
 from mupd.push.stow import PASSWORD_ENV, TOKEN_ENV, USER_ENV
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from tests.fixtures.synthetic import meta_of, slide_pixels
 
 CASES = ("CASE-01", "CASE-02")
@@ -99,7 +99,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Config:
     for case in CASES:
         folder = out / "artifacts" / case / "he" / "synthetic-draw0"
         meta = meta_of("he", case_id=case)
-        write_wsi(slide_pixels(300, 200), folder, meta, run_seed=1, mpp=0.78, jpeg_quality=90, artifact_key="k" * 64)
+        write_wsi(
+            slide_pixels(300, 200),
+            folder,
+            meta,
+            SlideSettings(run_seed=1, mpp=0.78, jpeg_quality=90, artifact_key="k" * 64),
+        )
         rows.append(f"{case}\t{folder.relative_to(out)}\t{sha256_path(folder)}")
     (out / "manifest.tsv").write_text("\n".join(["case_id\tartifact\tsha256", *rows]) + "\n")
     return parse_config({"cases": "cases.tsv", "outdir": str(out)}, "test")

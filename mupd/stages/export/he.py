@@ -45,7 +45,7 @@ def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Art
     """
     import numpy as np
 
-    from mupd.synthetic.dicom.wsi import write_wsi
+    from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 
     artifacts = []
     for draw in accepted.draws:
@@ -65,13 +65,15 @@ def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Art
                 pixels,
                 folder,
                 draw.meta,
-                run_seed=config.seed,
-                mpp=mpp,
-                jpeg_quality=slide.jpeg_quality,
-                artifact_key=key,
-                codec=slide.codec,
-                watermark=slide.watermark,
-                study_created=accepted.study_created,
+                SlideSettings(
+                    run_seed=config.seed,
+                    mpp=mpp,
+                    jpeg_quality=slide.jpeg_quality,
+                    artifact_key=key,
+                    codec=slide.codec,
+                    watermark=slide.watermark,
+                    study_created=accepted.study_created,
+                ),
             )
         artifacts.append(describe(config.out, folder, "dicom-wsi", [draw.meta]))
     return artifacts

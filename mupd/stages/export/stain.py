@@ -59,7 +59,7 @@ def _pixels(config: Config, draw: Draw) -> np.ndarray:
 
 def _export_draw(draw: Draw, stain: StainSettings, accepted: Accepted, config: Config, folder: Path) -> list[Artifact]:
     from mupd.synthetic.dicom.stain import stain_appearance
-    from mupd.synthetic.dicom.wsi import write_wsi
+    from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
     from mupd.synthetic.picture.ome_tiff import write_ome_tiff
     from mupd.synthetic.picture.pseudo_colours import in_pseudo_colours
     from mupd.synthetic.picture.watermark import embed
@@ -77,15 +77,17 @@ def _export_draw(draw: Draw, stain: StainSettings, accepted: Accepted, config: C
             _pixels(config, draw),
             slide,
             meta,
-            run_seed=config.seed,
-            mpp=float(meta.settings["region"]["mpp"]),
-            jpeg_quality=config.slide.jpeg_quality,
-            artifact_key=dicom_key,
-            codec=stain.codec,
-            watermark=watermark,
-            study_created=accepted.study_created,
-            appearance=stain_appearance(meta),
-            in_colour=partial(in_pseudo_colours, channels=stain.channels) if in_channels else None,
+            SlideSettings(
+                run_seed=config.seed,
+                mpp=float(meta.settings["region"]["mpp"]),
+                jpeg_quality=config.slide.jpeg_quality,
+                artifact_key=dicom_key,
+                codec=stain.codec,
+                watermark=watermark,
+                study_created=accepted.study_created,
+                appearance=stain_appearance(meta),
+                in_colour=partial(in_pseudo_colours, channels=stain.channels) if in_channels else None,
+            ),
         )
     if not _stands(ome, "ome-tiff", key):
         write_ome_tiff(_pixels(config, draw), ome, meta, artifact_key=key, mark=embed if watermark else None)

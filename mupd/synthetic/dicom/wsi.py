@@ -13,6 +13,7 @@ import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,48 @@ _GREY = {"PresentationLUTShape": "IDENTITY", "RescaleIntercept": 0, "RescaleSlop
 """What PS3.3 C.8.12.4 asks of MONOCHROME2: values are shown as they are."""
 
 
+@dataclass(frozen=True)
+class SlideSettings:
+    """How a slide is written.
+
+    Attributes
+    ----------
+    run_seed
+        Seed of the run, for the UIDs.
+    mpp
+        Micrometres per pixel of level 0.
+    jpeg_quality
+        0 to 100; used by codec ``jpeg`` only.
+    artifact_key
+        Digest of what the file depends on; kept in the file, part of the UIDs.
+    codec
+        See :func:`mupd.synthetic.dicom.codecs.frame_encoder`.
+    watermark
+        Weave the mark of :mod:`mupd.synthetic.picture.watermark` into the pixels of level 0. The other levels, the
+        overview and the thumbnail are made from those.
+    study_created
+        When the first draw of the case was made (ISO 8601); None = when this one was made.
+    workers
+        Encoding threads; None = one per core, at most 8. The files do not depend on it.
+    appearance
+        What the headers say of the stain; None = haematoxylin and eosin. If it has channels, the pixels are
+        (height, width, channels), and the levels are MONOCHROME2.
+    in_colour
+        Makes RGB of channels at low resolution (height, width, channels), for thumbnail and overview.
+    """
+
+    run_seed: int
+    mpp: float
+    jpeg_quality: int
+    artifact_key: str
+    codec: CodecName = "jpeg"
+    watermark: bool = False
+    study_created: str | None = None
+    workers: int | None = None
+    appearance: Appearance | None = None
+    in_colour: Callable[[Pixels], Pixels] | None = None
+
+
 class _InstanceWriter(WsiDicomWriter):
     """Writes the draw's time as Instance Creation Date and Time (0008,0012), (0008,0013), not the clock's.
 
@@ -74,21 +117,13 @@ class _InstanceWriter(WsiDicomWriter):
 class _SlideWriter:
     """Writes the files of one slide into a folder, all with the same marks, UIDs and codec."""
 
-    def __init__(
-        self,
-        folder: Path,
-        meta: DrawMeta,
-        uids: SlideUids,
-        artifact_key: str,
-        study_created: str,
-        codec: CodecName,
-        appearance: Appearance,
-    ) -> None:
+    def __init__(self, folder: Path, meta: DrawMeta, uids: SlideUids, settings: SlideSettings) -> None:
         self._folder = folder
         self._uids = uids
-        self._codec = codec
+        self._settings = settings
         self._created = created_utc(meta.created)
-        described = (meta, uids, artifact_key, study_created, appearance)
+        appearance = settings.appearance or he_appearance()
+        described = (meta, uids, settings.artifact_key, settings.study_created or meta.created, appearance)
         self._in_colour, self._in_channels = (slide_metadata(*described, of_channels) for of_channels in (False, True))
         self.channels = [path.identifier or "" for path in appearance.channels]
         self._marks = {
@@ -157,13 +192,12 @@ class _SlideWriter:
             sink(frame)
         self.samples[name] = {0: Tile(frame, pixels)}
 
-    def pyramid(
-        self, parts: Sequence[SlidePixels], data: PixelImageData, encoder: FrameEncoder, workers: int
-    ) -> Pixels:
+    def pyramid(self, parts: Sequence[SlidePixels], data: PixelImageData, encoder: FrameEncoder) -> Pixels:
         """All levels, of one picture in colour or of channels, frames of one after the other (PS3.3 C.7.6.17.3).
 
         Returns the slide at low resolution, channels along the last axis.
         """
+        workers = self._settings.workers or min(8, len(os.sched_getaffinity(0)))
         sizes = level_sizes(parts[0].width, parts[0].height, TILE_PX)
         small = []
         with ExitStack() as stack:
@@ -182,21 +216,16 @@ class _SlideWriter:
                     self.samples.setdefault(level_file(level), {})[before + frame] = tile
         return np.concatenate(small, axis=2)
 
-    def slide(
-        self,
-        parts: Sequence[SlidePixels],
-        mpp: float,
-        quality: int,
-        identifier: str,
-        workers: int,
-        in_colour: Callable[[Pixels], Pixels],
-    ) -> None:
-        """Every file of the slide; `in_colour` makes RGB of it at low resolution."""
-        mm, pixels = mpp / 1000, parts[0]
-        encoder, lettering = frame_encoder(self._codec, quality), frame_encoder(self._codec, _LETTERING_QUALITY)
-        of_levels = frame_encoder(self._codec, quality, grey=True) if self.channels else encoder
+    def slide(self, parts: Sequence[SlidePixels], identifier: str) -> None:
+        """Write every file of the slide."""
+        codec, quality = self._settings.codec, self._settings.jpeg_quality
+        mm, pixels = self._settings.mpp / 1000, parts[0]
+        encoder, lettering = frame_encoder(codec, quality), frame_encoder(codec, _LETTERING_QUALITY)
+        of_levels = frame_encoder(codec, quality, grey=True) if self.channels else encoder
         base = PixelImageData(pixels, (mm, mm), SLIDE_COORDINATES, TILE_PX, of_levels, self.channels)
-        small = in_colour(self.pyramid(parts, base, of_levels, workers))
+        small = self.pyramid(parts, base, of_levels)
+        if self._settings.in_colour is not None:
+            small = self._settings.in_colour(small)
 
         def whole_slide(picture: Pixels, with_encoder: FrameEncoder) -> PixelImageData:
             height, width = picture.shape[:2]
@@ -216,23 +245,8 @@ class _SlideWriter:
         self.single_frame(LABEL_FILE, described, ImageType.LABEL, label)
 
 
-def write_wsi(
-    pixels: np.ndarray,
-    folder: Path,
-    meta: DrawMeta,
-    *,
-    run_seed: int,
-    mpp: float,
-    jpeg_quality: int,
-    artifact_key: str,
-    codec: CodecName = "jpeg",
-    watermark: bool = False,
-    study_created: str | None = None,
-    workers: int | None = None,
-    appearance: Appearance | None = None,
-    in_colour: Callable[[Pixels], Pixels] | None = None,
-) -> list[Path]:
-    """Write a slide as DICOM into `folder`, replacing what stands there, atomically.
+def write_wsi(pixels: np.ndarray, folder: Path, meta: DrawMeta, settings: SlideSettings) -> list[Path]:
+    """Write a slide as DICOM into `folder`, replacing what is there, atomically.
 
     Parameters
     ----------
@@ -242,28 +256,6 @@ def write_wsi(
         Final folder, e.g. ``artifacts/CASE/he/synthetic-draw0``.
     meta
         Of the draw; its `created` is the only time that is written.
-    run_seed
-        Of the run, for the UIDs.
-    mpp
-        Micrometres a pixel of level 0.
-    jpeg_quality
-        0 to 100; used by codec ``jpeg`` only.
-    artifact_key
-        Digest of what the file depends on; kept in the file, part of the UIDs.
-    codec
-        See :func:`mupd.synthetic.dicom.codecs.frame_encoder`.
-    watermark
-        Weave the mark of :mod:`mupd.synthetic.picture.watermark` into the pixels of level 0; the other levels,
-        the overview and the thumbnail are made from those.
-    study_created
-        When the first draw of the case was made (ISO 8601); `meta.created` unless given.
-    workers
-        Encoding threads; as many as cores (at most 8) unless given. The files do not depend on it.
-    appearance
-        What the headers say of the stain; haematoxylin and eosin unless given. With optical paths of channels, `pixels`
-        is (height, width, channels), and the levels are MONOCHROME2.
-    in_colour
-        Makes RGB of channels at low resolution (height, width, channels), for thumbnail and overview.
 
     Returns
     -------
@@ -282,22 +274,20 @@ def write_wsi(
         If the files cannot be written; likewise.
     """
     mark: Callable[[Pixels], Pixels] | None = None
-    if watermark:
+    if settings.watermark:
         from mupd.synthetic.picture.watermark import embed as mark
-    appearance = appearance or he_appearance()
+    appearance = settings.appearance or he_appearance()
     channels = len(appearance.channels)
     if channels and (pixels.ndim != 3 or pixels.shape[2] != channels):
-        raise ValueError(f"pixels: found {pixels.shape}; expected (height, width, {channels}), one a channel")
+        raise ValueError(f"pixels: found {pixels.shape}; expected (height, width, {channels}), one per channel")
     parts = [SlidePixels(pixels, None, index) for index in range(channels)] or [SlidePixels(pixels, mark)]
-    study_created = study_created or meta.created
-    uids = slide_uids(run_seed, meta, artifact_key, study_created)
+    uids = slide_uids(settings.run_seed, meta, settings.artifact_key, settings.study_created or meta.created)
     identifier = synthetic_id(meta.case_id, meta.draw, meta.target)
-    threads = workers or min(8, len(os.sched_getaffinity(0)))
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        writer = _SlideWriter(temporary, meta, uids, artifact_key, study_created, codec, appearance)
-        writer.slide(parts, mpp, jpeg_quality, identifier, threads, in_colour or (lambda small: small))
+        writer = _SlideWriter(temporary, meta, uids, settings)
+        writer.slide(parts, identifier)
         size = (parts[0].width, parts[0].height)
         names = [path.description or "" for path in appearance.channels]
-        assert_marked(temporary, identifier, size, uids, codec == "jpeg", writer.samples, names)
+        assert_marked(temporary, identifier, size, uids, settings.codec == "jpeg", writer.samples, names)
     return [folder / name for name in writer.names]

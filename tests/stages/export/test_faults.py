@@ -18,7 +18,7 @@ import pytest
 
 from mupd.config import Config
 from mupd.stages.export import run_shard
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from mupd.synthetic.verify.verify import verify_path
 from tests.fixtures.synthetic import meta_of
 from tests.stages.export.test_run import config_of, files_of, lay_out
@@ -96,11 +96,7 @@ def test_a_disk_that_fills_up_between_tiles_leaves_nothing(tmp_path: Path, codec
                 pixels,
                 tmp_path / "disk" / "synthetic-draw0",
                 meta_of("he"),
-                run_seed=1,
-                mpp=0.5,
-                jpeg_quality=95,
-                artifact_key="k" * 64,
-                codec=codec,  # type: ignore[arg-type]
+                SlideSettings(run_seed=1, mpp=0.5, jpeg_quality=95, artifact_key="k" * 64, codec=codec),  # type: ignore[arg-type]
             )
         assert caught.value.errno == errno.ENOSPC
         assert list((tmp_path / "disk").iterdir()) == []

@@ -19,7 +19,7 @@ from mupd.synthetic.dicom import parametric_map
 from mupd.synthetic.dicom.derived import DESCRIPTION, MAP_CLASS, MARKS, look_at_derived
 from mupd.synthetic.dicom.draw_spread import LEAST_BLOCK_PX, MOST_MAP_PX, block_px, draw_spread
 from mupd.synthetic.dicom.parametric_map import MAP_FILE, OD_PER_STEP, build_map, write_map
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from mupd.synthetic.verify.recognise import synthetic_marks
 from mupd.synthetic.verify.verify import verify_path
 from tests.fixtures.synthetic import meta_of, slide_pixels
@@ -54,11 +54,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels,
             root / f"synthetic-draw{meta.draw}",
             meta,
-            run_seed=7,
-            mpp=0.78,
-            jpeg_quality=90,
-            artifact_key="k" * 64,
-            study_created=meta_of("he").created,
+            SlideSettings(
+                run_seed=7, mpp=0.78, jpeg_quality=90, artifact_key="k" * 64, study_created=meta_of("he").created
+            ),
         )
     write_map(draws(), sources(root), metas(), root / "synthetic-uncertainty", **SETTINGS)
     return root

@@ -23,7 +23,7 @@ from mupd.synthetic.dicom.codecs import decode_frame, frame_encoder
 from mupd.synthetic.dicom.image import SlidePixels
 from mupd.synthetic.dicom.pyramid import halve, level_sizes, stream_pyramid
 from mupd.synthetic.dicom.readback import level_file
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from tests.fixtures.synthetic import meta_of, slide_pixels
 
 SETTINGS: dict[str, Any] = {"run_seed": 7, "mpp": 0.5, "jpeg_quality": 90, "artifact_key": "k" * 64}
@@ -58,7 +58,7 @@ def truth() -> np.ndarray:
 @pytest.fixture(scope="module", params=sorted(CODECS))
 def written(request: pytest.FixtureRequest, truth: np.ndarray, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp(request.param) / "synthetic-draw0"
-    write_wsi(truth, folder, meta_of("he"), **SETTINGS, codec=request.param)
+    write_wsi(truth, folder, meta_of("he"), SlideSettings(**SETTINGS, codec=request.param))
     return request.param, folder
 
 
@@ -242,9 +242,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from tests.fixtures.synthetic import meta_of
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 pixels = np.load(sys.argv[1], mmap_mode="r")
-write_wsi(pixels, Path(sys.argv[2]), meta_of("he"), run_seed=7, mpp=0.5, jpeg_quality=90, artifact_key="k" * 64)
+settings = SlideSettings(run_seed=7, mpp=0.5, jpeg_quality=90, artifact_key="k" * 64)
+write_wsi(pixels, Path(sys.argv[2]), meta_of("he"), settings)
 # The peak of this program's own memory: getrusage would tell that of the test process it was forked from.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -16,7 +16,7 @@ from wsidicom import WsiDicom
 from mupd.contracts.draws import DrawMeta
 from mupd.synthetic.dicom.marks import SUPPORTING, TELLING, dicom_marks
 from mupd.synthetic.dicom.stain import stain_appearance
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from mupd.synthetic.picture.pseudo_colours import in_pseudo_colours
 from mupd.synthetic.statement import synthetic_id
 from tests.fixtures.synthetic import meta_of, slide_pixels
@@ -39,13 +39,15 @@ def write(folder: Path, kind: str, codec: Any = "jpeg2000") -> list[Path]:
         PIXELS,
         folder,
         meta,
-        run_seed=1,
-        mpp=0.5,
-        jpeg_quality=90,
-        artifact_key="k" * 64,
-        codec=codec,
-        appearance=stain_appearance(meta),
-        in_colour=colour,
+        SlideSettings(
+            run_seed=1,
+            mpp=0.5,
+            jpeg_quality=90,
+            artifact_key="k" * 64,
+            codec=codec,
+            appearance=stain_appearance(meta),
+            in_colour=colour,
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from mupd.synthetic.dicom.marks import provenance_of, provenance_text
 from mupd.synthetic.dicom.pyramid import halve
 from mupd.synthetic.dicom.readback import assert_marked, label_shows, read_frame
 from mupd.synthetic.dicom.uids import SlideUids, derived_uid, slide_uids
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from tests.fixtures.synthetic import meta_of, slide_pixels
 
 LEVELS = ("synthetic-level0.dcm", "synthetic-level1.dcm")
@@ -43,7 +43,7 @@ def memmap(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 @pytest.fixture(scope="module")
 def slide(memmap: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("slide") / "synthetic-draw0"
-    write_wsi(memmap, folder, meta_of("he"), **SETTINGS)
+    write_wsi(memmap, folder, meta_of("he"), SlideSettings(**SETTINGS))
     return folder
 
 
@@ -152,7 +152,7 @@ def test_numbered_instances_and_derived_uids(slide: Path) -> None:
 
 
 def test_draws_share_the_study_and_nothing_else(slide: Path, memmap: np.ndarray, tmp_path: Path) -> None:
-    write_wsi(memmap, tmp_path / "d1", meta_of("he", 1), study_created=meta_of("he").created, **SETTINGS)
+    write_wsi(memmap, tmp_path / "d1", meta_of("he", 1), SlideSettings(study_created=meta_of("he").created, **SETTINGS))
     first = pydicom.dcmread(slide / "synthetic-level0.dcm", stop_before_pixels=True)
     other = pydicom.dcmread(tmp_path / "d1" / "synthetic-level0.dcm", stop_before_pixels=True)
     assert other.StudyInstanceUID == first.StudyInstanceUID
@@ -163,12 +163,19 @@ def test_draws_share_the_study_and_nothing_else(slide: Path, memmap: np.ndarray,
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_same_draw_gives_the_same_bytes(slide: Path, memmap: np.ndarray, tmp_path: Path, workers: int) -> None:
-    write_wsi(np.asarray(memmap), tmp_path / "again", meta_of("he", seconds=99.0), workers=workers, **SETTINGS)
+    write_wsi(
+        np.asarray(memmap), tmp_path / "again", meta_of("he", seconds=99.0), SlideSettings(workers=workers, **SETTINGS)
+    )
     assert digests(tmp_path / "again") == digests(slide)
 
 
 def test_another_quality_shares_no_instance(slide: Path, memmap: np.ndarray, tmp_path: Path) -> None:
-    write_wsi(memmap, tmp_path / "q", meta_of("he"), **SETTINGS | {"jpeg_quality": 60, "artifact_key": "q" * 64})
+    write_wsi(
+        memmap,
+        tmp_path / "q",
+        meta_of("he"),
+        SlideSettings(**SETTINGS | {"jpeg_quality": 60, "artifact_key": "q" * 64}),
+    )
     ours = pydicom.dcmread(tmp_path / "q" / "synthetic-level0.dcm", stop_before_pixels=True)
     theirs = pydicom.dcmread(slide / "synthetic-level0.dcm", stop_before_pixels=True)
     assert ours.SOPInstanceUID != theirs.SOPInstanceUID
@@ -260,7 +267,7 @@ DCIODVFY_DOES_NOT_KNOW_0008_001C = {
 @pytest.mark.parametrize("codec", ["jpeg", "jpeg2000", "htj2k", "jpegxl"])
 def test_dciodvfy_finds_nothing_but_the_tag_it_does_not_know(codec: str, tmp_path: Path) -> None:
     folder = tmp_path / "slide"
-    for path in write_wsi(slide_pixels(), folder, meta_of("he"), **SETTINGS, codec=codec):
+    for path in write_wsi(slide_pixels(), folder, meta_of("he"), SlideSettings(**SETTINGS, codec=codec)):
         if codec in ("htj2k", "jpegxl"):
             # Debian's dciodvfy is of 2022 and reads no transfer syntax that is younger: it sees the header only.
             dataset = pydicom.dcmread(path)
@@ -305,7 +312,7 @@ def test_unmarked_slide_never_gets_its_name(
 
     monkeypatch.setattr(dicom_wsi._SlideWriter, "dataset", forgetful)
     with pytest.raises(CaseError, match=r"0008,001C"):
-        write_wsi(memmap, tmp_path / "synthetic-draw0", meta_of("he"), **SETTINGS)
+        write_wsi(memmap, tmp_path / "synthetic-draw0", meta_of("he"), SlideSettings(**SETTINGS))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -314,19 +321,19 @@ def test_a_frame_that_was_not_the_one_encoded_is_noticed(
 ) -> None:
     monkeypatch.setattr(dicom_wsi._InstanceWriter, "write_tiles", lambda self, tiles: _write_tiles(self, [b"\xff\xd8"]))
     with pytest.raises(CaseError, match=r"level0\.dcm: frame 0 is not the one that was encoded"):
-        write_wsi(memmap, tmp_path / "synthetic-draw0", meta_of("he"), **SETTINGS)
+        write_wsi(memmap, tmp_path / "synthetic-draw0", meta_of("he"), SlideSettings(**SETTINGS))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_pixels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="uint8"):
-        write_wsi(np.zeros((10, 10, 3), np.float32), tmp_path / "x", meta_of("he"), **SETTINGS)
+        write_wsi(np.zeros((10, 10, 3), np.float32), tmp_path / "x", meta_of("he"), SlideSettings(**SETTINGS))
 
 
 @pytest.mark.parametrize("size", [(128, 128), (513, 1025), (1500, 130)])
 def test_other_sizes_open(tmp_path: Path, size: tuple[int, int]) -> None:
     pixels = slide_pixels(*size)
-    write_wsi(pixels, tmp_path / "s", meta_of("he"), **SETTINGS)
+    write_wsi(pixels, tmp_path / "s", meta_of("he"), SlideSettings(**SETTINGS))
     with openslide.OpenSlide(tmp_path / "s" / "synthetic-level0.dcm") as opened:
         assert opened.dimensions == size
         for level, dimensions in enumerate(opened.level_dimensions):

@@ -19,7 +19,7 @@ from mupd.slides.reader import open_slide
 from mupd.stages.export.he import _there
 from mupd.synthetic.dicom.marks import TELLING
 from mupd.synthetic.dicom.pixel_digest import frames_digest
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from mupd.synthetic.picture.marks import TEXT_FIELD, WATERMARK
 from mupd.synthetic.picture.png_marks import PNG_TEXT, png_info
 from mupd.synthetic.statement import BANNER
@@ -40,11 +40,7 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
         he_pixels(1500, 1100),
         folder,
         meta_of("he"),
-        run_seed=7,
-        mpp=0.5,
-        jpeg_quality=90,
-        artifact_key="k",
-        watermark=True,
+        SlideSettings(run_seed=7, mpp=0.5, jpeg_quality=90, artifact_key="k", watermark=True),
     )
     return folder
 

@@ -16,7 +16,7 @@ from mupd.base.files import sha256_path
 from mupd.errors import InputFaults, UnusableError
 from mupd.synthetic.anndata.marks import ANNDATA_MARKS, OBS_NAMES, write_anndata
 from mupd.synthetic.dicom.marks import SERIES, SYNTHETIC_DATA, TELLING
-from mupd.synthetic.dicom.wsi import write_wsi
+from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
 from mupd.synthetic.picture.marks import is_picture
 from mupd.synthetic.signature import read_private_key, sign_file, write_key_pair
 from mupd.synthetic.text.marks import JSON_MARKS, TXT_MARKS, write_report
@@ -35,7 +35,7 @@ JSON, TXT = "artifacts/CASE-01/report.synthetic.json", "artifacts/CASE-01/report
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "results"
     settings: dict[str, Any] = {"run_seed": 7, "mpp": 0.78, "jpeg_quality": 90, "artifact_key": "k"}
-    write_wsi(slide_pixels(), out / HE, meta_of("he"), **settings)
+    write_wsi(slide_pixels(), out / HE, meta_of("he"), SlideSettings(**settings))
     write_anndata(profile(), out / RNA)
     write_report(report(), out / JSON, out / TXT)
     header = "case_id\tartifact\tsha256\tfurther_artifacts\tfurther_sha256"
