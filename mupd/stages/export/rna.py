@@ -97,7 +97,7 @@ def export_rna(accepted: Accepted, config: Config, case_folder: Path, reliabilit
     """
     import numpy as np
 
-    from mupd.synthetic.anndata.marks import mark_anndata, write_anndata
+    from mupd.synthetic.anndata.marks import GeneColumns, mark_anndata, write_anndata
 
     folders = {draw.meta.draw: config.out / draw.folder for draw in accepted.draws}
     first = next(iter(folders.values()))
@@ -120,15 +120,13 @@ def export_rna(accepted: Accepted, config: Config, case_folder: Path, reliabilit
         try:
             adata = mark_anndata(
                 {number: np.load(folder / "values.npy", allow_pickle=False) for number, folder in folders.items()},
-                genes,
+                GeneColumns(genes, known, ids),
                 accepted.metas,
-                reliability=known,
                 artifact_key=key,
                 xy_px=xy_px,
                 expected={
                     number: np.load(folders[number] / "expected.npy", allow_pickle=False) for number in without_noise
                 },
-                original_ids=ids,
             )
         except ValueError as error:
             raise CaseError(str(error)) from error

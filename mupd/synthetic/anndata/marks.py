@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +89,33 @@ def _provenance(metas: Sequence[DrawMeta], artifact_key: str, several: bool, mea
     }
 
 
+@dataclass(frozen=True)
+class GeneColumns:
+    """The genes of a marked AnnData.
+
+    Attributes
+    ----------
+    symbols
+        One per column.
+    reliability
+        Pearson correlation of each gene with the truth on held-out data; NaN if unknown.
+    original_ids
+        {symbol: its name in the cohort's own table}; kept in ``var`` if there are any.
+    """
+
+    symbols: Sequence[str]
+    reliability: Sequence[float]
+    original_ids: Mapping[str, str] = field(default_factory=dict)
+
+
 def mark_anndata(
     draws: Mapping[int, np.ndarray],
-    genes: Sequence[str],
+    genes: GeneColumns,
     metas: Sequence[DrawMeta],
     *,
-    reliability: Sequence[float],
     artifact_key: str,
     xy_px: np.ndarray | None = None,
     expected: Mapping[int, np.ndarray] | None = None,
-    original_ids: Mapping[str, str] | None = None,
 ) -> AnnData:
     """Build the marked AnnData of a case's accepted RNA draws.
 
@@ -106,19 +124,15 @@ def mark_anndata(
     draws
         {draw: (observations, genes) float32}, log1p of counts per 10,000.
     genes
-        Symbols, one a column.
+        One per column.
     metas
         Of the same draws, in ascending order of draw.
-    reliability
-        Per gene the Pearson correlation with the truth on held-out data, NaN where it is not known.
     artifact_key
         Digest of what the artifact depends on; kept in ``uns``.
     xy_px
         (observations, 2) float64, tile centres in pixels of the source slide's level 0.
     expected
         {draw: the same without the noise of a measurement}, for those draws that have it.
-    original_ids
-        {gene: what the cohort's own table calls it}; kept in ``var`` if there are any.
 
     Returns
     -------
@@ -136,10 +150,10 @@ def mark_anndata(
 
     if not metas or sorted(draws) != [meta.draw for meta in metas] or not set(expected or ()) <= set(draws):
         raise ValueError(f"draws: found {sorted(draws)} with metas {[m.draw for m in metas]}; expected the same draws")
-    expected = expected or {}
+    expected, symbols = expected or {}, genes.symbols
     shapes = {values.shape for values in (*draws.values(), *expected.values())}
-    if len(shapes) != 1 or next(iter(shapes))[1:] != (len(genes),) or len(reliability) != len(genes):
-        raise ValueError(f"draws: found shapes {sorted(shapes)}; expected one (observations, {len(genes)})")
+    if len(shapes) != 1 or next(iter(shapes))[1:] != (len(symbols),) or len(genes.reliability) != len(symbols):
+        raise ValueError(f"draws: found shapes {sorted(shapes)}; expected one (observations, {len(symbols)})")
     observations = next(iter(shapes))[0]
     if observations > 1 and (xy_px is None or xy_px.shape != (observations, 2)):
         found = None if xy_px is None else xy_px.shape
@@ -156,10 +170,10 @@ def mark_anndata(
         index=pd.Index(names),
     )
     var = pd.DataFrame(
-        {"units": UNITS, "reliability": np.asarray(reliability, dtype=np.float64)}, index=pd.Index(list(genes))
+        {"units": UNITS, "reliability": np.asarray(genes.reliability, dtype=np.float64)}, index=pd.Index(list(symbols))
     )
-    if original_ids:
-        var["original_id"] = [original_ids.get(gene, "") for gene in genes]
+    if genes.original_ids:
+        var["original_id"] = [genes.original_ids.get(symbol, "") for symbol in symbols]
     adata = AnnData(X=mean, obs=obs, var=var)
     adata.layers["mean"] = mean.copy()
     adata.layers["sd"] = spread.astype(np.float32)

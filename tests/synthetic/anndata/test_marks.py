@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -11,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mupd.synthetic.anndata.marks import ANNDATA_MARKS, OBS_NAMES, mark_anndata, values_digest, write_anndata
+from mupd.synthetic.anndata.marks import (
+    ANNDATA_MARKS,
+    OBS_NAMES,
+    GeneColumns,
+    mark_anndata,
+    values_digest,
+    write_anndata,
+)
 from mupd.synthetic.anndata.peek_hdf5 import hdf5_marks
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.fixtures.synthetic import meta_of
@@ -25,9 +33,8 @@ def profile(observations: int = 3, draws: tuple[int, ...] = (0, 2)) -> ad.AnnDat
     xy = random.random((observations, 2)) * 1000 if observations > 1 else None
     return mark_anndata(
         values,
-        GENES,
+        GeneColumns(GENES, [0.5, 0.25, np.nan, 0.1]),
         [meta_of("rna", draw) for draw in draws],
-        reliability=[0.5, 0.25, np.nan, 0.1],
         artifact_key="k" * 64,
         xy_px=xy,
     )
@@ -80,9 +87,8 @@ def test_the_mean_is_of_what_draws_expect_where_they_say_it(of: tuple[int, ...])
     expected = {draw: values[draw] + np.float32(1) for draw in of}
     adata = mark_anndata(
         values,
-        GENES,
+        GeneColumns(GENES, [0.0] * len(GENES)),
         [meta_of("rna", draw) for draw in (0, 2)],
-        reliability=[0.0] * len(GENES),
         artifact_key="k",
         expected=expected,
     )
@@ -97,12 +103,13 @@ def test_the_mean_is_of_what_draws_expect_where_they_say_it(of: tuple[int, ...])
 
 def test_original_ids_stand_beside_the_symbols() -> None:
     values = {0: np.zeros((1, len(GENES)), np.float32)}
-    keywords = {"reliability": [0.0] * len(GENES), "artifact_key": "k"}
+    plain = GeneColumns(GENES, [0.0] * len(GENES))
+    named = replace(plain, original_ids={"ERBB2": "ENSG00000141736.14"})
     metas = [meta_of("rna")]
-    known = mark_anndata(values, GENES, metas, original_ids={"ERBB2": "ENSG00000141736.14"}, **keywords)
+    known = mark_anndata(values, named, metas, artifact_key="k")
     assert list(known.var_names) == GENES
     assert list(known.var["original_id"]) == ["ENSG00000141736.14", "", "", ""]
-    assert "original_id" not in mark_anndata(values, GENES, metas, **keywords).var
+    assert "original_id" not in mark_anndata(values, plain, metas, artifact_key="k").var
 
 
 def test_same_draws_give_the_same_bytes(tmp_path: Path) -> None:
@@ -164,15 +171,15 @@ def test_mudata_is_recognised(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(fault: str) -> None:
     values = {0: np.zeros((2, 4), np.float32)}
     metas = [meta_of("rna", 1 if fault == "draws" else 0)]
-    genes = GENES[:3] if fault == "genes" else GENES
+    symbols = GENES[:3] if fault == "genes" else GENES
     xy = None if fault == "positions" else np.zeros((2, 2))
-    reliability = [0.0] * (3 if fault == "reliability" else len(genes))
+    genes = GeneColumns(symbols, [0.0] * (3 if fault == "reliability" else len(symbols)))
     expected = {
         "expected": {0: np.zeros((1, 4), np.float32)},
         "other expected": {5: np.zeros((2, 4), np.float32)},
     }.get(fault)
     with pytest.raises(ValueError, match="found"):
-        mark_anndata(values, genes, metas, reliability=reliability, artifact_key="k", xy_px=xy, expected=expected)
+        mark_anndata(values, genes, metas, artifact_key="k", xy_px=xy, expected=expected)
 
 
 @given(st.integers(0, 2), st.integers(0, 3), st.floats(0.125, 5, width=32))

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mupd.synthetic.anndata.marks import OBS_COLUMN, OBS_NAMES, UNS, mark_anndata
+from mupd.synthetic.anndata.marks import OBS_COLUMN, OBS_NAMES, UNS, GeneColumns, mark_anndata
 from mupd.synthetic.anndata.peek_zarr import look_at_zarr
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.fixtures.synthetic import meta_of
@@ -30,9 +30,8 @@ def profile(case_id: str = "CASE-01", tiles: int = 3) -> ad.AnnData:
     random = np.random.default_rng(7)
     return mark_anndata(
         {draw: random.random((tiles, len(GENES)), dtype=np.float32) for draw in (0, 1)},
-        GENES,
+        GeneColumns(GENES, [0.5, 0.25, np.nan, 0.1]),
         [meta_of("rna", draw, case_id=case_id) for draw in (0, 1)],
-        reliability=[0.5, 0.25, np.nan, 0.1],
         artifact_key="k" * 64,
         xy_px=random.random((tiles, 2)) if tiles > 1 else None,
     )
