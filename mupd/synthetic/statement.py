@@ -7,18 +7,20 @@ import hashlib
 from mupd.base.ids import Target, stain_name
 from mupd.contracts.draws import DrawMeta
 
-BANNER = "SYNTHETIC - NOT FOR DIAGNOSIS"
-"""First line of texts, label pixels, field of records."""
-
 WORD = "SYNTHETIC"
 """DICOM descriptions begin with it."""
+
+WARNING = "NOT FOR DIAGNOSIS"
+"""DICOM descriptions end with it."""
+
+BANNER = f"{WORD} - {WARNING}"
+"""First line of texts, pixels of labels, field of records."""
 
 PREFIX = "SYN-"
 """Observation names, container and report identifiers begin with it."""
 
 FILE_WORD = "synthetic"
-"""Every artifact's file name carries it."""
-
+"""Part of every artifact's file name."""
 
 _ID_LENGTH = 60
 

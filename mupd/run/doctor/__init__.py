@@ -1,1 +1,1 @@
-"""``mupd doctor``: is this machine, this configuration and this cluster ready for a run; if not, what mends it."""
+"""``mupd doctor``: checks machine, configuration and cluster before a run, and says how to fix each problem."""

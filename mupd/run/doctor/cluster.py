@@ -1,4 +1,4 @@
-"""SLURM: its commands, its partitions, what the jobs will ask them for."""
+"""SLURM: its commands, its partitions, and what the jobs request of them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mupd.run.doctor.finding import Finding
 
 COMMANDS = ("sbatch", "squeue", "scancel", "sinfo", "scontrol")
 SINFO_FORMAT = "%P|%a|%l|%c|%m|%G"
-"""Partition, availability, time limit, CPUs, megabytes and gres of its nodes: one line for each kind of node."""
+"""Partition, availability, time limit, CPUs, megabytes and gres; one line per kind of node."""
 
 _SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Partition:
-    """What one partition offers, over its nodes.
+    """Resources of a partition.
 
     Attributes
     ----------
     minutes
-        Longest run time, None = without limit.
+        Longest run time; None = unlimited.
     cpus, mem_mb, gpus
-        Most of a node.
+        Of the largest node.
     gpu_models
-        Kinds of GPU as gres names them; empty where gres names none.
+        Names of GPUs in gres; empty if gres has none.
     """
 
     name: str
@@ -47,7 +47,7 @@ def minutes_of(limit: str) -> int | None:
     Raises
     ------
     ValueError
-        If it is no time limit.
+        If it is not a time limit.
     """
     if limit in ("infinite", "UNLIMITED", "n/a", "NOT_SET"):
         return None
@@ -78,7 +78,7 @@ def _number(text: str) -> int:
 
 
 def parse_sinfo(text: str) -> dict[str, Partition]:
-    """Partitions by name, from ``sinfo -h -o SINFO_FORMAT``; lines that are none are left out."""
+    """Partitions by name, from the output of ``sinfo -h -o SINFO_FORMAT``. Other lines are skipped."""
     found: dict[str, Partition] = {}
     for line in text.splitlines():
         parts = line.strip().split("|")
@@ -109,7 +109,7 @@ def parse_sinfo(text: str) -> dict[str, Partition]:
 
 
 def _call(*command: str) -> tuple[str | None, str]:
-    """Output of a command, None and why where it fails."""
+    """Output of a command and ""; None and the reason if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -120,14 +120,14 @@ def _call(*command: str) -> tuple[str | None, str]:
 
 
 def read_partitions() -> tuple[dict[str, Partition] | None, str]:
-    """The cluster's partitions; None and why where SLURM does not answer."""
+    """The cluster's partitions and ""; None and the reason if SLURM does not answer."""
     text, why = _call("sinfo", "-h", "-o", SINFO_FORMAT)
     return (None, why) if text is None else (parse_sinfo(text), "")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the jobs of one rule ask for; of every shard the most."""
+    """What the largest job of a rule requests."""
 
     rule: str
     partition: str | None
@@ -139,7 +139,7 @@ class Asked:
 
 
 def asked_faults(asked: Asked, partitions: Mapping[str, Partition]) -> list[tuple[str, str]]:
-    """What the partition of a rule's jobs does not have: (what was found, what to do)."""
+    """What a rule's partition lacks for its jobs: pairs of problem and fix."""
     known = ", ".join(sorted(partitions)) or "none"
     if asked.partition is None:
         there = next((partition for partition in partitions.values() if partition.default), None)
@@ -151,7 +151,7 @@ def asked_faults(asked: Asked, partitions: Mapping[str, Partition]) -> list[tupl
         there = partitions[asked.partition]
     faults = []
     if not there.up:
-        faults.append((f"partition {there.name} is down", "take another, or ask the cluster's support"))
+        faults.append((f"partition {there.name} is down", "use another one, or ask the cluster's support"))
     if asked.gpus and not there.gpus:
         able = ", ".join(sorted(name for name, part in partitions.items() if part.gpus)) or "no partition has one"
         faults.append((f"partition {there.name} has no GPU in its gres", f"a partition with GPUs: {able}"))
@@ -173,7 +173,7 @@ def asked_faults(asked: Asked, partitions: Mapping[str, Partition]) -> list[tupl
 
 
 def check_commands(wanted: bool) -> list[Finding]:
-    """SLURM's commands on the path; absent ones matter only where a SLURM profile is named."""
+    """Check that SLURM's commands are on the PATH. Missing ones matter only with a SLURM profile."""
     absent = [name for name in COMMANDS if shutil.which(name) is None]
     if not absent:
         return [Finding("slurm", "commands", "PASS", ", ".join(COMMANDS))]
@@ -184,7 +184,7 @@ def check_commands(wanted: bool) -> list[Finding]:
 
 
 def check_slurm(asked: Iterable[Asked], wanted: bool) -> list[Finding]:
-    """Commands, partitions, and whether the partitions have what the jobs ask for."""
+    """Check commands and partitions, and that the partitions have what the jobs request."""
     found = check_commands(wanted)
     if shutil.which("sinfo") is None:
         return found

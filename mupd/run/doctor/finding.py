@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Finding:
     Attributes
     ----------
     area, name
-        What was looked at, e.g. ``slurm``, ``partition gpu``.
+        What was checked, e.g. ``slurm``, ``partition gpu``.
     state
-        ``PASS``; ``WARN`` where a run may work; ``FAIL`` where it cannot; ``SKIP`` where it does not apply.
+        ``PASS``; ``WARN``: a run may work; ``FAIL``: a run cannot work; ``SKIP``: does not apply.
     found
-        What is there, or why it was not looked at.
+        The state, or why it was not checked.
     fix
-        What to do about a WARN or FAIL; else empty.
+        How to fix a WARN or FAIL; otherwise empty.
     """
 
     area: str

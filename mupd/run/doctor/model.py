@@ -1,11 +1,12 @@
-"""The model's folder: are its files there and whole, is nothing in it that would be executed, what may it be used for.
+"""The model's folder: complete files, no pickles, and the licence.
 
-Read without loading the model: a safetensors file begins with its table of contents.
+The model is not loaded: a safetensors file begins with its table of contents.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 from pathlib import Path
@@ -23,12 +24,12 @@ _COPY = "copy the model's folder again"
 
 
 def read_header(path: Path) -> dict[str, tuple[int, ...]]:
-    """{tensor: shape} of a safetensors file, of which only the header is read.
+    """{tensor: shape} of a safetensors file. Reads the header only.
 
     Raises
     ------
     ModelError
-        If it is no such file, or is shorter or longer than its header says.
+        If it is not such a file, or its size is not what its header says.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -49,7 +50,7 @@ def read_header(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def licence_of(card: Path) -> str | None:
-    """What a model's card (README.md) says of the licence: ``license:`` of its head, or a line `License: ...`."""
+    """The licence in a model card (README.md): ``license:`` in the YAML head, or a line ``License: ...``; else None."""
     try:
         text = card.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -57,7 +58,7 @@ def licence_of(card: Path) -> str | None:
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     if head and (found := re.search(r"^licen[cs]e:\s*['\"]?([\w.+-]+)", head[1], re.MULTILINE)):
         return found[1]
-    # A table of training data names the licences of data: not what is asked here.
+    # Licences in tables are those of training data.
     line = re.search(r"^[#*\-\s]*licen[cs]e[*\s]*:?[*\s]*(\S.*)?$", text, re.MULTILINE | re.IGNORECASE)
     if line is None:
         return None
@@ -66,19 +67,21 @@ def licence_of(card: Path) -> str | None:
 
 
 def check_licence(folder: Path) -> Finding:
-    """What the model's card allows."""
+    """Check the licence in the model card."""
     found = licence_of(folder / "README.md")
     fix = "ask whoever made the model what it may be used for, and write it into the card's YAML head (license: ...)"
     if found is None:
         card = "no README.md" if not (folder / "README.md").is_file() else "README.md names no licence"
         return Finding("model", "licence", "WARN", card, fix)
     if re.search(r"\bnc\b|non.?commercial", found, re.IGNORECASE):
-        return Finding("model", "licence", "WARN", found, "not for commercial use: make sure that yours is none")
+        return Finding(
+            "model", "licence", "WARN", found, "not for commercial use: make sure that your use is not commercial"
+        )
     return Finding("model", "licence", "PASS", found)
 
 
 def check_weights(folder: Path) -> list[Finding]:
-    """Each part's weights by their headers, with the first digits of their hash."""
+    """Check the weights of each part by their headers; shows the first digits of their hash."""
     found = []
     for part in PARTS:
         files = sorted((folder / part).glob("*.safetensors"))
@@ -90,17 +93,10 @@ def check_weights(folder: Path) -> list[Finding]:
             except (ModelError, OSError) as error:
                 found.append(Finding("model", part, "FAIL", f"{error}", _COPY))
                 continue
-            values = sum(_product(shape) for shape in shapes.values())
+            values = sum(math.prod(shape) for shape in shapes.values())
             words = f"{path.name}: {len(shapes)} tensors, {values / 1e6:.2f} M values, sha256 {sha256_file(path)[:12]}"
             found.append(Finding("model", part, "PASS", words))
     return found
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    result = 1
-    for side in shape:
-        result *= side
-    return result
 
 
 def check_model(model: str) -> list[Finding]:
@@ -128,5 +124,5 @@ def check_model(model: str) -> list[Finding]:
         fix = "remove them, or convert them to safetensors: mupd never reads them"
         found.append(Finding("model", "pickles", "WARN", ", ".join(pickles[:5]), fix))
     else:
-        found.append(Finding("model", "pickles", "PASS", "none: nothing in the folder can run code"))
+        found.append(Finding("model", "pickles", "PASS", "none: no file can run code when it is loaded"))
     return [*found, check_licence(folder)]

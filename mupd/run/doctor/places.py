@@ -1,4 +1,4 @@
-"""Folders: is there space, may they be written, can the nodes of a cluster see them."""
+"""Folders: free space, permission to write, and whether a cluster's nodes can see them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from mupd.run.doctor.finding import Finding
 
 NODE_LOCAL = ("tmpfs", "ramfs", "overlay", "devtmpfs", "squashfs", "aufs")
-"""File systems that exist on one machine alone, and end with it or with its container."""
+"""File systems of one machine or one container."""
 
 SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb3", "glusterfs", "panfs", "pvfs2", "afs")
 _SHARED_FUSE = ("glusterfs", "ceph", "beegfs", "s3fs", "gcsfuse", "sshfs", "weka", "juicefs", "moosefs")
@@ -18,7 +18,7 @@ _LOCAL_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/scratch/local", "/local", "/
 
 
 def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """The path, or the nearest existing folder above it."""
     path = path.absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
@@ -26,12 +26,12 @@ def existing(path: Path) -> Path:
 
 
 def mount_of(path: Path, mounts: str) -> tuple[str, str]:
-    """Mount point and type of the file system that a path lies on.
+    """Mount point and type of a path's file system.
 
     Parameters
     ----------
     mounts
-        Text of ``/proc/self/mounts``: device, mount point, type, ... by spaces, a space in a name as ``\\040``.
+        Text of ``/proc/self/mounts``, e.g. ``/dev/sda1 /data ext4 rw 0 0``; spaces in names are ``\\040``.
     """
     where = str(existing(path).resolve())
     found = ("/", "unknown")
@@ -41,22 +41,21 @@ def mount_of(path: Path, mounts: str) -> tuple[str, str]:
             continue
         point = parts[1].replace("\\040", " ")
         inside = where == point or where.startswith(point.rstrip("/") + "/")
-        # Of two mounts on one point the later one is what is seen.
+        # A later mount on the same point hides the earlier one.
         if inside and len(point) >= len(found[0]):
             found = (point, parts[2])
     return found
 
 
 def is_shared(kind: str) -> bool | None:
-    """Whether other machines see a type of file system; None where the type alone does not say (a local disk may be
-    exported)."""
+    """Whether other machines see a type of file system; None if unknown (a local disk may be exported)."""
     if kind in SHARED or (kind.startswith("fuse.") and any(name in kind for name in _SHARED_FUSE)):
         return True
     return False if kind in NODE_LOCAL else None
 
 
 def read_mounts() -> str:
-    """The mounts of this machine; empty where the system does not list them so."""
+    """Text of ``/proc/self/mounts``; empty on systems without it."""
     try:
         return Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -64,7 +63,7 @@ def read_mounts() -> str:
 
 
 def check_seen(name: str, path: Path, mounts: str) -> Finding:
-    """Whether the nodes of a cluster will see a path, as far as its place tells."""
+    """Check whether a cluster's nodes see a path, judged by its file system."""
     point, kind = mount_of(path, mounts)
     where = str(path.absolute())
     fix = f"put it on a file system that every node mounts at the same path, then set {name} to it"
@@ -81,12 +80,12 @@ def check_seen(name: str, path: Path, mounts: str) -> Finding:
 
 
 def check_writable(name: str, path: Path) -> Finding:
-    """Whether a folder may be written, or made."""
+    """Check that a folder can be written to, or created."""
     there = existing(path)
     if not there.is_dir():
         return Finding("places", f"{name} writable", "FAIL", f"{there} is a file", f"set {name} to a folder")
     if os.access(there, os.W_OK | os.X_OK):
-        words = str(path) if there == path.absolute() else f"{path}, to be made in {there}"
+        words = str(path) if there == path.absolute() else f"{path}, to be created in {there}"
         return Finding("places", f"{name} writable", "PASS", words)
     fix = f"chmod u+w {there}, or set {name} to a folder of yours"
     return Finding("places", f"{name} writable", "FAIL", f"no permission to write in {there}", fix)
@@ -97,14 +96,14 @@ def _size(count: float) -> str:
 
 
 def check_space(name: str, path: Path, needed: int | None) -> Finding:
-    """Whether the disk has space for what a run writes at most; None where that is not known."""
+    """Check free space against what a run needs at most; `needed` is None if unknown."""
     free = shutil.disk_usage(existing(path)).free
     if needed is None:
-        return Finding("places", f"{name} space", "SKIP", f"{_size(free)} free; without a sheet the need is not known")
+        return Finding("places", f"{name} space", "SKIP", f"{_size(free)} free; the need is unknown without a sheet")
     words = f"{_size(free)} free, at most {_size(needed)} needed"
     if free >= needed:
         return Finding("places", f"{name} space", "PASS", words)
-    fix = "make space, set outdir to another disk, or lower slide.width_px, slide.height_px or draws.he"
+    fix = "free space, set outdir to another disk, or lower slide.width_px, slide.height_px or draws.he"
     return Finding("places", f"{name} space", "FAIL", words, fix)
 
 

@@ -10,15 +10,16 @@ from mupd.base.progress import track
 from mupd.contracts.inventory import CaseInventory
 from mupd.inputs.examine import Request
 from mupd.inputs.runners import Runner
+from mupd.synthetic.statement import WORD
 
 _MAX_PX = 300
 _MAGENTA = (194, 24, 122)
-# A slide that the examination did not get through would only run into the same limit again.
+# Words of reasons for which a slide would hit the same limit again.
 _LEFT_ALONE = ("seconds", "memory", "cannot be read", "ended", "crash", "truncated", "damaged", "refused", "declares")
 
 
 def _stamped(picture: bytes) -> bytes:
-    """The picture with a magenta band that reads SYNTHETIC: its pixels say so wherever they are copied to."""
+    """The picture (JPEG) with a magenta band that reads SYNTHETIC, so that copies of it say so too."""
     from PIL import Image, ImageDraw, ImageFont
 
     with Image.open(io.BytesIO(picture)) as opened:
@@ -27,7 +28,7 @@ def _stamped(picture: bytes) -> bytes:
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, image.height - band, image.width, image.height), fill=_MAGENTA)
     place = (image.width / 2, image.height - band / 2)
-    draw.text(place, "SYNTHETIC", (255, 255, 255), ImageFont.load_default(round(band * 0.68)), anchor="mm")
+    draw.text(place, WORD, (255, 255, 255), ImageFont.load_default(round(band * 0.68)), anchor="mm")
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)
     return stream.getvalue()
@@ -48,9 +49,9 @@ def pictures_of(
     Parameters
     ----------
     mpps
-        Micrometres per pixel that the sheet states, by case id.
+        Micrometres per pixel from the sheet, by case id; None = not stated.
     run
-        Who reads the slides: workers under limits (:func:`mupd.inputs.runners.in_workers`).
+        Reads the slides in workers under limits (:func:`mupd.inputs.runners.in_workers`).
     """
     made = {}
     wanted = [case for case in cases if _has_picture(case)][: max(0, most)]
@@ -64,7 +65,7 @@ def pictures_of(
     for number, outcome in track(run(requests), "thumbnails", len(requests)) if requests else ():
         case = wanted[number]
         if "jpeg" not in outcome.facts:
-            # The page says why beside it: the reason stands in the inventory.
+            # The page shows the reason from the inventory.
             continue
         picture = base64.b64decode(outcome.facts["jpeg"])
         if "synthetic_input" in case.entries["he"].facts:

@@ -40,7 +40,7 @@ from wsidicom.metadata.image import Image, ImageCoordinateSystem
 from mupd.contracts.draws import DrawMeta
 from mupd.synthetic.dicom.marks import provenance_text
 from mupd.synthetic.dicom.uids import SlideUids
-from mupd.synthetic.statement import BANNER, WORD, given_words, synthetic_id
+from mupd.synthetic.statement import BANNER, WARNING, WORD, given_words, synthetic_id
 
 SLIDE_COORDINATES = ImageCoordinateSystem(origin=PointMm(20.0, 10.0), rotation=0, z_offset=0.0)
 LABEL_COORDINATES = ImageCoordinateSystem(origin=PointMm(0.0, 50.0), rotation=0, z_offset=0.0)
@@ -114,12 +114,12 @@ def he_appearance() -> Appearance:
 
 def series_description(meta: DrawMeta, name: str = "H&E") -> str:
     """Series Description (LO, 64 characters)."""
-    return f"{WORD} {name} draw {meta.draw} (mupd) - NOT FOR DIAGNOSIS"
+    return f"{WORD} {name} draw {meta.draw} (mupd) - {WARNING}"
 
 
 def label_series_description(meta: DrawMeta, name: str = "H&E") -> str:
     """Series Description of the label, which is a series of its own."""
-    return f"{WORD} label of {name} draw {meta.draw} (mupd) - NOT FOR DIAGNOSIS"
+    return f"{WORD} label of {name} draw {meta.draw} (mupd) - {WARNING}"
 
 
 def derivation_description(meta: DrawMeta, said: str = "") -> str:

@@ -27,7 +27,7 @@ from mupd.synthetic.dicom.derived import (
 from mupd.synthetic.dicom.draw_spread import block_px, draw_spread
 from mupd.synthetic.dicom.metadata import created_utc
 from mupd.synthetic.dicom.uids import derived_uid
-from mupd.synthetic.statement import FILE_WORD, WORD
+from mupd.synthetic.statement import FILE_WORD, WARNING, WORD
 
 if TYPE_CHECKING:
     from highdicom.pm import ParametricMap
@@ -37,7 +37,7 @@ MAP_FILE = f"{FILE_WORD}-uncertainty.dcm"
 OD_PER_STEP = 0.0001
 """Optical density of one step of the stored integers."""
 
-SERIES_DESCRIPTION = f"{WORD} H&E uncertainty (mupd) - NOT FOR DIAGNOSIS"
+SERIES_DESCRIPTION = f"{WORD} H&E uncertainty (mupd) - {WARNING}"
 SERIES_NUMBER = 1000
 """Of the map; the draws of the same study have 1, 2, ..."""
 

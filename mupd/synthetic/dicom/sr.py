@@ -38,7 +38,7 @@ from mupd.synthetic.dicom.record_codes import (
     value_code,
 )
 from mupd.synthetic.dicom.uids import derived_uid
-from mupd.synthetic.statement import WORD, given_words, plain_statement
+from mupd.synthetic.statement import WARNING, WORD, given_words, plain_statement
 
 if TYPE_CHECKING:
     from highdicom.sr import (
@@ -57,7 +57,7 @@ Field = Mapping[str, Any]
 CERTAINTY = RecordCode("111012", "DCM", "Certainty of Finding")
 AGREEMENT = private_code("agreement", "Share of draws with this value")
 PROCEDURE = private_code("procedure", "Imputation by a generative model")
-SERIES_DESCRIPTION = f"{WORD} record (mupd) - NOT FOR DIAGNOSIS"
+SERIES_DESCRIPTION = f"{WORD} record (mupd) - {WARNING}"
 _PERCENT_DECIMALS = 4
 
 

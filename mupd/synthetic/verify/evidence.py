@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from mupd.errors import UnusableError
 from mupd.synthetic.anndata.peek import TableLook
-from mupd.synthetic.anndata.peek_zarr import is_zarr, look_at_zarr
+from mupd.synthetic.anndata.peek_zarr import look_at_zarr
 from mupd.synthetic.picture.marks import (
     WATERMARK,
     find_watermark,
     header_marks,
-    is_picture,
     is_slide_image,
     watermark_words,
 )
 from mupd.synthetic.picture.ome_marks import OME_MARKS, PIXELS_DIGEST, OmeLook, look_at_ome, pixels_intact
 from mupd.synthetic.picture.png_marks import PNG_TEXT, is_png
-from mupd.synthetic.statement import synthetic_id
+from mupd.synthetic.statement import PREFIX, synthetic_id
 from mupd.synthetic.verify.recognise import (
     FILE_NAME,
+    Kind,
     dicom_files,
-    is_dicom,
-    is_hdf5,
+    kind_of,
     synthetic_marks,
     text_tells,
 )
 
 ContentState = Literal["intact", "altered", "unknown"]
+
+_BINARY_SUFFIXES = (".dcm", ".h5ad", ".h5mu", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 SLIDE_HEADERS = "the headers of a slide: its pixels were taken into another file"
 
@@ -120,7 +122,7 @@ def _look_slide(path: Path) -> Look:
             identifier = str(header.get("ContainerIdentifier") or "")
             if own:
                 identifier = synthetic_id(str(own.get("case", "")), int(own.get("draw", 0)), str(own.get("target", "")))
-            if identifier.startswith("SYN-") and not label_shows(file, identifier):
+            if identifier.startswith(PREFIX) and not label_shows(file, identifier):
                 missing.append(f"{file.name}: label pixels show the banner")
     if path.is_dir():
         missing += [f"a {flavour} image" for flavour in ("VOLUME", "LABEL", "THUMBNAIL") if flavour not in flavours]
@@ -253,28 +255,42 @@ def look_at(path: Path) -> Look:
     OSError
         If it cannot be read at all.
     """
-    if is_zarr(path):
-        return _look_tables(path, look_at_zarr(path))
-    if path.is_dir():
-        if not dicom_files(path):
-            raise UnusableError(f"{path.name}: found a folder without DICOM files; expected an artifact")
-        return _look_slide(path)
-    if is_dicom(path):
-        return _look_slide(path)
-    if is_hdf5(path):
-        from mupd.synthetic.anndata.peek_hdf5 import look_at_hdf5
+    return _READERS[kind_of(path)](path)
 
-        return _look_tables(path, look_at_hdf5(path))
-    if is_picture(path):
-        return _look_picture(path)
+
+def _look_folder(path: Path) -> Look:
+    if not dicom_files(path):
+        raise UnusableError(f"{path.name}: found a folder without DICOM files; expected an artifact")
+    return _look_slide(path)
+
+
+def _look_hdf5(path: Path) -> Look:
+    from mupd.synthetic.anndata.peek_hdf5 import look_at_hdf5
+
+    return _look_tables(path, look_at_hdf5(path))
+
+
+def _look_report(path: Path) -> Look:
+    reader = {".json": _look_json, ".txt": _look_text}.get(path.suffix.lower(), _look_other)
+    return reader(path)
+
+
+def _look_other(path: Path) -> Look:
     suffix = path.suffix.lower()
-    if suffix in (".dcm", ".h5ad", ".h5mu", ".png", ".jpg", ".jpeg", ".tif", ".tiff"):
+    if suffix in _BINARY_SUFFIXES:
         raise UnusableError(f"{path.name}: found other bytes; expected what {suffix} promises")
-    if suffix == ".json":
-        return _look_json(path)
-    if suffix == ".txt":
-        return _look_text(path)
     return Look("other", tuple(mark for mark in synthetic_marks(path) if mark != FILE_NAME))
+
+
+_READERS: dict[Kind, Callable[[Path], Look]] = {
+    "zarr": lambda path: _look_tables(path, look_at_zarr(path)),
+    "folder": _look_folder,
+    "dicom": _look_slide,
+    "hdf5": _look_hdf5,
+    "picture": _look_picture,
+    "text": _look_report,
+    "other": _look_other,
+}
 
 
 def has_watermark(marks: tuple[str, ...]) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from mupd.errors import UnusableError
 from mupd.synthetic.anndata.peek_zarr import is_zarr, look_at_zarr
 from mupd.synthetic.picture.marks import is_picture, is_slide_image, picture_marks, pixel_marks
 from mupd.synthetic.picture.ome_marks import look_at_ome
 from mupd.synthetic.statement import BANNER, FILE_WORD, PREFIX
+
+Kind = Literal["zarr", "folder", "dicom", "hdf5", "picture", "text", "other"]
 
 FILE_NAME = f"file name contains {FILE_WORD}"
 
@@ -58,6 +62,21 @@ def _text_suffix(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
+def kind_of(path: Path) -> Kind:
+    """Kind of a path: folders by their content, files by their first bytes, texts by their suffix."""
+    if path.is_dir():
+        return "zarr" if is_zarr(path) else "folder"
+    recognisers: tuple[tuple[Kind, Callable[[Path], bool]], ...] = (
+        ("dicom", is_dicom),
+        ("hdf5", is_hdf5),
+        ("picture", is_picture),
+    )
+    for kind, is_kind in recognisers:
+        if is_kind(path):
+            return kind
+    return "text" if _text_suffix(path) in _TEXT_SUFFIXES else "other"
+
+
 def _head(path: Path) -> str:
     try:
         with path.open("rb") as plain:
@@ -70,7 +89,7 @@ def _head(path: Path) -> str:
 
 
 def text_tells(text: str) -> list[str]:
-    """What gives a text away whose banner was cut off: sentences and lines that only a generated report has."""
+    """Marks of a report without its banner: sentences and lines that only a generated report has."""
     return [tell for tell, pattern in _TELLS.items() if pattern.search(text)]
 
 
@@ -105,18 +124,33 @@ def _dicom_marks(path: Path) -> tuple[list[str], bool]:
     return [mark for mark in dicom_marks(header) if mark in TELLING], is_slide_image(header)
 
 
-def _file_marks(path: Path) -> list[str]:
-    if is_dicom(path):
-        marks, is_slide = _dicom_marks(path)
-        return marks or (pixel_marks(path) if is_slide else [])
-    if is_hdf5(path):
-        from mupd.synthetic.anndata.peek_hdf5 import hdf5_marks
+def _dicom_file_marks(path: Path) -> list[str]:
+    marks, is_slide = _dicom_marks(path)
+    return marks or (pixel_marks(path) if is_slide else [])
 
-        return hdf5_marks(path)[0]
-    if is_picture(path):
-        ome = look_at_ome(path)
-        return list(ome.found) if ome is not None and ome.found else picture_marks(path)
-    return _text_head_marks(path) if _text_suffix(path) in _TEXT_SUFFIXES else []
+
+def _hdf5_marks(path: Path) -> list[str]:
+    from mupd.synthetic.anndata.peek_hdf5 import hdf5_marks
+
+    return hdf5_marks(path)[0]
+
+
+def _zarr_marks(path: Path) -> list[str]:
+    return list(look_at_zarr(path).marks)
+
+
+def _picture_file_marks(path: Path) -> list[str]:
+    ome = look_at_ome(path)
+    return list(ome.found) if ome is not None and ome.found else picture_marks(path)
+
+
+def _folder_marks(path: Path) -> list[str]:
+    files = dicom_files(path)
+    if not files and (tables := _matrix_files(path)):
+        return list(dict.fromkeys(mark for file in tables for mark in content_marks(file)))
+    of_files = [_dicom_marks(file) for file in files]
+    marks = list(dict.fromkeys(mark for marks_of_file, _ in of_files for mark in marks_of_file))
+    return marks or (pixel_marks(path) if any(is_slide for _, is_slide in of_files) else [])
 
 
 def named_synthetic(path: Path) -> bool:
@@ -126,7 +160,7 @@ def named_synthetic(path: Path) -> bool:
 
 
 def _matrix_files(folder: Path) -> list[Path]:
-    """What names the observations of a 10x folder: its barcodes and its .h5 files, up to two folders down."""
+    """Files of a 10x folder that name its observations: barcodes and .h5 files, up to two folders down."""
     patterns = [
         f"{below}*{name}" for below in ("", "*/", "*/*/") for name in ("barcodes.tsv", "barcodes.tsv.gz", ".h5")
     ]
@@ -135,16 +169,18 @@ def _matrix_files(folder: Path) -> list[Path]:
 
 def content_marks(path: Path) -> list[str]:
     """Marks inside a file, a zarr store or the DICOM files of a folder; see :func:`synthetic_marks`."""
-    if is_zarr(path):
-        return list(look_at_zarr(path).marks)
-    if not path.is_dir():
-        return _file_marks(path)
-    found_files = dicom_files(path)
-    if not found_files and (files := _matrix_files(path)):
-        return list(dict.fromkeys(mark for file in files for mark in _file_marks(file)))
-    looks = [_dicom_marks(file) for file in found_files]
-    marks = list(dict.fromkeys(mark for found, _ in looks for mark in found))
-    return marks or (pixel_marks(path) if any(is_slide for _, is_slide in looks) else [])
+    return _MARK_READERS[kind_of(path)](path)
+
+
+_MARK_READERS: dict[Kind, Callable[[Path], list[str]]] = {
+    "zarr": _zarr_marks,
+    "folder": _folder_marks,
+    "dicom": _dicom_file_marks,
+    "hdf5": _hdf5_marks,
+    "picture": _picture_file_marks,
+    "text": _text_head_marks,
+    "other": lambda _: [],
+}
 
 
 def synthetic_marks(path: Path) -> list[str]:
