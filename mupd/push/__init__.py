@@ -1,4 +1,4 @@
-"""Sends DICOM artifacts to a server by DICOMweb (STOW-RS), and nothing that is not whole and marked."""
+"""Sends DICOM artifacts to a DICOMweb server (STOW-RS). Refuses files that are altered or lack marks."""
 
 from __future__ import annotations
 

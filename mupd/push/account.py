@@ -1,4 +1,4 @@
-"""What became of each file that was to be sent."""
+"""The result of a push: one outcome per file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ STATES: tuple[State, ...] = ("stored", "already there", "failed", "refused")
 
 @dataclass(frozen=True)
 class Outcome:
-    """One file.
+    """Outcome of one file.
 
     Attributes
     ----------
     path
         Relative to the run's output folder.
     state
-        ``failed``: the server did not take it; ``refused``: it was not sent, see `reason`.
+        ``failed``: the server did not accept it; ``refused``: it was not sent, see `reason`.
     """
 
     path: str
@@ -33,18 +33,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Account:
-    """Every file with what became of it."""
+    """Outcomes of all files."""
 
     outcomes: tuple[Outcome, ...]
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome]) -> Account:
-        """The account of some outcomes."""
+        """Make an account from outcomes."""
         return cls(tuple(outcomes))
 
     @property
     def exit_code(self) -> int:
-        """0 if every file is on the server now, else 1."""
+        """0 if every file is on the server, otherwise 1."""
         return int(any(outcome.state in ("failed", "refused") for outcome in self.outcomes))
 
     def __str__(self) -> str:

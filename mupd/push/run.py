@@ -1,4 +1,4 @@
-"""Which files of a run go to the server, and the account of what became of them."""
+"""Selects the files of a run, verifies and sends them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _IDENTIFIERS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 def case_folders(config: Config, cases: Sequence[str]) -> list[Path]:
-    """The artifact folders of the named cases (by their id in the sheet or by their name in files), or of all.
+    """Artifact folders of the named cases, or of all. A case is named by its id in the sheet or its name in files.
 
     Raises
     ------
     InputFaults
-        With each named case that has no artifacts.
+        Lists the named cases that have no artifacts.
     MupdError
-        If the run has none at all, or no manifest yet.
+        If the run has no artifacts, or no manifest yet.
     """
     root, manifest = Layout(config.out).artifacts, Layout(config.out).manifest
     if not manifest.is_file():
@@ -38,22 +38,22 @@ def case_folders(config: Config, cases: Sequence[str]) -> list[Path]:
     faults = [Fault("--case", case, f"a case with artifacts in {root}") for case in cases if names[case] not in there]
     if faults:
         raise InputFaults("command line", faults)
-    found = [there[name] for name in dict.fromkeys(names.values())] if cases else list(there.values())
-    if not found:
+    folders = [there[name] for name in dict.fromkeys(names.values())] if cases else list(there.values())
+    if not folders:
         raise MupdError(f"{root}: found no artifacts; nothing to push")
-    return found
+    return folders
 
 
-def _why_not(found: Verification) -> str:
-    """Why an artifact must not be sent; empty if it may."""
-    if found.kind == "unreadable":
-        return f"not readable ({found.problem})"
-    if not found.synthetic:
+def _why_not(verification: Verification) -> str:
+    """Why an artifact must not be sent; empty if it may be sent."""
+    if verification.kind == "unreadable":
+        return f"not readable ({verification.problem})"
+    if not verification.synthetic:
         return "not marked synthetic"
-    if found.marks_missing:
-        return f"marks are missing ({'; '.join(found.marks_missing)})"
-    if found.hash_state != "intact":
-        return {"altered": "altered since the run", "unknown": "the manifest does not know it"}[found.hash_state]
+    if verification.marks_missing:
+        return f"marks are missing ({'; '.join(verification.marks_missing)})"
+    if verification.hash_state != "intact":
+        return {"altered": "altered since the run", "unknown": "not in the manifest"}[verification.hash_state]
     return ""
 
 
@@ -63,14 +63,14 @@ def _instance(file: Path) -> InstanceFile:
 
 
 def _by_artifact(config: Config, folders: Sequence[Path]) -> dict[Path, list[Path]]:
-    """{artifact that the manifest lists, or the file itself: its DICOM files}."""
+    """{artifact listed in the manifest, else the file itself: its DICOM files}."""
     known = known_hashes(Layout(config.out).manifest)
-    found: dict[Path, list[Path]] = {}
+    files_of: dict[Path, list[Path]] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*.dcm")):
             if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
-                found.setdefault(artifact_of(file, known) or file, []).append(file)
-    return found
+                files_of.setdefault(artifact_of(file, known) or file, []).append(file)
+    return files_of
 
 
 def _sendable(config: Config, folders: Sequence[Path]) -> list[InstanceFile | Outcome]:
@@ -88,8 +88,8 @@ def _sendable(config: Config, folders: Sequence[Path]) -> list[InstanceFile | Ou
 def push(config: Config, url: str, cases: Sequence[str] = ()) -> Account:
     """Send the DICOM artifacts of some cases, or of all, to a DICOMweb server.
 
-    A file that `mupd verify` does not find synthetic, with all its marks, and as the manifest has it, is
-    not sent. One that the server already has is not sent again.
+    A file is sent only if `mupd verify` finds all its marks and the hash in the manifest. Files that the server already
+    has are not sent again.
 
     Parameters
     ----------

@@ -67,12 +67,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def credentials(url: str) -> AuthBase | None:
-    """How to sign requests: a token or a user's password from the environment, else ``~/.netrc``.
+    """Credentials for requests: a token or a user's password from the environment, else ``~/.netrc``.
 
     Raises
     ------
     InputFaults
-        If a secret would cross the network unencrypted, or the URL holds one.
+        If credentials would be sent unencrypted, or the URL contains them.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -89,13 +89,15 @@ def credentials(url: str) -> AuthBase | None:
     elif netrc:
         auth = HTTPBasicAuth(*netrc)
     if auth is not None and parts.scheme == "http" and not _is_loopback(parts.hostname):
-        fault = Fault("--dicomweb", f"http and credentials for {parts.hostname}", "https: they would be sent in clear")
+        fault = Fault(
+            "--dicomweb", f"http and credentials for {parts.hostname}", "https: without it they are sent unencrypted"
+        )
         raise InputFaults("command line", [fault])
     return auth
 
 
 class _Multipart:
-    """A multipart/related body around one file, of known length, read in blocks."""
+    """A multipart/related body of one file. Its length is known; the file is read in blocks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -117,7 +119,7 @@ class _Multipart:
 
 @dataclass(frozen=True)
 class InstanceFile:
-    """A DICOM file and the identifiers by which a server knows it."""
+    """A DICOM file and its UIDs."""
 
     path: Path
     study: str
@@ -126,7 +128,7 @@ class InstanceFile:
 
 
 def _wait_seconds(attempt: int, answer: requests.Response | None) -> float:
-    """How long to wait after a failed attempt: what the server asks for, else twice as long each time."""
+    """Wait after a failed attempt: what the server asks for, else doubled each time."""
     asked = answer.headers.get("Retry-After", "") if answer is not None else ""
     if asked.isdigit():
         return min(float(asked), _LONGEST_WAIT_SECONDS)
@@ -135,15 +137,15 @@ def _wait_seconds(attempt: int, answer: requests.Response | None) -> float:
             moment = email.utils.parsedate_to_datetime(asked).timestamp()
             return min(max(0.0, moment - time.time()), _LONGEST_WAIT_SECONDS)
         except ValueError:
-            pass  # neither seconds nor a date: as if nothing was asked for
-    # Spread, so that clients that failed together do not come back together.
+            pass  # neither seconds nor a date: ignored
+    # Jitter, so that clients that failed together do not retry together.
     return min(_FIRST_WAIT_SECONDS * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000), _LONGEST_WAIT_SECONDS)
 
 
 def _plain(error: requests.RequestException) -> str:
-    """What went wrong, without the address of the request."""
+    """The error in words, without the URL of the request."""
     words = {
-        requests.exceptions.SSLError: "the server's certificate was not accepted",
+        requests.exceptions.SSLError: "the server's certificate is not trusted",
         requests.exceptions.ConnectTimeout: "no connection in time",
         requests.exceptions.ReadTimeout: "no answer in time",
         requests.exceptions.ConnectionError: "no connection, or it was broken",
@@ -184,7 +186,7 @@ class DicomwebStore:
     def _send(
         self, method: str, path: str, params: dict[str, str] | None = None, body: Path | None = None
     ) -> requests.Response | str:
-        """An answer that is final, or why there is none."""
+        """The final response, or why there is none."""
         reason = ""
         for attempt in range(_ATTEMPTS):
             answer = None
@@ -202,7 +204,7 @@ class DicomwebStore:
         return f"{reason} ({_ATTEMPTS} attempts)"
 
     def stored(self, study: str, series: str) -> set[str]:
-        """SOP Instance UIDs of a series that the server has (QIDO-RS); empty if it cannot say."""
+        """SOP Instance UIDs of a series on the server (QIDO-RS); empty if the server does not answer the query."""
         answer = self._send("GET", f"/studies/{study}/series/{series}/instances", params={"includefield": "00080018"})
         if isinstance(answer, str) or answer.status_code != 200:
             return set()
@@ -213,7 +215,7 @@ class DicomwebStore:
             return set()
 
     def store(self, file: InstanceFile) -> tuple[State, str]:
-        """Send one file; what became of it and, if it failed or there is a warning, why."""
+        """Send one file; returns the state and, on failure or warning, the reason."""
         answer = self._send("POST", f"/studies/{file.study}", body=file.path)
         if isinstance(answer, str):
             return "failed", answer
@@ -223,12 +225,12 @@ class DicomwebStore:
         if answer.status_code in (200, 202):
             return "stored", warning
         if answer.status_code == 401:
-            return "failed", f"the server wants credentials: set {TOKEN_ENV}, or {USER_ENV} and {PASSWORD_ENV}"
+            return "failed", f"the server requires credentials: set {TOKEN_ENV}, or {USER_ENV} and {PASSWORD_ENV}"
         return "failed", f"the server answered {answer.status_code} {answer.reason}"
 
 
 def _instance_answer(answer: requests.Response, instance: str) -> tuple[str, str]:
-    """Why the server did not take the instance, and its warning; empty if there is none."""
+    """The server's failure reason and warning for an instance; each empty if there is none."""
     try:
         said = json.loads(answer.content)
     except (json.JSONDecodeError, UnicodeDecodeError):

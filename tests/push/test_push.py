@@ -198,7 +198,7 @@ def test_no_server_at_all(run: Config, server: Server) -> None:
         ("altered", "altered since the run"),
         ("stripped", "marks are missing"),
         ("measured", "not marked synthetic"),
-        ("unknown", "the manifest does not know it"),
+        ("unknown", "not in the manifest"),
     ],
 )
 def test_what_is_not_intact_and_marked_is_not_sent(

@@ -66,10 +66,10 @@ def minutes_of(limit: str) -> int | None:
 def _gpus_of(gres: str) -> tuple[int, frozenset[str]]:
     count, models = 0, set()
     for part in re.split(r",(?![^()]*\))", gres):
-        if found := re.match(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?:\(|$)", part.strip()):
-            count += int(found[2] or 1)
-            if found[1]:
-                models.add(found[1])
+        if match := re.match(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?(?:\(|$)", part.strip()):
+            count += int(match[2] or 1)
+            if match[1]:
+                models.add(match[1])
     return count, frozenset(models)
 
 
@@ -79,7 +79,7 @@ def _number(text: str) -> int:
 
 def parse_sinfo(text: str) -> dict[str, Partition]:
     """Partitions by name, from the output of ``sinfo -h -o SINFO_FORMAT``. Other lines are skipped."""
-    found: dict[str, Partition] = {}
+    partitions: dict[str, Partition] = {}
     for line in text.splitlines():
         parts = line.strip().split("|")
         if len(parts) != 6:
@@ -93,7 +93,7 @@ def parse_sinfo(text: str) -> dict[str, Partition]:
         here = Partition(
             name, "*" in parts[0], parts[1] == "up", minutes, _number(parts[3]), _number(parts[4]), gpus, models
         )
-        if other := found.get(name):
+        if other := partitions.get(name):
             here = Partition(
                 name,
                 here.default or other.default,
@@ -104,8 +104,8 @@ def parse_sinfo(text: str) -> dict[str, Partition]:
                 max(here.gpus, other.gpus),
                 here.gpu_models | other.gpu_models,
             )
-        found[name] = here
-    return found
+        partitions[name] = here
+    return partitions
 
 
 def _call(*command: str) -> tuple[str | None, str]:
@@ -185,34 +185,34 @@ def check_commands(wanted: bool) -> list[Finding]:
 
 def check_slurm(asked: Iterable[Asked], wanted: bool) -> list[Finding]:
     """Check commands and partitions, and that the partitions have what the jobs request."""
-    found = check_commands(wanted)
+    findings = check_commands(wanted)
     if shutil.which("sinfo") is None:
-        return found
+        return findings
     partitions, why = read_partitions()
     if partitions is None:
         fix = "is slurmctld up, and is this a machine of the cluster? (scontrol ping)"
-        return [*found, Finding("slurm", "partitions", "FAIL" if wanted else "SKIP", why, fix if wanted else "")]
+        return [*findings, Finding("slurm", "partitions", "FAIL" if wanted else "SKIP", why, fix if wanted else "")]
     words = "; ".join(
         f"{part.name}{' (default)' if part.default else ''}: {part.cpus} CPUs, {part.mem_mb:,} MB, {part.gpus} GPUs"
         for part in partitions.values()
     )
-    found.append(Finding("slurm", "partitions", "PASS" if partitions else "WARN", words or "none"))
+    findings.append(Finding("slurm", "partitions", "PASS" if partitions else "WARN", words or "none"))
     if not wanted:
-        return found
+        return findings
     for one in asked:
         faults = asked_faults(one, partitions)
         where = f"jobs of {one.rule}"
-        found += [Finding("slurm", where, "FAIL", *fault) for fault in faults]
+        findings += [Finding("slurm", where, "FAIL", *fault) for fault in faults]
         if not faults:
             gpu = f", {one.gpus} GPU" if one.gpus else ""
             words = f"{one.partition or 'default partition'}: {one.mem_mb:,} MB, {one.minutes} min{gpu}"
-            found.append(Finding("slurm", where, "PASS", words))
+            findings.append(Finding("slurm", where, "PASS", words))
     text, _ = _call("scontrol", "show", "config")
     if text is not None:
         accounting = re.search(r"^AccountingStorageType\s*=\s*(\S+)", text, re.MULTILINE)
         if accounting and accounting[1].endswith(("none", "(null)")):
             fix = "set slurm-status-command: squeue in the profile"
-            found.append(Finding("slurm", "accounting", "WARN", "no accounting database: sacct knows no job", fix))
+            findings.append(Finding("slurm", "accounting", "WARN", "no accounting database: sacct knows no job", fix))
         elif accounting:
-            found.append(Finding("slurm", "accounting", "PASS", accounting[1]))
-    return found
+            findings.append(Finding("slurm", "accounting", "PASS", accounting[1]))
+    return findings

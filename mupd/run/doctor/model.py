@@ -56,8 +56,8 @@ def licence_of(card: Path) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     head = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    if head and (found := re.search(r"^licen[cs]e:\s*['\"]?([\w.+-]+)", head[1], re.MULTILINE)):
-        return found[1]
+    if head and (match := re.search(r"^licen[cs]e:\s*['\"]?([\w.+-]+)", head[1], re.MULTILINE)):
+        return match[1]
     # Licences in tables are those of training data.
     line = re.search(r"^[#*\-\s]*licen[cs]e[*\s]*:?[*\s]*(\S.*)?$", text, re.MULTILINE | re.IGNORECASE)
     if line is None:
@@ -68,35 +68,35 @@ def licence_of(card: Path) -> str | None:
 
 def check_licence(folder: Path) -> Finding:
     """Check the licence in the model card."""
-    found = licence_of(folder / "README.md")
+    licence = licence_of(folder / "README.md")
     fix = "ask whoever made the model what it may be used for, and write it into the card's YAML head (license: ...)"
-    if found is None:
+    if licence is None:
         card = "no README.md" if not (folder / "README.md").is_file() else "README.md names no licence"
         return Finding("model", "licence", "WARN", card, fix)
-    if re.search(r"\bnc\b|non.?commercial", found, re.IGNORECASE):
+    if re.search(r"\bnc\b|non.?commercial", licence, re.IGNORECASE):
         return Finding(
-            "model", "licence", "WARN", found, "not for commercial use: make sure that your use is not commercial"
+            "model", "licence", "WARN", licence, "not for commercial use: make sure that your use is not commercial"
         )
-    return Finding("model", "licence", "PASS", found)
+    return Finding("model", "licence", "PASS", licence)
 
 
 def check_weights(folder: Path) -> list[Finding]:
     """Check the weights of each part by their headers; shows the first digits of their hash."""
-    found = []
+    findings = []
     for part in PARTS:
         files = sorted((folder / part).glob("*.safetensors"))
         if not files:
-            found.append(Finding("model", part, "FAIL", f"no {part}/*.safetensors", _COPY))
+            findings.append(Finding("model", part, "FAIL", f"no {part}/*.safetensors", _COPY))
         for path in files:
             try:
                 shapes = read_header(path)
             except (ModelError, OSError) as error:
-                found.append(Finding("model", part, "FAIL", f"{error}", _COPY))
+                findings.append(Finding("model", part, "FAIL", f"{error}", _COPY))
                 continue
             values = sum(math.prod(shape) for shape in shapes.values())
             words = f"{path.name}: {len(shapes)} tensors, {values / 1e6:.2f} M values, sha256 {sha256_file(path)[:12]}"
-            found.append(Finding("model", part, "PASS", words))
-    return found
+            findings.append(Finding("model", part, "PASS", words))
+    return findings
 
 
 def check_model(model: str) -> list[Finding]:
@@ -104,25 +104,25 @@ def check_model(model: str) -> list[Finding]:
     folder = Path(model)
     if not folder.is_dir():
         return [Finding("model", "folder", "FAIL", f"{model}: no such folder", _TRAIN)]
-    found = []
+    findings = []
     if not (folder / "model_index.json").is_file():
-        found.append(Finding("model", "folder", "FAIL", f"{model}: no model_index.json", _TRAIN))
+        findings.append(Finding("model", "folder", "FAIL", f"{model}: no model_index.json", _TRAIN))
     else:
-        found.append(Finding("model", "folder", "PASS", model))
+        findings.append(Finding("model", "folder", "PASS", model))
     try:
         genes, fields = read_genes(folder), read_record_fields(folder)
     except ModelError as error:
-        found.append(Finding("model", "vocabulary", "FAIL", str(error), _COPY))
+        findings.append(Finding("model", "vocabulary", "FAIL", str(error), _COPY))
     else:
         if genes is None:
-            found.append(Finding("model", "vocabulary", "FAIL", "no genes.json", _COPY))
+            findings.append(Finding("model", "vocabulary", "FAIL", "no genes.json", _COPY))
         else:
             words = f"{len(genes):,} genes, {len(fields)} fields of a record"
-            found.append(Finding("model", "vocabulary", "PASS", words))
-    found += check_weights(folder)
+            findings.append(Finding("model", "vocabulary", "PASS", words))
+    findings += check_weights(folder)
     if pickles := sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in _PICKLES):
         fix = "remove them, or convert them to safetensors: mupd never reads them"
-        found.append(Finding("model", "pickles", "WARN", ", ".join(pickles[:5]), fix))
+        findings.append(Finding("model", "pickles", "WARN", ", ".join(pickles[:5]), fix))
     else:
-        found.append(Finding("model", "pickles", "PASS", "none: no file can run code when it is loaded"))
-    return [*found, check_licence(folder)]
+        findings.append(Finding("model", "pickles", "PASS", "none: no file can run code when it is loaded"))
+    return [*findings, check_licence(folder)]

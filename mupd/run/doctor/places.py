@@ -34,7 +34,7 @@ def mount_of(path: Path, mounts: str) -> tuple[str, str]:
         Text of ``/proc/self/mounts``, e.g. ``/dev/sda1 /data ext4 rw 0 0``; spaces in names are ``\\040``.
     """
     where = str(existing(path).resolve())
-    found = ("/", "unknown")
+    mount = ("/", "unknown")
     for line in mounts.splitlines():
         parts = line.split()
         if len(parts) < 3:
@@ -42,9 +42,9 @@ def mount_of(path: Path, mounts: str) -> tuple[str, str]:
         point = parts[1].replace("\\040", " ")
         inside = where == point or where.startswith(point.rstrip("/") + "/")
         # A later mount on the same point hides the earlier one.
-        if inside and len(point) >= len(found[0]):
-            found = (point, parts[2])
-    return found
+        if inside and len(point) >= len(mount[0]):
+            mount = (point, parts[2])
+    return mount
 
 
 def is_shared(kind: str) -> bool | None:
@@ -109,8 +109,8 @@ def check_space(name: str, path: Path, needed: int | None) -> Finding:
 
 def check_places(outdir: str, model: str, needed: int | None, on_cluster: bool) -> Sequence[Finding]:
     """All of this module's findings."""
-    found = [check_writable("outdir", Path(outdir)), check_space("outdir", Path(outdir), needed)]
+    findings = [check_writable("outdir", Path(outdir)), check_space("outdir", Path(outdir), needed)]
     if on_cluster:
         mounts = read_mounts()
-        found += [check_seen("model", Path(model), mounts), check_seen("outdir", Path(outdir), mounts)]
-    return found
+        findings += [check_seen("model", Path(model), mounts), check_seen("outdir", Path(outdir), mounts)]
+    return findings

@@ -1,4 +1,4 @@
-"""A profile of Snakemake: is every key an option, is its executor installed, what will each rule's jobs ask for."""
+"""A profile of Snakemake: known keys, an installed executor, and what each rule's jobs request."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _THREADS = {"intake": INTAKE_THREADS, "generate": 2}
 
 
 def profile_file(name: str) -> Path:
-    """The file that ``snakemake --profile NAME`` reads: a folder, or one of ours by its name.
+    """The file that ``snakemake --profile NAME`` reads. NAME is a folder or a profile of this project.
 
     Raises
     ------
     InputFaults
-        If there is none.
+        If there is no such profile.
     """
     folders = [Path(name), Path("workflow/profiles") / name, PROFILES / name]
     for folder in folders:
@@ -50,7 +50,7 @@ def read_profile(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputFaults
-        If it is no YAML mapping.
+        If it is not a YAML mapping.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -63,12 +63,12 @@ def read_profile(path: Path) -> dict[str, Any]:
 
 
 def executor_of(values: dict[str, Any]) -> str:
-    """The executor that a profile names; ``local`` if none."""
+    """The executor of a profile; ``local`` if it names none."""
     return str(values.get("executor", "local"))
 
 
 def check_plugin(executor: str) -> Finding:
-    """Whether the executor's plugin is installed."""
+    """Check that the executor's plugin is installed."""
     if executor in LOCAL_EXECUTORS:
         return Finding("profile", "executor", "PASS", f"{executor}: part of Snakemake")
     module = f"snakemake_executor_plugin_{executor.replace('-', '_')}"
@@ -80,56 +80,58 @@ def check_plugin(executor: str) -> Finding:
 
 def _like(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
-    return f"did you mean {close[0]}?" if close else "take it out"
+    return f"did you mean {close[0]}?" if close else "remove it"
 
 
 def check_keys(values: dict[str, Any]) -> list[Finding]:
-    """Keys that are no option of Snakemake or of its plugins, and rules that the workflow has not."""
+    """Check for keys that are not options of Snakemake or its plugins, and for unknown rules."""
     from snakemake.cli import get_argument_parser
 
     actions = get_argument_parser()._actions
     known = sorted({option.lstrip("-") for action in actions for option in action.option_strings})
-    found = [
-        Finding("profile", str(key), "FAIL", "no option of Snakemake or of an installed plugin", _like(str(key), known))
+    findings = [
+        Finding(
+            "profile", str(key), "FAIL", "not an option of Snakemake or an installed plugin", _like(str(key), known)
+        )
         for key in values
         if str(key) not in known
     ]
     for key in _PER_RULE:
         rules = values.get(key) if isinstance(values.get(key), dict) else {}
-        found += [
-            Finding("profile", f"{key}: {rule}", "FAIL", "no rule of the workflow", _like(str(rule), RULES))
+        findings += [
+            Finding("profile", f"{key}: {rule}", "FAIL", "not a rule of the workflow", _like(str(rule), RULES))
             for rule in rules or {}
             if str(rule) not in RULES
         ]
-    return found or [Finding("profile", "keys", "PASS", f"{len(values)} options, all known")]
+    return findings or [Finding("profile", "keys", "PASS", f"{len(values)} options, all known")]
 
 
 def _pairs(value: Any) -> dict[str, Any]:
-    """Resources as a mapping: profiles give one, or a list of ``name=value``."""
+    """Resources as a mapping. Profiles have a mapping, or a list of ``name=value``, e.g. ``mem_mb=4000``."""
     if isinstance(value, dict):
         return value
     parts = value if isinstance(value, list) else []
-    return {name: found for name, mark, found in (str(part).partition("=") for part in parts) if mark}
+    return {name: text for name, mark, text in (str(part).partition("=") for part in parts) if mark}
 
 
 def _int(value: Any, default: int) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        return default  # an expression of Snakemake: what it comes to is not known here
+        return default  # an expression of Snakemake: its value is unknown here
 
 
 def asked_by(values: dict[str, Any], sheet: Sheet, config: Config, tables: TableIds) -> list[Asked]:
-    """What the jobs of each rule ask for at their first attempt, the largest shard's.
+    """What the largest job of each rule requests at its first attempt.
 
     Parameters
     ----------
     tables
-        Whose RNA or text is a row of a cohort table: without it run times are those of cases that lack them.
+        Case ids in the cohort tables; cases of an absent table count as lacking the modality.
     """
     shards = list(cases_by_shard(sheet, config.shards).values())
     defaults, per_rule = _pairs(values.get("default-resources")), values.get("set-resources") or {}
-    found = []
+    asked = []
     for stage in STAGES:
         of_rule = defaults | _pairs(per_rule.get(stage) if isinstance(per_rule, dict) else None)
         groups = [sheet.cases] if stage == "cohort" else shards
@@ -139,7 +141,7 @@ def asked_by(values: dict[str, Any], sheet: Sheet, config: Config, tables: Table
         gpu = _int(gres[2], 1) if gres else _int(of_rule.get("gpu"), gpu)
         model = of_rule.get("gpu_model") or (gres[1] if gres else None)
         partition = of_rule.get("slurm_partition")
-        found.append(
+        asked.append(
             Asked(
                 stage,
                 None if partition is None else str(partition).strip("'\""),
@@ -150,4 +152,4 @@ def asked_by(values: dict[str, Any], sheet: Sheet, config: Config, tables: Table
                 None if model is None else str(model).strip("'\""),
             )
         )
-    return found
+    return asked

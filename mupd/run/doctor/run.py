@@ -1,4 +1,4 @@
-"""All checks in their order, and the table of what they found."""
+"""All checks in order, and the table of their results."""
 
 from __future__ import annotations
 
@@ -37,65 +37,65 @@ _LOOK = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
 
 
 def _inputs(configfile: Path) -> tuple[Config | None, Sheet | None, list[Finding]]:
-    found = []
+    findings = []
     try:
         config = load_config(configfile)
     except InputFaults as error:
         faults = [Finding("inputs", fault.where, "FAIL", fault.found, fault.expected) for fault in error.faults]
         return None, None, faults
-    found.append(Finding("inputs", "configuration", "PASS", str(configfile)))
+    findings.append(Finding("inputs", "configuration", "PASS", str(configfile)))
     try:
         sheet = read_sheet(config)
     except InputFaults as error:
         faults = [Finding("inputs", fault.where, "FAIL", fault.found, fault.expected) for fault in error.faults]
-        return config, None, [*found, *faults]
+        return config, None, [*findings, *faults]
     shards = f"{len(sheet.cases):,} cases in {config.shards:,} shards"
     if len(sheet.cases) > 200 * config.shards:
-        fix = f"shards: {-(-len(sheet.cases) // 64)} (64 cases a shard): what a killed job loses is smaller then"
-        return config, sheet, [*found, Finding("inputs", "sample sheet", "WARN", shards, fix)]
-    return config, sheet, [*found, Finding("inputs", "sample sheet", "PASS", shards)]
+        fix = f"shards: {-(-len(sheet.cases) // 64)} (64 cases per shard): a killed job then loses less"
+        return config, sheet, [*findings, Finding("inputs", "sample sheet", "WARN", shards, fix)]
+    return config, sheet, [*findings, Finding("inputs", "sample sheet", "PASS", shards)]
 
 
 def examine(configfile: Path, profile: str | None = None) -> list[Finding]:
-    """Every check that applies.
+    """Run every check that applies.
 
     Parameters
     ----------
     profile
-        Snakemake profile that the run will use: its plugin, its keys and, on SLURM, its partitions are checked too.
+        Snakemake profile of the run. If given, its plugin, its keys and, on SLURM, its partitions are checked too.
     """
-    config, sheet, found = _inputs(configfile)
+    config, sheet, findings = _inputs(configfile)
     values: dict[str, Any] = {}
     if profile is not None:
         try:
             values = read_profile(profile_file(profile))
         except MupdError as error:
             faults = error.faults if isinstance(error, InputFaults) else ()
-            found += [Finding("profile", fault.where, "FAIL", fault.found, fault.expected) for fault in faults]
+            findings += [Finding("profile", fault.where, "FAIL", fault.found, fault.expected) for fault in faults]
         else:
-            found += [check_plugin(executor_of(values)), *check_keys(values)]
+            findings += [check_plugin(executor_of(values)), *check_keys(values)]
     executor = executor_of(values)
     on_cluster = executor not in LOCAL_EXECUTORS
     if config is None:
-        return [*found, Finding("inputs", "all else", "SKIP", "not looked at without a configuration that can be read")]
-    found += check_software(config, on_cluster)
-    tables = in_tables(config, QUICK_BYTES)  # rows of larger ones are taken for missing
-    # What jobs need follows from the model's windows; where its folder cannot be read, `check_model` says why.
+        return [*findings, Finding("inputs", "all else", "SKIP", "not checked: the configuration cannot be read")]
+    findings += check_software(config, on_cluster)
+    tables = in_tables(config, QUICK_BYTES)  # larger tables are not read: their rows count as missing
+    # What jobs need depends on the model's windows. If its folder cannot be read, `check_model` says why.
     counted = sheet if has_geometry(Path(config.model)) else None
     needed = plan_of(counted, config, tables).disk_bytes if counted else None
-    found += check_places(config.outdir, config.model, needed, on_cluster)
-    found += check_model(config.model)
+    findings += check_places(config.outdir, config.model, needed, on_cluster)
+    findings += check_model(config.model)
     asked: list[Asked] = asked_by(values, counted, config, tables) if counted else []
-    return found + check_slurm(asked, executor == "slurm")
+    return findings + check_slurm(asked, executor == "slurm")
 
 
 def summary(findings: Sequence[Finding]) -> str:
-    """One line: how many of each state, and what that means."""
+    """One line: number of findings by state, and the conclusion."""
     counts: Counter[str] = Counter(finding.state for finding in findings)
     words = ", ".join(f"{counts[state]} {state}" for state in _LOOK if counts[state])
     if counts["FAIL"]:
-        return f"{words}: a run cannot succeed before every FAIL is mended"
-    return f"{words}: ready" + (", mind the WARN lines" if counts["WARN"] else "")
+        return f"{words}: fix every FAIL before a run"
+    return f"{words}: ready" + (", see the WARN lines" if counts["WARN"] else "")
 
 
 def render(findings: Sequence[Finding], console: Console | None = None) -> None:
@@ -103,7 +103,7 @@ def render(findings: Sequence[Finding], console: Console | None = None) -> None:
     table = Table(title="mupd doctor", show_lines=False)
     table.add_column("state", no_wrap=True)
     table.add_column("what", overflow="fold")
-    table.add_column("found, and how to mend it", overflow="fold")
+    table.add_column("found, and how to fix it", overflow="fold")
     for finding in findings:
         words = Text(finding.found)
         if finding.fix:

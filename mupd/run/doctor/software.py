@@ -1,4 +1,4 @@
-"""Python, PyTorch with its GPU, codecs, readers of slides, plugins of Snakemake."""
+"""Python, Snakemake, PyTorch with its GPU, codecs, and OpenSlide."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CODECS = {
 
 
 def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
-    """Whether the interpreter is new enough."""
+    """Check the version of Python."""
     words = ".".join(map(str, found))
     if found[:2] >= LEAST_PYTHON:
         return Finding("python", "Python", "PASS", words)
@@ -39,72 +39,72 @@ def _version_of(package: str) -> str | None:
 
 
 def check_snakemake() -> Finding:
-    """Whether Snakemake is there and new enough."""
-    found = _version_of("snakemake")
-    if found is None:
+    """Check that Snakemake is installed, and its version."""
+    installed = _version_of("snakemake")
+    if installed is None:
         return Finding("snakemake", "Snakemake", "FAIL", "not installed", _INSTALL)
-    if tuple(int(part) for part in found.split(".")[:2]) < LEAST_SNAKEMAKE:
-        return Finding("snakemake", "Snakemake", "FAIL", found, "pip install 'snakemake>=9.18'")
-    return Finding("snakemake", "Snakemake", "PASS", found)
+    if tuple(int(part) for part in installed.split(".")[:2]) < LEAST_SNAKEMAKE:
+        return Finding("snakemake", "Snakemake", "FAIL", installed, "pip install 'snakemake>=9.18'")
+    return Finding("snakemake", "Snakemake", "PASS", installed)
 
 
 def check_torch(wanted: str, on_cluster: bool) -> list[Finding]:
-    """PyTorch, and the GPU that ``sampler.device`` asks for.
+    """Check PyTorch, and the GPU that ``sampler.device`` requests.
 
     Parameters
     ----------
     on_cluster
-        Whether jobs run elsewhere: no GPU here is no fault then.
+        Whether jobs run on other machines: this one then needs no GPU.
     """
     if find_spec("torch") is None:
         return [Finding("torch", "PyTorch", "FAIL", "not installed", _INSTALL)]
     import torch
 
     built = torch.version.cuda
-    found = [Finding("torch", "PyTorch", "PASS", f"{torch.__version__}, {f'CUDA {built}' if built else 'CPU only'}")]
+    findings = [Finding("torch", "PyTorch", "PASS", f"{torch.__version__}, {f'CUDA {built}' if built else 'CPU only'}")]
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
         words = f"{torch.cuda.get_device_name()}, {free / 1e9:.0f} of {total / 1e9:.0f} GB free"
         words += ", bf16" if torch.cuda.is_bf16_supported() else ", no bf16"
-        return [*found, Finding("torch", "GPU", "PASS", words)]
+        return [*findings, Finding("torch", "GPU", "PASS", words)]
     why = "no CUDA device" if built else "no CUDA device; this PyTorch is built without CUDA"
     fix = "install a PyTorch for CUDA (docs/install.md) and a driver, or set sampler.device: cpu"
     if wanted == "cpu":
-        return [*found, Finding("torch", "GPU", "SKIP", "not asked for (sampler.device: cpu)")]
+        return [*findings, Finding("torch", "GPU", "SKIP", "not requested (sampler.device: cpu)")]
     if on_cluster:
         words = f"{why} on this machine; GPU jobs look for theirs when they start"
         if built:
-            return [*found, Finding("torch", "GPU", "SKIP", words)]
-        return [*found, Finding("torch", "GPU", "FAIL" if wanted == "cuda" else "WARN", words, fix)]
+            return [*findings, Finding("torch", "GPU", "SKIP", words)]
+        return [*findings, Finding("torch", "GPU", "FAIL" if wanted == "cuda" else "WARN", words, fix)]
     if wanted == "cuda":
-        return [*found, Finding("torch", "GPU", "FAIL", why, fix)]
-    return [*found, Finding("torch", "GPU", "WARN", f"{why}: slides take minutes each", fix)]
+        return [*findings, Finding("torch", "GPU", "FAIL", why, fix)]
+    return [*findings, Finding("torch", "GPU", "WARN", f"{why}: slides take minutes each", fix)]
 
 
 def check_codecs(wanted: str) -> list[Finding]:
-    """Each codec codes and decodes a small picture; only the configured one is indispensable."""
+    """Encode and decode a small picture with each codec. Only the configured codec must work."""
     if find_spec("imagecodecs") is None:
         return [Finding("codecs", "imagecodecs", "FAIL", "not installed", _INSTALL)]
     import imagecodecs
     import numpy as np
 
     picture = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
-    found = []
+    findings = []
     for name, function in _CODECS.items():
         state = "FAIL" if name == wanted else "WARN"
         try:
             getattr(imagecodecs, function.replace("encode", "decode"))(getattr(imagecodecs, function)(picture))
         except (RuntimeError, ImportError, AttributeError) as error:
             words = f"{type(error).__name__}: {error}"
-            fix = f"pip install -U imagecodecs, or set slide.codec to another than {name}"
-            found.append(Finding("codecs", name, "FAIL" if state == "FAIL" else "WARN", words, fix))
+            fix = "pip install -U imagecodecs, or set slide.codec to another codec"
+            findings.append(Finding("codecs", name, "FAIL" if state == "FAIL" else "WARN", words, fix))
         else:
-            found.append(Finding("codecs", name, "PASS", f"imagecodecs {imagecodecs.__version__}"))
-    return found
+            findings.append(Finding("codecs", name, "PASS", f"imagecodecs {imagecodecs.__version__}"))
+    return findings
 
 
 def check_openslide() -> Finding:
-    """Whether OpenSlide's library loads."""
+    """Check that OpenSlide's library loads."""
     try:
         import openslide
     except (ImportError, OSError) as error:

@@ -1,6 +1,6 @@
-"""Before the first job of a run on SLURM: whether its partitions have what the jobs will ask for.
+"""Before the first job of a run on SLURM: check that its partitions have what the jobs will request.
 
-SLURM itself refuses an unknown partition at the first job that names it: for GPUs, that is after all of intake.
+SLURM refuses an unknown partition only at the first job that names it: for GPUs, that is after all of intake.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from mupd.sheet import Sheet
 
 
 def _plain(resources: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Resources as they were written: Snakemake wraps them, and evaluates what may be an expression only for a job."""
-    found = {}
+    """Resources as written. Snakemake wraps them, and evaluates expressions only for a job."""
+    plain = {}
     for name, resource in (resources or {}).items():
         raw = getattr(resource, "raw", resource)
         if isinstance(raw, (str, int)):
-            found[name] = raw
-    return found
+            plain[name] = raw
+    return plain
 
 
 def settings_of(resource_settings: Any) -> dict[str, Any]:
-    """What ``default-resources`` and ``set-resources`` come to, from profile and command line together.
+    """``default-resources`` and ``set-resources``, merged from profile and command line.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def settings_of(resource_settings: Any) -> dict[str, Any]:
 def refuse_impossible(resource_settings: Any, sheet: Sheet, config: Config, tables: TableIds) -> None:
     """Refuse a run whose jobs SLURM would refuse or never start.
 
-    Where SLURM does not answer nothing is refused here: the first submission will say so. A partition that is down is
-    none of this: jobs wait for it.
+    If SLURM does not answer, nothing is refused: the first submission fails with its message. Partitions that are down
+    are accepted: jobs wait for them.
 
     Raises
     ------
     InputFaults
-        With every rule's fault, what was found, and what to set.
+        With the problems of all rules and their fixes.
     """
     if shutil.which("sinfo") is None:
         return
@@ -58,10 +58,10 @@ def refuse_impossible(resource_settings: Any, sheet: Sheet, config: Config, tabl
     if partitions is None:
         return
     faults = [
-        Fault(f"resources of {asked.rule}", found, fix)
+        Fault(f"resources of {asked.rule}", problem, fix)
         for asked in asked_by(settings_of(resource_settings), sheet, config, tables)
-        for found, fix in asked_faults(asked, partitions)
-        if not found.endswith("is down")
+        for problem, fix in asked_faults(asked, partitions)
+        if not problem.endswith("is down")
     ]
     if faults:
-        raise InputFaults("what the jobs ask SLURM for", faults)
+        raise InputFaults("what the jobs request from SLURM", faults)
