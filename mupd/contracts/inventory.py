@@ -11,6 +11,7 @@ from mupd.base.files import atomic_path
 from mupd.base.ids import MODALITIES, Modality, Target, seed_of, stain_name, stain_target
 from mupd.config import Config
 from mupd.errors import MupdError
+from mupd.sheet.sources import Source
 
 Status = Literal["measured", "missing", "unusable"]
 NOTHING_GIVEN = "nothing to condition on: no modality of this case is measured"
@@ -24,8 +25,8 @@ class Entry:
     ----------
     status, reason
         ``measured``, ``missing`` or ``unusable``; the reason says why, in words to act on.
-    source
-        Path of the input ("" = none); for a cohort table ``PATH::CASE_ID``.
+    source, source_row
+        Path of the input ("" = none); of a row of a table also its id.
     source_sha256
         Content hash of the input ("" = none); for a cohort table that of the case's own row.
     facts
@@ -39,6 +40,31 @@ class Entry:
     source: str = ""
     source_sha256: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    source_row: str = ""
+
+    @property
+    def origin(self) -> Source:
+        """The input as a source, to be read again.
+
+        Raises
+        ------
+        MupdError
+            If the entry has none.
+        """
+        if not self.source:
+            raise MupdError(f"{self.case_id} [{self.modality}]: the inventory names no input; expected its path")
+        return Source(Path(self.source), self.source_row)
+
+    @property
+    def source_name(self) -> str:
+        """The input as people read it: ``PATH``, ``PATH::ROW``, or "" for none."""
+        return self.origin.name if self.source else ""
+
+    @property
+    def public_reason(self) -> str:
+        """The reason without the path of the input: that one is the user's own and is not published."""
+        reason = self.reason.replace(self.source, "the input") if self.source else self.reason
+        return reason.removeprefix("the input: ")
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,7 @@ _COLUMNS = (
     "status",
     "reason",
     "source",
+    "source_row",
     "source_sha256",
     "facts",
 )
@@ -171,13 +198,17 @@ def read_inventory(path: Path) -> list[CaseInventory]:
         entries: dict[Modality, Entry] = {}
         for row in rows.to_dict("records"):
             facts = json.loads(row["facts"])
-            entry = Entry(
-                str(case_id), row["modality"], row["status"], row["reason"], row["source"], row["source_sha256"], facts
+            entries[row["modality"]] = Entry(
+                str(case_id),
+                row["modality"],
+                row["status"],
+                row["reason"],
+                row["source"],
+                row["source_sha256"],
+                facts,
+                row["source_row"],
             )
-            entries[entry.modality] = entry
         first = rows.iloc[0]
         extra = json.loads(first["extra"])
-        # An inventory of an earlier version has no such column.
-        sheet_id = first.get("sheet_id", "")
-        cases.append(CaseInventory(str(case_id), entries, first["organ"], first["diagnosis"], extra, sheet_id))
+        cases.append(CaseInventory(str(case_id), entries, first["organ"], first["diagnosis"], extra, first["sheet_id"]))
     return cases

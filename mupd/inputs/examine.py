@@ -21,6 +21,14 @@ from mupd.base.messages import reason_of
 from mupd.config import Config
 from mupd.contracts.inventory import Status
 from mupd.errors import MupdError, SyntheticInputError, UnusableError
+from mupd.inputs.readers import (
+    check_report,
+    has_profile_row,
+    has_report_row,
+    profile_sha256,
+    read_profile,
+    read_report_text,
+)
 from mupd.sheet import SheetCase
 from mupd.sheet.sources import Source
 
@@ -179,36 +187,27 @@ def _read_he(request: Request, config: Config, _genes: tuple[str, ...]) -> Read:
 
 def _read_rna(request: Request, config: Config, genes: tuple[str, ...]) -> Read:
     from mupd.rna.checks import check_rna
-    from mupd.rna.cohort_tables import read_rna_row
-    from mupd.rna.files import read_rna
     from mupd.rna.gene_ids import to_model_genes
 
-    path, values = Path(request.path), config.intake.rna_values
-    profile = read_rna_row(path, request.row, values) if request.row else read_rna(path, values, genes)
+    profile = read_profile(request.source, config.intake.rna_values, genes)
     mapped, mapping = to_model_genes(profile, genes)
     facts = check_rna(mapped, genes, config.intake) | {"gene_names": mapping.facts()}
-    if not request.row:
-        return facts, ""
-    names = "\n".join(profile.genes).encode()
-    return facts, hashlib.sha256(names + b"\0" + profile.matrix.astype("<f4").tobytes()).hexdigest()
+    return facts, profile_sha256(profile) if request.row else ""
 
 
 def _read_text(request: Request, config: Config, _genes: tuple[str, ...]) -> Read:
     from mupd.model.text_chunks import token_counts
-    from mupd.reports.read import ReadText, check_text, read_report, read_text_row
 
-    path = Path(request.path)
-    read = ReadText(read_text_row(path, request.row)) if request.row else read_report(path)
-    digest = hashlib.sha256(read.text.encode("utf-8", "surrogatepass")).hexdigest()
-    facts = check_text(
-        read.text,
+    report = read_report_text(request.source)
+    digest = hashlib.sha256(report.text.encode("utf-8", "surrogatepass")).hexdigest()
+    facts = check_report(
+        report,
         config.intake,
         organ=request.organ,
         case_id=request.case_id,
-        read=read.facts,
-        allow_synthetic=any(fnmatchcase(path.name, glob) for glob in config.intake.allow_synthetic),
+        allow_synthetic=any(fnmatchcase(request.source.path.name, glob) for glob in config.intake.allow_synthetic),
     )
-    return facts | token_counts(read.text), digest if request.row else ""
+    return facts | token_counts(report.text), digest if request.row else ""
 
 
 def _outlined(request: Request) -> Outcome:
@@ -234,14 +233,7 @@ _READ: dict[Modality, Callable[[Request, Config, tuple[str, ...]], Read]] = {
 }
 
 
-def _has_row(request: Request) -> bool:
-    if request.modality == "rna":
-        from mupd.rna.cohort_tables import has_rna_row
-
-        return has_rna_row(Path(request.path), request.row)
-    from mupd.reports.read import has_text_row
-
-    return has_text_row(Path(request.path), request.row)
+_HAS_ROW: dict[Modality, Callable[[Source], bool]] = {"rna": has_profile_row, "text": has_report_row}
 
 
 def examine_request(request: Request, config: Config, genes: tuple[str, ...], tick: Tick = no_tick) -> Outcome:
@@ -262,7 +254,7 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
         if request.want == "values":
             return _measured(request, config, genes)
         if source.is_table:
-            has_row = _has_row(request)
+            has_row = _HAS_ROW[request.modality](source)
             tick()
             if not has_row:
                 if request.named:

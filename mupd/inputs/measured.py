@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mupd.base.ids import Modality
 from mupd.config import Config
+from mupd.inputs.readers import read_profile, read_report_text
 from mupd.rna.stored_values import StoredValues, Values2D, summed
 from mupd.sheet.sources import Source
 
@@ -117,16 +118,10 @@ def _mapped(symbols: tuple[str, ...], genes: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _read_rna(source: Source, config: Config, genes: tuple[str, ...]) -> MeasuredRna:
-    from mupd.rna.cohort_tables import read_rna_row
-    from mupd.rna.files import read_rna
     from mupd.rna.gene_ids import to_model_genes
     from mupd.rna.panels import GenePanels, log_on_panel, mean_profile
 
-    scale = config.intake.rna_values
-    if source.is_table:
-        profile = read_rna_row(source.path, source.row, scale, keep_stored=True)
-    else:
-        profile = read_rna(source.path, scale, genes, keep_stored=True)
+    profile = read_profile(source, config.intake.rna_values, genes, keep_stored=True)
     if profile.stored is None:
         raise ValueError("profile: found no values as stored; expected them to be kept")
     stored = replace(profile.stored, symbols=_mapped(profile.stored.symbols, genes))
@@ -149,10 +144,9 @@ def _read_rna(source: Source, config: Config, genes: tuple[str, ...]) -> Measure
 
 
 def _read_text(source: Source, config: Config) -> MeasuredText:
-    from mupd.reports.read import read_text, read_text_row
     from mupd.reports.record.fields import extract_record
 
-    text = read_text_row(source.path, source.row) if source.is_table else read_text(source.path)
+    text = read_report_text(source).text
     return MeasuredText(len(text.split()), extract_record(text), text if config.report.show_measured_text else "")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mupd.config import IntakeLimits
-from mupd.errors import SyntheticInputError, UnusableError
+from mupd.errors import UnusableError
 from mupd.reports.checks import check_case_id, check_content, check_language, check_organ
 from mupd.reports.deidentify.mask import mask_identifiers, masked_counts
 from mupd.reports.files.report_file import plain_text
@@ -82,20 +82,6 @@ def read_text_row(table: Path, case_id: str) -> str:
     return mask_identifiers(_bounded(texts[0]))
 
 
-def _synthetic(text: str, allowed: bool) -> dict[str, str]:
-    """What the marks of a synthetic text say, as a fact, where it is let in."""
-    # What stands in a PDF, in a Word document or far down in a table is seen here only.
-    from mupd.synthetic.text.marks import text_marks
-    from mupd.synthetic.verify.recognise import text_tells
-
-    marks = text_marks(text) or text_tells(text)
-    if marks and not allowed:
-        raise SyntheticInputError(
-            f"it is synthetic ({marks[0]}): never read as measured, unless intake.allow_synthetic names the file"
-        )
-    return {"synthetic_input": f"it is synthetic ({marks[0]}): let in by intake.allow_synthetic"} if marks else {}
-
-
 def check_text(
     text: str,
     limits: IntakeLimits,
@@ -103,7 +89,6 @@ def check_text(
     organ: str = "",
     case_id: str = "",
     read: Mapping[str, Any] | None = None,
-    allow_synthetic: bool = False,
 ) -> dict[str, Any]:
     """Check that a text can condition the model; return its facts.
 
@@ -113,22 +98,19 @@ def check_text(
         The sheet's values; a text that clearly contradicts one is refused. "" is not compared.
     read
         Facts of :func:`read_report`, handed on.
-    allow_synthetic
-        Whether a text that carries mupd's marks is let in (intake.allow_synthetic names its file).
 
     Returns
     -------
     `words`, `characters` (int), `record` (of :func:`extract_record`), `report` (the synoptic
     record of :func:`~mupd.reports.record.synoptic.extract_report`, each value with its place), `masked` ({kind: count}
     of :func:`~mupd.reports.deidentify.mask.masked_counts`), `text_sha256` (of the masked text with white space
-    normalised, so that two cases with the same report have the same hash), the facts in `read`, and `synthetic_input`
-    (the marks of an admitted synthetic text).
+    normalised, so that two cases with the same report have the same hash), and the facts in `read`.
 
     Raises
     ------
     UnusableError
         If it is empty, binary, without letters, too short or too long, not English, a template without findings, or
-        contradicts the sheet; its subclass SyntheticInputError if it is marked as synthetic.
+        contradicts the sheet.
     """
     if not text.strip():
         raise UnusableError("the text is empty")
@@ -139,7 +121,6 @@ def check_text(
     words = len(_WORD.findall(text))
     if words == 0 and text.isascii():
         raise UnusableError("the text holds no words")
-    synthetic = _synthetic(text, allow_synthetic)
     check_language(text)
     if words < limits.min_text_words:
         raise UnusableError(f"{words} words, under intake.min_text_words = {limits.min_text_words}")
@@ -154,5 +135,4 @@ def check_text(
         "masked": masked_counts(text),
         "text_sha256": hashlib.sha256(" ".join(text.split()).encode("utf-8", "surrogatepass")).hexdigest(),
         **(read or {}),
-        **synthetic,
     }

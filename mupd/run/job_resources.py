@@ -15,6 +15,7 @@ from mupd.config import Config
 from mupd.contracts.layout import Stage
 from mupd.model_folder.geometry import DOWNSAMPLE, TRAINED, evaluations, read_geometry
 from mupd.sheet import SheetCase
+from mupd.sheet.sources import usable_sources
 
 JobStage = Stage | Literal["expect"]
 
@@ -79,10 +80,11 @@ def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
     return wanted * attempt
 
 
-def _lacking(modality: Modality, cases: Sequence[SheetCase], tables: Mapping[Modality, Collection[str]]) -> int:
+def _lacking(
+    modality: Modality, cases: Sequence[SheetCase], config: Config, tables: Mapping[Modality, Collection[str]]
+) -> int:
     """Cases that have neither a file of a modality nor a row of its table."""
-    rows = tables.get(modality, ())
-    return sum(getattr(case, modality) is None and case.row_id not in rows for case in cases)
+    return sum(not usable_sources(case, modality, config, tables) for case in cases)
 
 
 def runtime_min(
@@ -104,11 +106,12 @@ def runtime_min(
         Ids that the cohort tables have a row of (:meth:`mupd.run.table_rows.TableRows.case_ids`); without it their
         cases count as cases that lack the modality.
     """
-    slides = sum(case.he is None for case in cases) * config.draws.he
-    measured = len(cases) - sum(case.he is None for case in cases)
+    lacking_slides = _lacking("he", cases, config, {})
+    slides, measured = lacking_slides * config.draws.he, len(cases) - lacking_slides
     if stage == "generate":
-        found = tables or {}
-        others = _lacking("rna", cases, found) * config.draws.rna + _lacking("text", cases, found) * config.draws.text
+        rows = tables or {}
+        others = _lacking("rna", cases, config, rows) * config.draws.rna
+        others += _lacking("text", cases, config, rows) * config.draws.text
         seconds = slides * window_steps(config) * _WINDOW_STEP_S + 2.0 * others + 5.0 * len(cases)
         seconds += measured * _stain_seconds(config)
     elif stage == "intake":

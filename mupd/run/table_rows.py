@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from mupd.base.files import write_json
-from mupd.base.ids import Modality
+from mupd.base.ids import MODALITIES, Modality
 from mupd.base.package_files import PACKAGE_PARENT
 from mupd.config import Config
 from mupd.sheet import SheetCase
+from mupd.sheet.sources import sources_of
 
 INDEX_NAME = "mupd-table-rows.json"
 _FORMAT = 2
@@ -70,17 +71,13 @@ class TableRows:
 
 
 def table_rows_of(case: SheetCase, config: Config) -> list[tuple[Modality, str, str]]:
-    """(modality, table, row id) for the rows that a case is read from."""
-    found: list[tuple[Modality, str, str]] = []
-    modalities: tuple[Modality, ...] = ("rna", "text")
-    for modality in modalities:
-        own, row = getattr(case, modality), getattr(case, f"{modality}_row")
-        table = getattr(config.tables, modality)
-        if own is not None and row:
-            found.append((modality, str(own), row))
-        elif own is None and table is not None:
-            found.append((modality, table, case.row_id))
-    return found
+    """(modality, table, row id) of each row that a case is read from."""
+    return [
+        (modality, str(source.path), source.row)
+        for modality in MODALITIES
+        for source in sources_of(case, modality, config)
+        if source.is_table
+    ]
 
 
 def _signature(path: str) -> list[int]:

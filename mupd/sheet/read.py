@@ -19,6 +19,7 @@ from mupd.sheet.cases import Sheet, SheetCase
 from mupd.sheet.columns import TABLE_SUFFIXES, header_faults, is_column, most_characters
 from mupd.sheet.paths import Places, Wanted
 from mupd.sheet.rows import RawRow
+from mupd.sheet.sources import ROW_SEPARATOR, split_cell
 from mupd.sheet.text_files import read_rows
 
 _FILES = {
@@ -48,7 +49,7 @@ def _table_faults(config: Config) -> list[Fault]:
 
 def _expected_instead(column: str, cell: str) -> str | None:
     """What was expected instead of a cell that is not empty; None if the cell is right."""
-    if column == "case_id" and "::" in cell:
+    if column == "case_id" and ROW_SEPARATOR in cell:
         return "an id without '::', which separates a table's path from the row's id"
     if control := _CONTROL.search(cell):
         return f"text without control characters (there is U+{ord(control[0]):04X})"
@@ -132,17 +133,16 @@ def _find_files(
         cell = row.get(column, "")
         if not cell:
             continue
-        path, separator, table_row = cell.rpartition("::")
-        if separator and column in TABLE_SUFFIXES:
-            suffixes = TABLE_SUFFIXES[column]
-            if not path or not table_row or not path.lower().endswith(suffixes):
-                expected = f"TABLE::ROW, the table ending in {', '.join(suffixes)}"
-                faults.append(Fault(f"{where} [{column}]", repr(cell)[:200], expected))
-                continue
+        suffixes = TABLE_SUFFIXES.get(column)
+        path_and_row = (cell, "") if suffixes is None else split_cell(cell, suffixes)
+        if path_and_row is None:
+            expected = f"TABLE::ROW, the table ending in {', '.join(suffixes or ())}"
+            faults.append(Fault(f"{where} [{column}]", repr(cell)[:200], expected))
+            continue
+        path, table_row = path_and_row
+        if table_row:
             table_rows[column] = table_row
-            files[column], problem = places.find(path, _TABLE, check_files)
-        else:
-            files[column], problem = places.find(cell, wanted, check_files)
+        files[column], problem = places.find(path, _TABLE if table_row else wanted, check_files)
         if problem:
             faults.append(Fault(f"{where} [{column}]", *problem))
     return files, table_rows, faults

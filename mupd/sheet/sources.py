@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mupd.base.ids import Modality
 from mupd.config import Config
 from mupd.errors import UnusableError
-from mupd.sheet import SheetCase
+from mupd.sheet.cases import SheetCase
 
 MOST_BYTES: dict[Modality, int] = {"he": 1 << 40, "rna": 1 << 38, "text": 1 << 30}
 """No input of a modality is larger; hashing one that claims to be would take hours."""
@@ -21,6 +22,10 @@ MOST_FILES = 10_000
 _SPARSE_LEAST_BYTES = 1 << 26
 _SPARSE_SHARE = 1000
 _BLOCK_BYTES = 512
+
+
+ROW_SEPARATOR = "::"
+"""Between the path of a table and the id of a row."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,27 @@ class Source:
 
     @property
     def name(self) -> str:
-        """As the inventory writes it: ``PATH``, or ``PATH::ROW``."""
-        return f"{self.path}::{self.row}" if self.row else str(self.path)
+        """As people read and write it: ``PATH``, or ``PATH::ROW`` (:func:`split_cell` takes it apart)."""
+        return f"{self.path}{ROW_SEPARATOR}{self.row}" if self.row else str(self.path)
+
+
+def split_cell(cell: str, table_suffixes: tuple[str, ...]) -> tuple[str, str] | None:
+    """Path and row id of a cell of the sheet; the row is "" for a plain path.
+
+    The last ``::`` separates a row where a table's path stands before it; a folder may have ``::`` in its name.
+
+    Returns
+    -------
+    None for a cell that names a row of what is no table.
+
+    >>> split_cell("a::b/m.h5ad::P1", (".h5ad",)), split_cell("a::b/P1.tsv", (".h5ad",)), split_cell("m.svs::P1", ())
+    (('a::b/m.h5ad', 'P1'), ('a::b/P1.tsv', ''), None)
+    """
+    path, separator, row = cell.rpartition(ROW_SEPARATOR)
+    if separator and row and path.lower().endswith(table_suffixes):
+        return path, row
+    # What looks like a path behind the separator is the rest of one.
+    return (cell, "") if not separator or "/" in row or "\\" in row else None
 
 
 def sources_of(case: SheetCase, modality: Modality, config: Config) -> tuple[Source, ...]:
@@ -62,6 +86,24 @@ def sources_of(case: SheetCase, modality: Modality, config: Config) -> tuple[Sou
         return (Source(own, row, named=True),) if row else (Source(own),)
     table: str | None = None if modality == "he" else getattr(config.tables, modality)
     return () if table is None else (Source(Path(table), case.row_id),)
+
+
+def usable_sources(
+    case: SheetCase, modality: Modality, config: Config, tables: Mapping[Modality, Collection[str]]
+) -> list[Source]:
+    """The inputs of a modality as far as the sheet tells; a cohort table counts only if it has a row of the case.
+
+    Parameters
+    ----------
+    tables
+        Ids that the cohort tables have a row of.
+    """
+    rows = tables.get(modality, ())
+    return [
+        source
+        for source in sources_of(case, modality, config)
+        if source.named or not source.is_table or source.row in rows
+    ]
 
 
 def _files_in(folder: Path) -> list[str]:

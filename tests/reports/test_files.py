@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mupd.config import IntakeLimits
 from mupd.errors import SyntheticInputError, UnusableError
+from mupd.inputs.readers import check_report
 from mupd.reports.files import dicom_sr as text_sr
 from mupd.reports.files import docx as text_docx
 from mupd.reports.files import tables as text_tables
@@ -268,10 +269,10 @@ def test_synthetic_reports_are_told_in_every_form(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_bytes(docx_bytes(f"{BANNER}\n{REPORT}"))
     (tmp_path / "a.pdf").write_bytes(pdf_bytes([f"{BANNER}\n{REPORT}"]))
     for name in ("a.docx", "a.pdf"):
-        text = read_text(tmp_path / name)
+        report = read_report(tmp_path / name)
         with pytest.raises(SyntheticInputError, match="banner"):
-            check_text(text, LIMITS)
-        assert check_text(text, LIMITS, allow_synthetic=True)["words"] > 10
+            check_report(report, LIMITS)
+        assert check_report(report, LIMITS, allow_synthetic=True)["words"] > 10
 
 
 @pytest.mark.parametrize(

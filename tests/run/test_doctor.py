@@ -126,7 +126,8 @@ def test_a_run_is_refused_for_what_its_jobs_cannot_get(
     long = replace(sheet, cases=tuple(replace(sheet.cases[0], case_id=name) for name in names))
     with pytest.raises(InputFaults, match=r"resources of generate.* minutes a job"):
         refuse_impossible(settings(slurm_partition="gpu", gpu=1), long, many, {})
-    refuse_impossible(settings(slurm_partition="gpu", gpu=1), long, many, {"rna": frozenset(names)})
+    tabled = replace(many, tables=replace(many.tables, rna="rna.tsv"))
+    refuse_impossible(settings(slurm_partition="gpu", gpu=1), long, tabled, {"rna": frozenset(names)})
     (tmp_path / "bin" / "sinfo").write_text("#!/bin/sh\nexit 1\n")
     refuse_impossible(settings(slurm_partition="nowhere"), sheet, config, {})
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from pathlib import Path
-
 import numpy as np
 
 from mupd.config import Config
-from mupd.contracts.inventory import CaseInventory, Entry
+from mupd.contracts.inventory import CaseInventory
 from mupd.errors import CaseError
+from mupd.inputs.readers import read_model_profile, read_report_text
 from mupd.model.conditions import Given
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import MuPDPipeline
@@ -29,38 +27,6 @@ NOTE_SHARES = "some fields say in part how frequent their values are among the m
 NOTE_TEXT_ONLY = "Conditioned on text alone: the slide's scale was not part of the training and is nominal."
 
 
-def _source(entry: Entry) -> tuple[Path, str | None]:
-    """Path and, for a cohort table, the row's case id."""
-    path, _, row = entry.source.partition("::")
-    return Path(path), row or None
-
-
-def read_profile(entry: Entry, config: Config, genes: Collection[str]) -> RnaProfile:
-    """The measured RNA profile behind an inventory entry, read as intake read it, under the model's gene names.
-
-    Parameters
-    ----------
-    genes
-        The model's gene symbols.
-    """
-    from mupd.rna.cohort_tables import read_rna_row
-    from mupd.rna.files import read_rna
-    from mupd.rna.gene_ids import to_model_genes
-
-    path, row = _source(entry)
-    values = config.intake.rna_values
-    profile = read_rna(path, values, genes) if row is None else read_rna_row(path, row, values)
-    return to_model_genes(profile, genes)[0]
-
-
-def read_report(entry: Entry) -> str:
-    """The measured text behind an inventory entry."""
-    from mupd.reports.read import read_text, read_text_row
-
-    path, row = _source(entry)
-    return read_text(path) if row is None else read_text_row(path, row)
-
-
 class CaseConditions:
     """Conditions of one case, read and encoded when first asked for and then kept."""
 
@@ -77,7 +43,7 @@ class CaseConditions:
             from mupd.slides.tiles import read_window, tissue_tiles
 
             entry = self.case.entries["he"]
-            with open_slide(Path(entry.source), entry.facts["mpp"]) as reader:
+            with open_slide(entry.origin.path, entry.facts["mpp"]) as reader:
                 centres = tissue_tiles(reader, WINDOW_UM, MOST_TILES, seed=0)
                 if len(centres) == 0:
                     raise CaseError("he: found no tile with tissue; expected at least one")
@@ -88,14 +54,14 @@ class CaseConditions:
     def text(self) -> np.ndarray:
         """Embeddings (chunks, 384) of the report."""
         if self._text is None:
-            self._text = self.pipeline.text_encoder(read_report(self.case.entries["text"]))
+            self._text = self.pipeline.text_encoder(read_report_text(self.case.entries["text"].origin).text)
         return self._text
 
     def profile(self) -> RnaProfile:
         """The measured profile."""
         if self._profile is None:
             genes = self.pipeline.rna_codec.genes
-            self._profile = read_profile(self.case.entries["rna"], self.config, genes)
+            self._profile = read_model_profile(self.case.entries["rna"].origin, self.config.intake.rna_values, genes)
         return self._profile
 
     def rna_notes(self) -> list[str]:

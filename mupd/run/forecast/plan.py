@@ -18,7 +18,7 @@ from mupd.model_folder.geometry import evaluations, read_geometry
 from mupd.run.job_resources import window_steps
 from mupd.run.table_ids import TableIds
 from mupd.sheet import Sheet, SheetCase, cases_by_shard
-from mupd.sheet.sources import Source, sources_of
+from mupd.sheet.sources import usable_sources
 
 Units = dict[str, float]
 """{unit: count}."""
@@ -133,16 +133,6 @@ def table_megabytes(path: str | None) -> float:
         return max(int.from_bytes(packed.read(4), "little"), table.stat().st_size) / 1e6
 
 
-def _usable_sources(case: SheetCase, modality: Modality, config: Config, tables: TableIds) -> list[Source]:
-    """Sources of a modality; a cohort table counts only if it has a row of the case."""
-    rows = tables.get(modality, ())
-    return [
-        source
-        for source in sources_of(case, modality, config)
-        if source.named or not source.is_table or source.row in rows
-    ]
-
-
 def tasks_of_given(given: Sequence[Modality], config: Config) -> dict[str, tuple[Target, int]]:
     """{task: (target, number of draws)} for a case that has these modalities; empty for a case that has none."""
     name = "+".join(given)
@@ -164,7 +154,7 @@ def _size(path: Path) -> int:
 
 
 def _plan_shard(index: int, cases: Sequence[SheetCase], config: Config, tables: TableIds) -> ShardPlan:
-    sources = {case.case_id: {m: _usable_sources(case, m, config, tables) for m in MODALITIES} for case in cases}
+    sources = {case.case_id: {m: usable_sources(case, m, config, tables) for m in MODALITIES} for case in cases}
     given = {case_id: tuple(m for m in MODALITIES if by_modality[m]) for case_id, by_modality in sources.items()}
     slides, rna, text = ([source for by_modality in sources.values() for source in by_modality[m]] for m in MODALITIES)
     rows_of = {m: any(s.is_table and not s.named for s in of_m) for m, of_m in (("rna", rna), ("text", text))}

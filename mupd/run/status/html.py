@@ -75,12 +75,6 @@ def _text_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 _FACTS = {"he": _he_facts, "rna": _rna_facts, "text": _text_facts}
 
 
-def _shown_reason(entry: Entry) -> str:
-    """The reason without the path of the input: a page is passed on more easily than meant."""
-    path = entry.source.rsplit("::", 1)[0]
-    return entry.reason.replace(path, "the input").removeprefix("the input: ") if path else entry.reason
-
-
 def _entry_view(entry: Entry) -> dict[str, Any]:
     state = _state(entry)
     return {
@@ -89,7 +83,7 @@ def _entry_view(entry: Entry) -> dict[str, Any]:
         "status": entry.status,
         "state": state,
         "word": _WORDS[state],
-        "reason": _shown_reason(entry),
+        "reason": entry.public_reason,
         "fix": fix_of(entry),
         "facts": _FACTS[entry.modality](entry.facts) if entry.status == "measured" else [],
     }

@@ -41,7 +41,7 @@ def _case(case: CaseInventory, config: Config) -> dict[str, Any]:
             modality: {
                 "status": entry.status,
                 "reason": entry.reason,
-                "source": entry.source,
+                "source": entry.source_name,
                 "source_sha256": entry.source_sha256,
                 "facts": entry.facts,
             }

@@ -72,8 +72,7 @@ class Part:
     @property
     def reason(self) -> str:
         """The entry's reason without the path of the input: that one is the user's own and is not published."""
-        reason, source = self.entry.reason, self.entry.source.rsplit("::", 1)[0]
-        return reason.replace(source, "the input").removeprefix("the input: ") if source else reason
+        return self.entry.public_reason
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,8 @@ def _synthetic_text(draws: tuple[CheckedDraw, ...], config: Config) -> TextValue
 
 
 def _request(case: CohortCase, modality: Modality) -> Request:
-    table, _, row = case.parts[modality].entry.source.rpartition("::")
-    path, row = (table, row) if table else (row, "")
-    return Request(modality, path, row, mpp=case.he_mpp, want="values", picture_px=THUMBNAIL_PX)
+    origin = case.parts[modality].entry.origin
+    return Request(modality, str(origin.path), origin.row, mpp=case.he_mpp, want="values", picture_px=THUMBNAIL_PX)
 
 
 def _measured_inputs(

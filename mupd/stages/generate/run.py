@@ -37,7 +37,7 @@ def reason_for(error: Exception, case: CaseInventory, config: Config) -> str:
     kind = "" if isinstance(error, MupdError) else f"{type(error).__name__}: "
     words = reason_of(error, config.out)
     for entry in case.entries.values():
-        words = without_path(words, Path(entry.source.partition("::")[0])) if entry.source else words
+        words = without_path(words, entry.origin.path) if entry.source else words
     return kind + words
 
 

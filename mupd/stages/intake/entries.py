@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mupd.base.ids import MODALITIES, Modality
 from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory, Entry
 from mupd.contracts.shared_inputs import note_duplicates
 from mupd.inputs.examine import Outcome
+from mupd.inputs.readers import slide_rank
 from mupd.inputs.runners import Runner
 from mupd.sheet import SheetCase
+from mupd.sheet.sources import Source
 from mupd.stages.intake.answers import Answer, CacheOf, answers_of
 
 NOT_IN_SHEET = "no file in the sample sheet"
@@ -28,11 +31,14 @@ def _entry(case: SheetCase, modality: Modality, answers: list[Answer]) -> Entry:
         return Entry(case.case_id, modality, "missing", outcome.reason)
     digest = outcome.sha256 if outcome.status == "measured" else ""
     # Copy the facts: two cases may share an input, and what is added to one belongs to that one.
-    return Entry(case.case_id, modality, outcome.status, outcome.reason, source.name, digest, dict(outcome.facts))
+    return _entry_of(case, modality, outcome, source, digest, dict(outcome.facts))
 
 
-def _tissue_mm2(outcome: Outcome) -> float:
-    return float(outcome.facts.get("tissue_mm2") or 0.0)
+def _entry_of(
+    case: SheetCase, modality: Modality, outcome: Outcome, source: Source, sha256: str, facts: dict[str, Any]
+) -> Entry:
+    path, row = str(source.path), source.row
+    return Entry(case.case_id, modality, outcome.status, outcome.reason, path, sha256, facts, row)
 
 
 def _entry_of_slides(case: SheetCase, answers: list[Answer]) -> Entry:
@@ -52,11 +58,10 @@ def _entry_of_slides(case: SheetCase, answers: list[Answer]) -> Entry:
         reasons = [f"slide {number}: {answer.outcome.reason}" for number, answer in enumerate(answers, start=1)]
         more = f"; and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
         reason = f"none of {len(answers)} slides is usable: {'; '.join(reasons[:_MOST_REASONS])}{more}"
-        return Entry(case.case_id, "he", "unusable", reason, answers[0].source.name, "", {"slides": slides})
-    best = max(usable, key=lambda answer: _tissue_mm2(answer.outcome))
+        return Entry(case.case_id, "he", "unusable", reason, str(answers[0].source.path), "", {"slides": slides})
+    best = max(usable, key=lambda answer: slide_rank(answer.outcome.facts))
     facts = best.outcome.facts | {"slides": slides}
-    outcome = best.outcome
-    return Entry(case.case_id, "he", "measured", outcome.reason, best.source.name, outcome.sha256, facts)
+    return _entry_of(case, "he", best.outcome, best.source, best.outcome.sha256, facts)
 
 
 def _with_slide_scale(entries: dict[Modality, Entry], case: SheetCase) -> None:

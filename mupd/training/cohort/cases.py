@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from mupd.base.ids import MODALITIES, Modality
+from mupd.base.organs import organ_term
 from mupd.base.progress import track
 from mupd.config import Config, load_config
-from mupd.errors import MupdError, UnusableError
+from mupd.errors import MupdError
+from mupd.inputs.examine import examine_request, request_of
+from mupd.inputs.readers import read_model_profile, read_report_text, slide_rank
+from mupd.reports.record.organs import organ_of_report
 from mupd.rna.profiles import RnaProfile
 from mupd.sheet import SheetCase, read_sheet
+from mupd.sheet.sources import Source, sources_of
 from mupd.slides.reader import READ_ERRORS
 from mupd.training.public.splits import is_held_out
 
@@ -87,81 +92,36 @@ class TrainingCohort:
         return dict(Counter(pair for case in self.cases for pair in case.pairs))
 
 
-Value = TypeVar("Value")
+def _usable(
+    case: SheetCase, modality: Modality, config: Config, genes: tuple[str, ...]
+) -> tuple[Source, dict[str, Any]] | str:
+    """The input of a modality with its facts, read and checked as intake does; else why there is none, "" if missing.
 
-
-def _tried(read: Callable[[], Value | None], case: SheetCase, modality: Modality, whys: list[str]) -> Value | None:
-    """What `read` gives; where it fails, None and the reason in `whys`."""
-    from mupd.base.messages import reason_of
-
-    try:
-        return read()
-    except UnusableError as error:
-        whys.append(f"{modality}: {reason_of(error, getattr(case, modality) or Path(modality))}")
-    except _READ_ERRORS as error:
-        whys.append(f"{modality}: cannot be read ({type(error).__name__})")
-    return None
-
-
-def _slide(case: SheetCase, config: Config) -> tuple[Path, float] | None:
-    from mupd.slides.checks import check_he
-
-    if case.he is None:
-        return None
-    return case.he, float(check_he(case.he, case.he_mpp, config.intake)["mpp"])
-
-
-def _profile(case: SheetCase, config: Config, genes: Collection[str]) -> RnaProfile | None:
-    from mupd.rna.checks import check_rna
-    from mupd.rna.cohort_tables import has_rna_row, read_rna_row
-    from mupd.rna.files import read_rna
-    from mupd.rna.gene_ids import to_model_genes
-
-    table, values = config.tables.rna, config.intake.rna_values
-    if case.rna is not None:
-        profile = read_rna(case.rna, values, genes)
-    elif table is not None and has_rna_row(Path(table), case.case_id):
-        profile = read_rna_row(Path(table), case.case_id, values)
-    else:
-        return None
-    profile, _ = to_model_genes(profile, genes)
-    check_rna(profile, sorted(genes), config.intake)
-    return profile
-
-
-def _text(case: SheetCase, config: Config) -> tuple[str, dict[str, Any]] | None:
-    """The text and what is read out of it."""
-    from mupd.reports.read import check_text, has_text_row, read_text, read_text_row
-
-    table = config.tables.text
-    if case.text is not None:
-        text = read_text(case.text)
-    elif table is not None and has_text_row(Path(table), case.case_id):
-        text = read_text_row(Path(table), case.case_id)
-    else:
-        return None
-    return text, check_text(text, config.intake)
+    Of several slides the usable one with the most tissue stands for the case, as in intake.
+    """
+    usable: list[tuple[Source, dict[str, Any]]] = []
+    reasons: list[str] = []
+    for source in sources_of(case, modality, config):
+        outcome = examine_request(request_of(case, modality, source), config, genes)
+        if outcome.status == "measured":
+            usable.append((source, outcome.facts))
+        elif outcome.status == "unusable":
+            reasons.append(outcome.reason)
+    return max(usable, key=lambda item: slide_rank(item[1])) if usable else "; ".join(reasons)
 
 
 def _marked(case: SheetCase, config: Config) -> str:
-    """Which inputs of a case carry synthetic marks, "" if none does."""
+    """Which input of a case carries synthetic marks; "" if none does."""
     from mupd.synthetic.verify.recognise import synthetic_marks
 
-    tables = {"rna": config.tables.rna, "text": config.tables.text}
     for modality in MODALITIES:
-        own: Path | None = getattr(case, modality)
-        table = tables.get(modality)
-        path = own if own is not None else Path(table) if table is not None else None
-        if path is not None and path.exists() and (marks := synthetic_marks(path)):
-            return f"{modality} is synthetic ({marks[0]}): never trained on"
+        for source in sources_of(case, modality, config):
+            if source.path.exists() and (marks := synthetic_marks(source.path)):
+                return f"{modality} is synthetic ({marks[0]}): never trained on"
     return ""
 
 
-def _read_case(case: SheetCase, config: Config, genes: Collection[str]) -> tuple[TrainingCase | None, CaseReport]:
-    from mupd.base.organs import organ_term
-    from mupd.reports.record.organs import organ_of_report
-
-    whys: list[str] = []
+def _read_case(case: SheetCase, config: Config, genes: tuple[str, ...]) -> tuple[TrainingCase | None, CaseReport]:
     try:
         marked = _marked(case, config)
     except _READ_ERRORS as error:
@@ -170,19 +130,44 @@ def _read_case(case: SheetCase, config: Config, genes: Collection[str]) -> tuple
         return None, CaseReport(case.case_id, "left out", (), marked)
     if is_held_out(case.case_id):
         return None, CaseReport(case.case_id, "held out", (), "one of the tenth that is never trained on")
-    slide = _tried(lambda: _slide(case, config), case, "he", whys)
-    profile = _tried(lambda: _profile(case, config, genes), case, "rna", whys)
+    inputs: dict[Modality, tuple[Source, dict[str, Any]]] = {}
+    whys: list[str] = []
+    for modality in MODALITIES:
+        usable = _usable(case, modality, config, genes)
+        if isinstance(usable, tuple):
+            inputs[modality] = usable
+        elif usable:
+            whys.append(f"{modality}: {usable}")
+    training_case = _training_case(case, inputs, config, genes, whys)
+    if not training_case.pairs:
+        whys.append("fewer than two usable modalities: nothing to pair")
+        return None, CaseReport(case.case_id, "left out", (), "; ".join(whys))
+    return training_case, CaseReport(case.case_id, "train", training_case.pairs, "; ".join(whys))
+
+
+def _training_case(
+    case: SheetCase,
+    inputs: Mapping[Modality, tuple[Source, Mapping[str, Any]]],
+    config: Config,
+    genes: tuple[str, ...],
+    whys: list[str],
+) -> TrainingCase:
+    """The values of the usable inputs; what they lack for training is added to `whys`."""
+    slide, rna, report = (inputs.get(modality) for modality in MODALITIES)
+    profile = read_model_profile(rna[0], config.intake.rna_values, genes) if rna else None
     if profile is not None and profile.kind == "spot" and profile.xy_px is None:
         whys.append("rna: spots without positions (expected obsm['spatial'])")
         profile = None
-    text, facts = _tried(lambda: _text(case, config), case, "text", whys) or (None, {})
-    he, mpp = slide or (None, None)
-    organ = organ_term(case.organ) or organ_of_report(facts)
-    read = TrainingCase(case.case_id, he, mpp, profile, text, facts.get("record", {}), organ)
-    if not read.pairs:
-        whys.append("fewer than two usable modalities: nothing to pair")
-        return None, CaseReport(case.case_id, "left out", (), "; ".join(whys))
-    return read, CaseReport(case.case_id, "train", read.pairs, "; ".join(whys))
+    facts = report[1] if report else {}
+    return TrainingCase(
+        case.case_id,
+        slide[0].path if slide else None,
+        float(slide[1]["mpp"]) if slide else None,
+        profile,
+        read_report_text(report[0]).text if report else None,
+        facts.get("record", {}),
+        organ_term(case.organ) or organ_of_report(facts),
+    )
 
 
 def read_cohort(configfile: Path, genes: Collection[str] | None) -> TrainingCohort:
@@ -211,7 +196,10 @@ def read_cohort(configfile: Path, genes: Collection[str] | None) -> TrainingCoho
 
         genes = gene_table().symbols
         config = replace(config, intake=replace(config.intake, min_gene_overlap=0.0))
-    read = [_read_case(case, config, genes) for case in track(sheet.cases, "cases", len(sheet.cases))]
+    # Whatever intake lets in for a run, nothing synthetic is trained on.
+    config = replace(config, intake=replace(config.intake, allow_synthetic=()))
+    symbols = tuple(sorted(genes))
+    read = [_read_case(case, config, symbols) for case in track(sheet.cases, "cases", len(sheet.cases))]
     return TrainingCohort(tuple(case for case, _ in read if case is not None), tuple(row for _, row in read))
 
 

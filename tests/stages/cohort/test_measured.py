@@ -23,6 +23,7 @@ from mupd.errors import UnusableError
 from mupd.inputs.runners import in_place
 from mupd.rna.cohort_tables import original_ids
 from mupd.rna.stored_values import StoredValues, summed
+from mupd.sheet.sources import Source
 from mupd.stages.cohort.gather import CohortCase, Part
 from mupd.stages.cohort.measured import measured_matrix, unique_names
 from mupd.stages.cohort.mudata import build, write_cohort
@@ -136,7 +137,7 @@ def test_sums_of_counts_are_exact(matrix: np.ndarray, thin: bool) -> None:
     assert dense(total.matrix).tolist() == [[sum(int(x) for x in column) for column in matrix.T]]
 
 
-def write_input(folder: Path, case_id: str, item: StoredValues, how: str) -> str:
+def write_input(folder: Path, case_id: str, item: StoredValues, how: str) -> Source:
     """Write an input; returns its source as the inventory states it."""
     path = folder / f"{case_id}.{'h5ad' if 'h5ad' in how else 'tsv'}"
     if how == "tsv":
@@ -144,7 +145,7 @@ def write_input(folder: Path, case_id: str, item: StoredValues, how: str) -> str
             f"{symbol}\t{value!r}" for symbol, value in zip(item.symbols, dense(item.matrix)[0].tolist(), strict=True)
         ]
         path.write_text("\n".join(["gene\tvalue", *lines]) + "\n")
-        return str(path)
+        return Source(path)
     if how == "table-tsv":
         path.write_text(
             "\t".join(["", *item.symbols])
@@ -152,21 +153,21 @@ def write_input(folder: Path, case_id: str, item: StoredValues, how: str) -> str
             + "\t".join([case_id, *map(repr, dense(item.matrix)[0].tolist())])
             + "\n"
         )
-        return f"{path}::{case_id}"
+        return Source(path, case_id)
     var = pd.DataFrame({"gene_name": list(item.symbols)}, index=list(item.names))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names that stand there twice
         ad.AnnData(item.matrix, obs=pd.DataFrame(index=[case_id]), var=var).write_h5ad(path)
-    return f"{path}::{case_id}" if how.startswith("table") else str(path)
+    return Source(path, case_id if how.startswith("table") else "")
 
 
-def cohort_of(tmp_path: Path, sources: list[str]) -> Any:
+def cohort_of(tmp_path: Path, sources: list[Source]) -> Any:
     """The cohort file of cases that have nothing but measured RNA, read back."""
     config = make_config(tmp_path)
     cases = []
     for number, source in enumerate(sources):
         entries = {m: Entry(f"C{number}", m, "missing") for m in MODALITIES}
-        entries["rna"] = Entry(f"C{number}", "rna", "measured", "", source, "0" * 64)
+        entries["rna"] = Entry(f"C{number}", "rna", "measured", "", str(source.path), "0" * 64, source_row=source.row)
         inventory = CaseInventory(f"C{number}", entries)
         cases.append(CohortCase(inventory, {m: Part(entries[m]) for m in MODALITIES}))
     values = read_values(cases, config, POOL, in_place(config, POOL), most_pictured=0)
@@ -226,7 +227,7 @@ def test_ensembl_ids_alone_become_symbols_and_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "C0.h5ad"
     adata = ad.AnnData(np.array([[4, 9, 2]], np.int16), pd.DataFrame(index=["C0"]), pd.DataFrame(index=list(ids)))
     adata.write_h5ad(path)
-    cohort = cohort_of(tmp_path, [str(path)])
+    cohort = cohort_of(tmp_path, [Source(path)])
     table = cohort["rna_measured"]
     assert list(table.var_names) == ["ERBB2", "ACTB", "ENSG99999999999"]
     assert list(table.var.original_id) == list(ids)

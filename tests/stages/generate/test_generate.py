@@ -26,10 +26,10 @@ from mupd.engines.mupd.conditions import (
     NOTE_SHARES,
     NOTE_TEXT_ONLY,
     CaseConditions,
-    read_profile,
 )
 from mupd.engines.picture_files import resample
 from mupd.errors import CaseError, ModelError, MupdError
+from mupd.inputs.readers import read_model_profile
 from mupd.model import encoders, pipeline
 from mupd.model.calibration import UNTOLD
 from mupd.model.pipeline import MuPDPipeline
@@ -384,7 +384,7 @@ def test_a_table_is_read_as_intake_read_it(tmp_path: Path, tiny_model: Path) -> 
     run_intake(config, 0)
     (case,) = read_inventory(config.out / "intake" / "shard-0000.parquet")
     assert case.entries["rna"].status == "measured", case.entries["rna"].reason
-    profile = read_profile(case.entries["rna"], config, tiny_codec().genes)
+    profile = read_model_profile(case.entries["rna"].origin, config.intake.rna_values, tiny_codec().genes)
     assert profile.matrix.shape == (2, 8)
     assert len(profile.matrix) == case.entries["rna"].facts["observations"]
     assert profile.evidence == case.entries["rna"].facts["evidence"]

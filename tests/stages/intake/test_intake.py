@@ -134,9 +134,9 @@ def test_cohort_tables_fill_empty_cells(
     assert cases["C"].entries["rna"].reason == NOT_IN_TABLE
     assert "2 rows" in cases["twice"].entries["rna"].reason
     entry = cases["A"].entries["rna"]
-    assert entry.source == f"{tmp_path / table}::A"
+    assert entry.source_name == f"{tmp_path / table}::A"
     assert entry.source_sha256 != cases["B"].entries["rna"].source_sha256
-    assert "::" not in cases["own"].entries["rna"].source
+    assert cases["own"].entries["rna"].source_row == ""
 
 
 def test_the_hash_of_a_row_is_that_of_its_values(tmp_path: Path, write_sheet: Write, make_config: Make) -> None:
@@ -304,7 +304,7 @@ def test_a_cell_may_name_a_row_of_a_table(
     cases = [replace(case, rna_row="P2", text_row="P2"), replace(case, case_id="B", rna_row="P9", text_row="P9")]
     named, absent = inventories_of(cases, config, in_place(config, GENES))
     assert statuses(named) == "missing measured measured"
-    assert named.entries["rna"].source == f"{tmp_path / 'matrix.csv'}::P2"
+    assert named.entries["rna"].source_name == f"{tmp_path / 'matrix.csv'}::P2"
     # A hole is told from a wrong name: the sheet says that there is such a row.
     assert statuses(absent) == "missing unusable unusable"
     assert "no row 'P9'" in absent.entries["rna"].reason
