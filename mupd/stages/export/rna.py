@@ -44,13 +44,13 @@ def read_reliability(model: Path) -> dict[str, float]:
 
 def _there(path: Path, key: str) -> bool:
     """Whether the AnnData of this key stands there, unaltered and with every mark."""
-    from mupd.synthetic.anndata.peek_hdf5 import hdf5_marks
+    from mupd.synthetic.anndata.peek import look_at_hdf5
     from mupd.synthetic.verify.verify import verify_path
 
     if not path.is_file():
         return False
     try:
-        if hdf5_marks(path)[1].get("artifact_key") != key:
+        if look_at_hdf5(path).provenance.get("artifact_key") != key:
             return False
     except UnusableError:
         return False

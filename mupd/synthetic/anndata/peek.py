@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from mupd.errors import UnusableError
 from mupd.synthetic.anndata.marks import OBS_COLUMN, OBS_NAMES, UNS
 from mupd.synthetic.statement import PREFIX
 
@@ -140,3 +142,46 @@ def look_at_tables(root: Any) -> TableLook:
                 said = plain(uns["mupd"])
                 provenance = said if isinstance(said, dict) else {"statement": str(said)}
     return TableLook(tuple(marks), counts, tuple(contradictions), provenance)
+
+
+_ZARR_ROOT_FILES = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+_UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is the root of a zarr store (format 3 or 2)."""
+    return path.is_dir() and any((path / name).is_file() for name in _ZARR_ROOT_FILES)
+
+
+def look_at_hdf5(path: Path) -> TableLook:
+    """Marks in the tables of an HDF5 file (.h5ad, .h5mu, 10x .h5), without loading their matrices.
+
+    Raises
+    ------
+    UnusableError
+        If the file cannot be read as HDF5; names the file.
+    """
+    from mupd.rna.size_limits import open_h5
+
+    try:
+        with open_h5(path) as file:
+            return look_at_tables(file)
+    except _UNREADABLE as error:
+        raise UnusableError(f"{path.name}: found HDF5 that cannot be read ({error}); expected .h5ad") from error
+
+
+def look_at_zarr(path: Path) -> TableLook:
+    """Marks in the tables of a zarr store (AnnData, MuData, SpatialData), without loading their matrices.
+
+    Raises
+    ------
+    UnusableError
+        If the store cannot be read; names it.
+    """
+    import zarr
+
+    try:
+        root = zarr.open(str(path), mode="r")
+        return look_at_tables(root) if isinstance(root, zarr.Group) else TableLook(())
+    except _UNREADABLE as error:
+        raise UnusableError(f"{path.name}: found zarr that cannot be read ({error}); expected AnnData") from error

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mupd.errors import UnusableError
-from mupd.synthetic.anndata.peek import TableLook
-from mupd.synthetic.anndata.peek_zarr import look_at_zarr
+from mupd.synthetic.anndata.peek import TableLook, look_at_hdf5, look_at_zarr
 from mupd.synthetic.picture.marks import (
     WATERMARK,
     find_watermark,
@@ -265,8 +264,6 @@ def _look_folder(path: Path) -> Look:
 
 
 def _look_hdf5(path: Path) -> Look:
-    from mupd.synthetic.anndata.peek_hdf5 import look_at_hdf5
-
     return _look_tables(path, look_at_hdf5(path))
 
 

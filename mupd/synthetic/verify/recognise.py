@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mupd.errors import UnusableError
-from mupd.synthetic.anndata.peek_zarr import is_zarr, look_at_zarr
+from mupd.synthetic.anndata.peek import is_zarr, look_at_hdf5, look_at_zarr
 from mupd.synthetic.picture.marks import is_picture, is_slide_image, picture_marks, pixel_marks
 from mupd.synthetic.picture.ome_marks import look_at_ome
 from mupd.synthetic.statement import BANNER, FILE_WORD, PREFIX
@@ -130,9 +130,7 @@ def _dicom_file_marks(path: Path) -> list[str]:
 
 
 def _hdf5_marks(path: Path) -> list[str]:
-    from mupd.synthetic.anndata.peek_hdf5 import hdf5_marks
-
-    return hdf5_marks(path)[0]
+    return list(look_at_hdf5(path).marks)
 
 
 def _zarr_marks(path: Path) -> list[str]:

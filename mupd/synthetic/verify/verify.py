@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mupd.errors import MupdError, UnusableError
-from mupd.synthetic.anndata.peek_zarr import is_zarr
+from mupd.synthetic.anndata.peek import is_zarr
 from mupd.synthetic.picture.marks import is_picture
 from mupd.synthetic.verify.evidence import ContentState, look_at
 from mupd.synthetic.verify.manifest_hashes import HashState, artifact_of, find_manifest, hash_state, known_hashes

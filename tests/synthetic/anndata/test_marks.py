@@ -20,7 +20,7 @@ from mupd.synthetic.anndata.marks import (
     values_digest,
     write_anndata,
 )
-from mupd.synthetic.anndata.peek_hdf5 import hdf5_marks
+from mupd.synthetic.anndata.peek import look_at_hdf5
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.fixtures.synthetic import meta_of
 
@@ -131,7 +131,8 @@ def test_names_survive_every_concat_with_unmarked_data(tmp_path: Path, keywords:
 
 def test_peek_reads_marks_and_provenance(tmp_path: Path) -> None:
     write_anndata(profile(), tmp_path / "x.h5ad")
-    marks, said = hdf5_marks(tmp_path / "x.h5ad")
+    shown = look_at_hdf5(tmp_path / "x.h5ad")
+    marks, said = list(shown.marks), shown.provenance
     assert tuple(marks) == ANNDATA_MARKS
     assert said["case_id"] == "CASE-01"
     assert said["draws"] == [0, 2]
@@ -149,7 +150,7 @@ def test_peek_reads_flags_of_any_kind(tmp_path: Path, kind: str) -> None:
         "nullable": flags.astype("boolean"),
     }[kind]
     adata.write_h5ad(tmp_path / "x.h5ad")
-    assert hdf5_marks(tmp_path / "x.h5ad")[0] == ['obs["synthetic"] is true (2 of 3)']
+    assert list(look_at_hdf5(tmp_path / "x.h5ad").marks) == ['obs["synthetic"] is true (2 of 3)']
 
 
 def test_measured_data_with_a_column_of_no_is_not_synthetic(tmp_path: Path) -> None:

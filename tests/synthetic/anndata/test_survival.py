@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mupd.synthetic.anndata.marks import OBS_COLUMN, OBS_NAMES, UNS, GeneColumns, mark_anndata
-from mupd.synthetic.anndata.peek_zarr import look_at_zarr
+from mupd.synthetic.anndata.peek import look_at_zarr
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.fixtures.synthetic import meta_of
 
