@@ -122,14 +122,14 @@ def _marked(case: SheetCase, config: Config) -> str:
 
 
 def _read_case(case: SheetCase, config: Config, genes: tuple[str, ...]) -> tuple[TrainingCase | None, CaseReport]:
+    if is_held_out(case.case_id):
+        return None, CaseReport(case.case_id, "held out", (), "one of the tenth that is never trained on")
     try:
         marked = _marked(case, config)
     except _READ_ERRORS as error:
         marked = f"cannot be told from synthetic data ({type(error).__name__})"
     if marked:
         return None, CaseReport(case.case_id, "left out", (), marked)
-    if is_held_out(case.case_id):
-        return None, CaseReport(case.case_id, "held out", (), "one of the tenth that is never trained on")
     inputs: dict[Modality, tuple[Source, dict[str, Any]]] = {}
     whys: list[str] = []
     for modality in MODALITIES:
