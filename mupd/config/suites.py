@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from mupd.base.messages import first_line
 from mupd.base.package_files import shipped_file
 from mupd.config.faults import validated
 from mupd.config.section import section
@@ -187,7 +188,7 @@ def _read_json(path: Path, place: str) -> object:
         fault = Fault(place, error.strerror or type(error).__name__, form)
         raise InputFaults(f"expectation suite {path}", [fault]) from error
     except (ValueError, RecursionError) as error:
-        fault = Fault(place, str(error).splitlines()[0] or type(error).__name__, form)
+        fault = Fault(place, first_line(error), form)
         raise InputFaults(f"expectation suite {path}", [fault]) from error
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mupd.base.files import write_json
 from mupd.config import Config
+from mupd.contracts.layout import Layout
 from mupd.errors import MupdError
 
-FILE = "forecast.json"
 _SECTIONS = ("cases", "tables", "model", "shards", "draws", "slide", "sampler", "stains")
 
 
@@ -56,7 +56,7 @@ def config_digest(config: Config) -> str:
 
 def write_forecast(out: Path, forecast: ForecastFile) -> Path:
     """Write it, atomically; returns the path."""
-    path = out / FILE
+    path = Layout(out).forecast
     write_json(path, asdict(forecast))
     return path
 
@@ -69,7 +69,7 @@ def read_forecast(out: Path) -> ForecastFile | None:
     MupdError
         If the file is there and is no forecast.
     """
-    path = out / FILE
+    path = Layout(out).forecast
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         stages = {name: StageFigures(**figures) for name, figures in values["stages"].items()}

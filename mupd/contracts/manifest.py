@@ -7,26 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mupd.base.spreadsheet import restore, write_table
+from mupd.config.suite_columns import COLUMNS as SUITE_COLUMNS
 from mupd.errors import UnusableError
 
 MANIFEST = "manifest.tsv"
 
-COLUMNS = (
-    "case_id",
-    "modality",
-    "status",
-    "reason",
-    "task",
-    "synthetic",
-    "artifact",
-    "verdict",
-    "why",
-    "draws",
-    "sha256",
-    "model_id",
-    "further_artifacts",
-    "further_sha256",
-)
+COLUMNS = tuple(SUITE_COLUMNS["manifest"])
+"""In the order of the file; expectation suites speak of the same."""
 
 _ARTIFACTS = (("artifact", "sha256"), ("further_artifacts", "further_sha256"))
 """Columns of paths and of their hashes; several of a cell are joined by ``;``."""

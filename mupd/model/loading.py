@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 
 from mupd.base.files import sha256_file
+from mupd.base.messages import first_line
 from mupd.errors import ModelError
 from mupd.model.vae import Autoencoder, AutoencoderKLAdapter, autoencoder_class
 
@@ -29,7 +30,7 @@ def load_network(kind: Any, folder: Path, dtype: torch.dtype = torch.float32) ->
     try:
         model, info = kind.from_pretrained(folder, torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError, TypeError) as error:
-        raise ModelError(f"{folder}: cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{folder}: cannot be loaded: {first_line(error)}") from error
     if info["missing_keys"] or info["unexpected_keys"] or info["mismatched_keys"]:
         raise ModelError(
             f"{folder}: config and tensors disagree: missing {info['missing_keys'][:3]}, "
@@ -49,7 +50,7 @@ def load_autoencoder(folder: Path, device: str) -> Autoencoder:
     try:
         kind = autoencoder_class(folder)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{folder}: {first_line(error)}") from error
     model = load_network(kind, folder).to(device)
     return model if kind.__name__ == "MuPDVAE" else AutoencoderKLAdapter(model)
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from mupd.base.files import atomic_path, write_json
+from mupd.base.messages import first_line
 from mupd.errors import ModelError
 from mupd.model.rna_codec import KINDS, Kind
 from mupd.model.tensors import read_tensors
@@ -287,5 +288,5 @@ def _read_config(path: Path) -> tuple[dict[str, tuple[str, ...]], dict[Kind, tup
         genes: dict[Kind, tuple[str, ...]] = {kind: tuple(map(str, config["genes"][kind])) for kind in KINDS}
         return sets, genes, int(config["least_genes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(f"{path}: {reason}; expected the gene sets and genes of pathway scores") from error

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mupd.base.messages import first_line
 from mupd.errors import ModelError
 
 
@@ -28,7 +29,7 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: cannot be read as safetensors: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path}: cannot be read as safetensors: {first_line(error)}") from error
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name in sorted(set(found) | set(shapes)):
         if found.get(name) != shapes.get(name):

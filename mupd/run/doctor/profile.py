@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from mupd.base.messages import first_line
 from mupd.base.package_files import PROFILES
 from mupd.config import Config
 from mupd.contracts.layout import STAGES
@@ -55,7 +56,7 @@ def read_profile(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputFaults(f"profile {path}", [Fault(str(path), reason, "a YAML file")]) from error
     if not isinstance(values, dict):
         raise InputFaults(f"profile {path}", [Fault(str(path), type(values).__name__, "a mapping")])

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from mupd.base.messages import first_line
 from mupd.run.doctor.finding import Finding
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def check_openslide() -> Finding:
     try:
         import openslide
     except (ImportError, OSError) as error:
-        words = str(error).splitlines()[0]
+        words = first_line(error)
         return Finding("slides", "OpenSlide", "FAIL", words, "pip install openslide-bin openslide-python")
     return Finding("slides", "OpenSlide", "PASS", f"{openslide.__library_version__}")
 

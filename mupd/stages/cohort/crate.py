@@ -15,7 +15,7 @@ from mupd import __version__
 from mupd.base.files import sha256_file, write_json
 from mupd.base.ids import MODALITIES, stain_name
 from mupd.config import Config, config_schema
-from mupd.stages.cohort.crate_actions import add_actions
+from mupd.stages.cohort.crate_actions import RunEntities, add_actions
 from mupd.stages.cohort.crate_entities import GENERATED, Crate, RunFacts
 from mupd.stages.cohort.gather import Artifact, CohortCase, Part
 
@@ -211,7 +211,7 @@ def build_crate(
             propertyID="SHA-256 of its SubjectPublicKeyInfo (DER)",
             value=facts.fingerprint,
         )
-    actions = add_actions(crate, cases, config, facts, inputs, artifacts, written, [sheet, *values])
+    actions = add_actions(crate, cases, config, facts, RunEntities(inputs, artifacts, written, [sheet, *values]))
     actions.run["instrument"] = _add_workflow(crate, workflow_files, actions.tools, actions.steps, parameters)
     return crate.to_dict()
 

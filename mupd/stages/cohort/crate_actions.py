@@ -124,29 +124,33 @@ def _add_action(crate: Crate, done: _Done, tool: ContextEntity) -> ContextEntity
     return action
 
 
-def add_actions(
-    crate: Crate,
-    cases: Sequence[CohortCase],
-    config: Config,
-    facts: RunFacts,
-    inputs: dict[tuple[str, str], ContextEntity],
-    artifacts: dict[str, list[Entity]],
-    written: list[Entity],
-    settings: list[ContextEntity],
-) -> Actions:
-    """Add the actions of all shards, of the cohort stage, of the run as a whole, and who orchestrated them.
+@dataclass(frozen=True)
+class RunEntities:
+    """What the actions of a run read and wrote.
 
-    Parameters
+    Attributes
     ----------
     inputs
-        Entities of what was given, by case and modality.
+        Measured inputs, by case and modality.
     artifacts
-        Entities of the artifacts of each case.
+        Artifacts of each case.
     written
         What the cohort stage wrote.
     settings
         The sample sheet and the values of the configuration.
     """
+
+    inputs: dict[tuple[str, str], ContextEntity]
+    artifacts: dict[str, list[Entity]]
+    written: list[Entity]
+    settings: list[ContextEntity]
+
+
+def add_actions(
+    crate: Crate, cases: Sequence[CohortCase], config: Config, facts: RunFacts, entities: RunEntities
+) -> Actions:
+    """Add the actions of all shards, of the cohort stage, of the run as a whole, and who orchestrated them."""
+    inputs, artifacts, written = entities.inputs, entities.artifacts, entities.written
     model = []
     if facts.model_id:
         described = f"#model-{facts.model_sha256[:12]}"
@@ -183,7 +187,7 @@ def add_actions(
         "CreateAction",
         name="mupd run",
         description="The cohort completed: everything missing was asked of the model, checked and written.",
-        object=[*settings, *inputs.values(), *model],
+        object=[*entities.settings, *inputs.values(), *model],
         result=[*written, *(entity for made in artifacts.values() for entity in made)],
         startTime=started,
         endTime=facts.ended,

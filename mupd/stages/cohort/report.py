@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -180,38 +180,42 @@ def _summary(cases: Sequence[CohortCase]) -> dict[str, Any]:
     return {"bars": bars, "statuses": statuses, "draws": draws, "stained": stained, "let_in": let_in, "failed": failed}
 
 
-def write_report(
-    path: Path,
-    cases: Sequence[CohortCase],
-    values: Sequence[CaseValues],
-    genes: tuple[str, ...],
-    model: tuple[str, str],
-    config: Config,
-    most_pictured: int = 200,
-    expected: Mapping[str, Any] | None = None,
-    forecast: Mapping[str, Any] | None = None,
-) -> None:
-    """Write the page, atomically; one case stands in memory at a time.
+@dataclass(frozen=True)
+class ReportContent:
+    """What the report shows beside the cases.
 
-    Parameters
+    Attributes
     ----------
     genes
         The model's genes, in order.
-    model
-        Id and SHA-256 of the model that made the draws, "" where nothing was generated.
+    model_id, model_sha256
+        The model that made the draws; "" where nothing was generated.
     most_pictured
         Cases after so many have no pictures and no plots.
     expected
-        What the expectation suites found (:func:`mupd.stages.cohort.expectations.view`); None if none was run.
+        Results of the expectation suites (:func:`mupd.stages.cohort.expectations.view`); None if none was run.
     forecast
         What was forecast and what it took (:func:`mupd.stages.cohort.forecast.view`); None if nothing was forecast.
     """
+
+    genes: tuple[str, ...]
+    model_id: str
+    model_sha256: str
+    most_pictured: int
+    expected: Mapping[str, Any] | None = None
+    forecast: Mapping[str, Any] | None = None
+
+
+def write_report(
+    path: Path, cases: Sequence[CohortCase], values: Sequence[CaseValues], config: Config, content: ReportContent
+) -> None:
+    """Write the page, atomically; one case stands in memory at a time."""
     mean, others = _cohort_rna(cases, values)
 
     def views() -> Iterator[dict[str, Any]]:
         for index, (case, value) in enumerate(zip(cases, values, strict=True)):
-            pictured = index < most_pictured
-            plot = rna_plot(value.rna, genes, mean, others) if value.rna and pictured else None
+            pictured = index < content.most_pictured
+            plot = rna_plot(value.rna, content.genes, mean, others) if value.rna and pictured else None
             if plot and case.parts["rna"].let_in:
                 plot = replace(plot, synthetic=True)
             yield case_view(case, value, plot, pictured, config)
@@ -231,20 +235,20 @@ def write_report(
         title=config.report.title,
         now=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=mupd.__version__,
-        model_id=model[0],
-        model_sha256=model[1],
+        model_id=content.model_id,
+        model_sha256=content.model_sha256,
         summary=_summary(cases),
         overview=overview,
         looks=looks(overview),
         metrics=read_metrics(Path(config.model)),
         cases=views(),
         n_cases=len(cases),
-        most_pictured=most_pictured,
+        most_pictured=content.most_pictured,
         number=number,
         plot_width=WIDTH,
         states=STATES,
-        expected=expected,
-        forecast=forecast,
+        expected=content.expected,
+        forecast=content.forecast,
     )
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         stream.enable_buffering(50)

@@ -72,7 +72,7 @@ def run(config: Config) -> list[Path]:
     from mupd.stages.cohort.model_figures import read_metrics
     from mupd.stages.cohort.mudata import build, write_cohort
     from mupd.stages.cohort.read import read_values
-    from mupd.stages.cohort.report import write_report
+    from mupd.stages.cohort.report import ReportContent, write_report
     from mupd.stages.cohort.workflow_copy import copy_workflow
     from mupd.synthetic.signature import fingerprint
 
@@ -92,7 +92,7 @@ def run(config: Config) -> list[Path]:
     of_modalities = [row for row in rows if stain_name(row["modality"]) is None]
     write_cohort(cohort, build(cases, values, genes, model, of_modalities))
     forecast = forecast_view(cases, config)
-    write_report(report, cases, values, genes, model, config, expected=expected, forecast=forecast)
+    write_report(report, cases, values, config, ReportContent(genes, *model, MOST_PICTURED_CASES, expected, forecast))
     facts = RunFacts(started, now(), *model, fingerprint(key.public_key()) if key else "")
     write_card(card, card_facts(cases, values, config, facts, read_metrics(Path(config.model))))
     workflow = copy_workflow(layout.provenance)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mupd.config import Config
 from mupd.contracts.artifacts import Accepted, Artifact, artifact_key, checked_folder, describe
-from mupd.errors import CaseError, UnusableError
+from mupd.errors import CaseError
+from mupd.stages.export.current import slide_is_current
 
 LAYOUT = 2
 """Raised when the same draw and settings would give other files: slides of an earlier form are written anew."""
@@ -15,24 +16,6 @@ LAYOUT = 2
 def slide_folder(case_folder: Path, draw: int) -> Path:
     """Folder of a draw's slide."""
     return case_folder / "he" / f"synthetic-draw{draw}"
-
-
-def _there(folder: Path, key: str) -> bool:
-    """Whether the slide of this key stands there with every mark and the frames that were written."""
-    from mupd.synthetic.dicom.marks import provenance_of, read_header
-    from mupd.synthetic.dicom.readback import level_file
-    from mupd.synthetic.verify.verify import verify_path
-
-    base = folder / level_file(0)
-    if not base.is_file():
-        return False
-    try:
-        if provenance_of(read_header(base)).get("artifact_key") != key:
-            return False
-    except UnusableError:
-        return False
-    verification = verify_path(folder)
-    return verification.kind == "dicom-wsi" and not verification.marks_missing and verification.content == "intact"
 
 
 def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Artifact]:
@@ -56,7 +39,7 @@ def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Art
         quality = slide.jpeg_quality if slide.codec == "jpeg" else None
         written_as = {"codec": slide.codec, "jpeg_quality": quality, "watermark": slide.watermark, "layout": LAYOUT}
         key = artifact_key([draw.meta], mpp=mpp, run_seed=config.seed, **written_as)
-        if not _there(folder, key):
+        if not slide_is_current(folder, key):
             pixels = np.load(checked_folder(config.out, draw) / "pixels.npy", mmap_mode="r", allow_pickle=False)
             if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
                 found = f"{pixels.shape} {pixels.dtype}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mupd.config import Config
 from mupd.contracts.artifacts import Accepted, Artifact, artifact_key, checked_folder, describe
-from mupd.errors import CaseError, ModelError, UnusableError
+from mupd.errors import CaseError, ModelError
+from mupd.stages.export.current import anndata_is_current
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,22 +41,6 @@ def read_reliability(model: Path) -> dict[str, float]:
     if wrong:
         raise ModelError(f"reliability.json [{wrong[0]}]: found {values[wrong[0]]!r}; expected a number or null")
     return {gene: math.nan if value is None else float(value) for gene, value in values.items()}
-
-
-def _there(path: Path, key: str) -> bool:
-    """Whether the AnnData of this key stands there, unaltered and with every mark."""
-    from mupd.synthetic.anndata.peek import look_at_hdf5
-    from mupd.synthetic.verify.verify import verify_path
-
-    if not path.is_file():
-        return False
-    try:
-        if look_at_hdf5(path).provenance.get("artifact_key") != key:
-            return False
-    except UnusableError:
-        return False
-    verification = verify_path(path)
-    return verification.kind == "anndata" and not verification.marks_missing and verification.hash_state != "altered"
 
 
 def read_original_ids(config: Config, genes: Collection[str]) -> dict[str, str]:
@@ -108,7 +93,7 @@ def export_rna(accepted: Accepted, config: Config, case_folder: Path, reliabilit
     without_noise = [number for number, folder in folders.items() if (folder / "expected.npy").exists()]
     key = artifact_key(accepted.metas, reliability=stated, original_ids=ids, expected=without_noise)
     path = case_folder / RNA_FILE
-    if not _there(path, key):
+    if not anndata_is_current(path, key):
         for draw in accepted.draws:
             checked_folder(config.out, draw)
         xy_px = _array(first, "xy_px.npy")

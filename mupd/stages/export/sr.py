@@ -9,22 +9,10 @@ from typing import Any
 
 from mupd.config import Config
 from mupd.contracts.artifacts import Accepted, Artifact, artifact_key, describe
-from mupd.errors import CaseError, UnusableError
+from mupd.errors import CaseError
+from mupd.stages.export.current import derived_is_current
 
 SR_FILE = "report.synthetic.dcm"
-
-
-def _there(path: Path, key: str) -> bool:
-    """Whether the structured report of this key stands there, unaltered and with every mark."""
-    from mupd.synthetic.dicom.derived import look_at_derived
-
-    if not path.is_file():
-        return False
-    try:
-        look = look_at_derived(path)
-    except UnusableError:
-        return False
-    return look.provenance.get("artifact_key") == key and not look.missing and not look.altered
 
 
 def _in_order(fields: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +45,7 @@ def export_sr(accepted: Accepted, config: Config, case_folder: Path, report: Pat
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     key = artifact_key(accepted.metas, run_seed=config.seed, study_created=accepted.study_created, fields=digest)
     path = case_folder / SR_FILE
-    if not _there(path, key):
+    if not derived_is_current(path, key):
         write_sr(
             fields,
             accepted.metas,

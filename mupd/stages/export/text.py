@@ -14,7 +14,7 @@ JSON_FILE = "report.synthetic.json"
 TEXT_FILE = "report.synthetic.txt"
 
 
-def _there(json_path: Path, text_path: Path, key: str) -> bool:
+def _is_current(json_path: Path, text_path: Path, key: str) -> bool:
     """Whether both forms of the report of this key stand there, unaltered."""
     from mupd.synthetic.text.marks import render_report, report_intact
 
@@ -43,7 +43,7 @@ def export_text(accepted: Accepted, config: Config, case_folder: Path) -> list[A
     abstain_below = config.check.abstain_below
     key = artifact_key(accepted.metas, abstain_below=abstain_below)
     json_path, text_path = case_folder / JSON_FILE, case_folder / TEXT_FILE
-    if not _there(json_path, text_path, key):
+    if not _is_current(json_path, text_path, key):
         records: dict[int, Any] = {}
         for draw in accepted.draws:
             path = checked_folder(config.out, draw) / "record.json"

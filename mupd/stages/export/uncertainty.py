@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mupd.config import Config
 from mupd.contracts.artifacts import Accepted, Artifact, artifact_key, checked_folder, describe
-from mupd.errors import CaseError, UnusableError
+from mupd.errors import CaseError
+from mupd.stages.export.current import derived_is_current
 
 MAP_FOLDER = "synthetic-uncertainty"
 
@@ -17,18 +18,12 @@ def map_folder(case_folder: Path) -> Path:
     return case_folder / "he" / MAP_FOLDER
 
 
-def _there(folder: Path, key: str) -> bool:
-    """Whether the map of this key stands there alone, unaltered and with every mark."""
-    from mupd.synthetic.dicom.derived import look_at_derived
+def _is_current(folder: Path, key: str) -> bool:
+    """Whether the map of this key stands in the folder, alone."""
     from mupd.synthetic.dicom.parametric_map import MAP_FILE
 
-    if not folder.is_dir() or [path.name for path in folder.iterdir()] != [MAP_FILE]:
-        return False
-    try:
-        look = look_at_derived(folder / MAP_FILE)
-    except UnusableError:
-        return False
-    return look.provenance.get("artifact_key") == key and not look.missing and not look.altered
+    alone = folder.is_dir() and [path.name for path in folder.iterdir()] == [MAP_FILE]
+    return alone and derived_is_current(folder / MAP_FILE, key)
 
 
 def export_uncertainty(
@@ -58,7 +53,7 @@ def export_uncertainty(
     # The map names the slides' own instances: with other ones it is another map.
     key = artifact_key(accepted.metas, run_seed=config.seed, sources=[str(header.SOPInstanceUID) for header in headers])
     folder = map_folder(case_folder)
-    if not _there(folder, key):
+    if not _is_current(folder, key):
         draws = [
             np.load(checked_folder(config.out, draw) / "pixels.npy", mmap_mode="r", allow_pickle=False)
             for draw in accepted.draws

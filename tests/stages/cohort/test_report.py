@@ -23,7 +23,7 @@ from mupd.stages.cohort.looks import MOST_NAMED, looks
 from mupd.stages.cohort.model_figures import read_metrics
 from mupd.stages.cohort.plots import TOP_GENES, rna_plot
 from mupd.stages.cohort.read import read_values
-from mupd.stages.cohort.report import TEMPLATES, write_report
+from mupd.stages.cohort.report import TEMPLATES, ReportContent, write_report
 from mupd.stages.cohort.thumbnails import MAGENTA, data_uri, heat, mark_synthetic
 from mupd.stages.cohort.values import RnaValues
 from tests.fixtures import cohort as cohort_fixtures
@@ -225,7 +225,7 @@ def test_only_the_first_cases_have_pictures_and_the_page_says_so(tmp_path: Path)
     cases = gather(config)
     values = read_values(cases, config, GENES, in_place(config, GENES), most_pictured=2)
     path = tmp_path / "short.html"
-    write_report(path, cases, values, GENES, ("", ""), config, most_pictured=2)
+    write_report(path, cases, values, config, ReportContent(GENES, "", "", most_pictured=2))
     html = path.read_text()
     assert len(Page(html).pictures) == 2
     assert html.count('<svg class="plot') == 2

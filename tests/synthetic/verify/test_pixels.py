@@ -16,7 +16,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from mupd.config import Config
 from mupd.sheet import SheetCase
 from mupd.slides.reader import open_slide
-from mupd.stages.export.he import _there
+from mupd.stages.export.current import slide_is_current
 from mupd.synthetic.dicom.marks import TELLING
 from mupd.synthetic.dicom.pixel_digest import frames_digest
 from mupd.synthetic.dicom.wsi import SlideSettings, write_wsi
@@ -83,8 +83,8 @@ def test_edited_pixels_show_without_a_manifest(slide: Path, tmp_path: Path, name
     assert found.marks_missing == ()
     assert found.notes == (f"{name}: the frames do not have the digest that the header states",)
     assert (found.hash_state, found.content, found.exit_code) == ("altered", "altered", 4)
-    assert _there(slide, "k")
-    assert not _there(folder, "k"), "export would keep an edited slide"
+    assert slide_is_current(slide, "k")
+    assert not slide_is_current(folder, "k"), "export would keep an edited slide"
 
 
 def test_the_digest_is_of_the_frames_and_not_of_the_container(slide: Path, tmp_path: Path) -> None:
