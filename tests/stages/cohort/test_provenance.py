@@ -293,7 +293,7 @@ def test_the_validator_finds_no_fault(finished: Config) -> None:
     if not VALIDATOR.exists():
         pytest.skip("ROC-VALIDATOR ABSENT: python -m venv .venv/crate-validator and install roc-validator there")
     profiles = ["workflow-run-crate-0.5", "provenance-run-crate-0.5"]
-    script = REPOSITORY / "tests" / "validate_crate.py"
+    script = REPOSITORY / "tests" / "fixtures" / "validate_crate.py"
     command = [str(VALIDATOR), str(script), str(finished.out)]
     found = subprocess.run([*command, *profiles], capture_output=True, text=True, check=False)
     assert (found.returncode, json.loads(found.stdout)) == (0, []), found.stderr
