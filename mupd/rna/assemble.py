@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
 from mupd.rna.input_names import are_barcodes, are_spots, are_transcripts, genes_of_transcripts, simple_names
-from mupd.rna.profiles import Kind, RnaProfile, Values, collapse_genes, scale_of
+from mupd.rna.non_genes import columns_for_scale, refuse_other_ids
+from mupd.rna.profiles import Kind, RnaProfile, collapse_genes
+from mupd.rna.scale import ScaleName, scale_named
+from mupd.rna.scale_evidence import scale_of
 from mupd.rna.size_limits import refuse_if_large
 from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
 
@@ -25,7 +28,7 @@ class ReadOptions:
     Attributes
     ----------
     scale
-        ``auto``, ``log`` or one of :data:`mupd.rna.profiles.Values`.
+        ``auto``, ``log`` or one of :func:`mupd.rna.scale.check_stated` names.
     model_genes
         Gene symbols of the model, which help to tell which axis of a table holds genes; None if unknown.
     keep_stored
@@ -39,7 +42,7 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class RawRna:
-    """Values as a file holds them.
+    """ScaleName as a file holds them.
 
     Attributes
     ----------
@@ -67,7 +70,7 @@ class RawRna:
     observations: Sequence[str]
     evidence: str
     xy_px: NDArray[np.float64] | None = None
-    values: Values | None = None
+    values: ScaleName | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
     def of_columns(self, columns: Sequence[int]) -> RawRna:
@@ -87,13 +90,14 @@ def column_sums(matrix: Values2D) -> NDArray[Any]:
     return np.asarray(matrix.sum(axis=0, dtype=kind)).reshape(1, -1)
 
 
-def _scale(raw: RawRna, declared: str) -> tuple[Values, str]:
+def _scale(raw: RawRna, declared: str) -> tuple[ScaleName, str]:
     if raw.values is not None:
         return raw.values, f"{raw.values} by the format"
     rows = list(range(0, raw.matrix.shape[0], max(1, raw.matrix.shape[0] // _ROWS_FOR_SCALE)))
     if (fraction := _row_with_fraction(raw.matrix)) is not None:
         rows.append(fraction)
-    return scale_of(dense_float32(raw.matrix[rows]), declared)
+    part, known = raw.matrix[rows], columns_for_scale(tuple(raw.symbols))
+    return scale_of(dense_float32(part if known is None else part[:, known]), declared)
 
 
 def _row_with_fraction(matrix: Values2D) -> int | None:
@@ -110,15 +114,16 @@ def _row_with_fraction(matrix: Values2D) -> int | None:
     return int(np.searchsorted(matrix.indptr, first, side="right")) - 1
 
 
-def _linear(matrix: Values2D, scale: Values) -> Values2D:
+def _linear(matrix: Values2D, name: ScaleName) -> Values2D:
     """Values on a linear scale, so that the mean over cells is that of expression."""
-    if scale not in ("log1p", "log2tpm1"):
+    scale = scale_named(name)
+    if scale.base is None:
         return matrix
-    undo = np.expm1 if scale == "log1p" else lambda values: np.exp2(values) - 1
-    if isinstance(matrix, np.ndarray):
-        return undo(matrix.astype(np.float64))
+    if isinstance(matrix, np.ndarray) or scale.zero != 0:
+        dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+        return scale.to_linear(dense.astype(np.float64))
     linear = matrix.astype(np.float64)
-    linear.data = undo(linear.data)
+    linear.data = scale.to_linear(linear.data)
     return linear
 
 
@@ -162,6 +167,7 @@ def assemble(raw: RawRna, options: ReadOptions) -> RnaProfile:
         )
     if not rows or not width:
         refuse_if_large(rows, width)
+    refuse_other_ids(raw.symbols)
     symbols, simplified = simple_names(raw.symbols)
     scale, why = _scale(raw, options.scale)
     matrix, details, evidence = raw.matrix, dict(raw.details), [raw.evidence]

@@ -14,12 +14,12 @@ from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.rna.gene_names import naming_hint
 from mupd.rna.input_names import refuse_other_species
-from mupd.rna.profiles import XENA_OFFSET, RnaProfile, to_linear
+from mupd.rna.profiles import RnaProfile, to_linear
+from mupd.rna.scale import scale_named
 
 _LOG2_MOST = 25.0
+_ROUNDING = float(np.log2(1.01))
 _MOST_EMPTY_SPOTS = 0.5
-MOST_SAMPLES = 32
-"""Most samples of one case. More rows belong to a cohort, whose mean is no patient."""
 
 
 def _refuse_numbers(profile: RnaProfile) -> None:
@@ -31,12 +31,14 @@ def _refuse_numbers(profile: RnaProfile) -> None:
         bad = int(matrix.size - np.count_nonzero(finite))
         raise UnusableError(f"{bad} values are empty, NaN or infinite ({place}): expected numbers")
     low, high = float(matrix.min()), float(matrix.max())
-    if profile.values != "log2tpm" and low < 0:
+    scale = scale_named(profile.values)
+    least = min(scale.zero, 0.0)
+    if low < (least - _ROUNDING if least < 0 else 0):
         raise UnusableError(
-            f"values down to {low:.4g} on the scale {profile.values} ({profile.evidence}): expected none below 0; "
-            "z-scores and differences cannot be turned back into expression"
+            f"values down to {low:.4g} on the scale {profile.values} ({profile.evidence}): expected none below "
+            f"{least:g}; z-scores and differences cannot be turned back into expression"
         )
-    if profile.values.startswith("log") and high > _LOG2_MOST:
+    if scale.base is not None and high > _LOG2_MOST:
         raise UnusableError(f"values up to {high:.4g} on the scale {profile.values}: expected at most {_LOG2_MOST:g}")
 
 
@@ -67,7 +69,9 @@ def _refuse_overlap(profile: RnaProfile, shared: int, model_genes: int, limits: 
 
 def _depth(profile: RnaProfile, limits: IntakeLimits) -> dict[str, Any]:
     """Library size (of counts) and number of detected genes; raises UnusableError for a nearly empty library."""
-    zero = np.log2(1.01 * XENA_OFFSET) if profile.values == "log2tpm" else 0.0
+    scale = scale_named(profile.values)
+    # Tables are rounded: a little above its zero, a logarithm with a small offset still says zero.
+    zero = scale.zero + (_ROUNDING if scale.zero < 0 else 0.0)
     detected = int((profile.matrix > zero).any(axis=0).sum())
     share = detected / len(profile.genes)
     size = profile.details.get("library_size")
@@ -116,12 +120,12 @@ def check_rna(profile: RnaProfile, model_genes: Sequence[str], limits: IntakeLim
         # Another species explains the lack of overlap.
         _refuse_names(genes)
     _refuse_overlap(profile, shared, len(of_model), limits)
-    if profile.kind == "bulk" and len(profile.matrix) > MOST_SAMPLES:
-        raise UnusableError(
-            f"{len(profile.matrix)} rows that are neither spots nor cells, where one case has at most {MOST_SAMPLES} "
-            "samples: in a cohort table, name the case's row (TABLE::ROW)"
-        )
     _refuse_numbers(profile)
+    if profile.kind == "bulk" and len(profile.matrix) > 1:
+        raise UnusableError(
+            f"{len(profile.matrix)} samples that are neither spots nor cells, where one case has one: name it in the "
+            "sheet (TABLE::SAMPLE), or keep one in the file"
+        )
     columns = to_linear(replace(profile, matrix=profile.matrix[:, columns_of_shared]))
     if not columns.any():
         raise UnusableError(f"all {shared} genes shared with the model are zero")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,15 @@ import numpy as np
 from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
 from mupd.rna.gene_names import rows_are_genes
-from mupd.rna.h5ad import ANNDATA_SUFFIXES, gene_symbols, index_names, refuse_swapped, table_group, table_matrix
+from mupd.rna.h5ad import (
+    ANNDATA_SUFFIXES,
+    gene_symbols,
+    index_names,
+    refuse_swapped,
+    stated_of,
+    table_group,
+    table_matrix,
+)
 from mupd.rna.input_names import (
     BOOKKEEPING,
     SYMBOL_COLUMNS,
@@ -24,10 +32,13 @@ from mupd.rna.input_names import (
     refuse_other_species,
     simple_names,
 )
-from mupd.rna.profiles import RnaProfile, Values, collapse_genes, scale_of
+from mupd.rna.non_genes import columns_for_scale, is_annotation, left_out, non_genes, refuse_other_ids
+from mupd.rna.profiles import RnaProfile, collapse_genes
+from mupd.rna.scale import ScaleName
+from mupd.rna.scale_evidence import scale_of
 from mupd.rna.size_limits import MOST_STORED, MOST_TABLE_BYTES, READ_ERRORS, open_h5, open_text
 from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
-from mupd.rna.text_tables import TEXT_SUFFIXES, TextLayout, as_read, layout_of_text
+from mupd.rna.text_tables import TEXT_SUFFIXES, TextLayout, as_read, layout_of_text, refuse_decimal_commas
 
 _CHUNK_VALUES = 400_000
 _ROWS_FOR_SCALE = 64
@@ -66,19 +77,24 @@ def _reading(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Table:
-    """Row numbers by case id, column names, their gene symbols, and the values (None: left in the .h5ad)."""
+    """Row numbers by case id, column names, their gene symbols, and the values (None: left in the .h5ad).
+
+    `stated` is the scale as the file itself states it, else ``auto``.
+    """
 
     rows: dict[str, list[int]]
     names: tuple[str, ...]
     genes: tuple[str, ...]
     values: Values2D | None
     evidence: str
+    stated: str = "auto"
 
 
 def _finished(
     cases: Sequence[str], names: Sequence[str], symbols: Sequence[str], values: Values2D | None, evidence: str
 ) -> _Table:
     refuse_other_species(symbols, names)
+    refuse_other_ids(symbols)
     genes, simplified = simple_names(symbols)
     rows: dict[str, list[int]] = {}
     for number, case_id in enumerate(cases):
@@ -99,32 +115,54 @@ def _genes_are_rows(path: Path, layout: TextLayout) -> tuple[bool, str]:
     return next((answer for answer in answers if answer[0]), answers[0])
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """Positions of the columns of a text table: of expression, of gene symbols (0: none), and of neither."""
+
+    kept: tuple[int, ...]
+    symbols: int
+    dropped: tuple[int, ...]
+
+
+def _columns_of(layout: TextLayout, genes_are_rows: bool) -> _Columns:
+    names = layout.cells[1:]
+    symbols = [n for n, name in enumerate(names, 1) if genes_are_rows and name.lower() in SYMBOL_COLUMNS]
+    if genes_are_rows:
+        dropped = [n for n, name in enumerate(names, 1) if is_annotation(name) and n not in symbols]
+    else:
+        dropped = [n + 1 for n in non_genes(names)]
+    apart = {*symbols, *dropped}
+    kept = tuple(n for n in range(1, len(layout.cells)) if n not in apart)
+    if not kept:
+        raise UnusableError("no column of expression: all columns describe genes or patients")
+    return _Columns(kept, symbols[0] if symbols else 0, tuple(dropped))
+
+
 def _read_text_table(path: Path, exact: bool) -> _Table:
     layout = layout_of_text(path, MOST_TABLE_BYTES)
     turned, why = _genes_are_rows(path, layout)
     labels: list[str] = []
     symbols: list[str] = []
     parts: list[np.ndarray] = []
-    columns: list[str] = []
     stored = 0
+    shape = _columns_of(layout, turned)
+    columns = [layout.cells[n] for n in shape.kept]
+    dropped = left_out([layout.cells[n] for n in shape.dropped], "columns that are no expression")
     precision = "round_trip" if exact else None
     with open_text(path, MOST_TABLE_BYTES) as stream:
         # In pieces, and as float32 unless exact: the whole table would be in memory twice, as float64.
         pieces = layout.read(stream, chunksize=max(1, _CHUNK_VALUES // len(layout.cells)), float_precision=precision)
         for piece in pieces:
             own = list(piece.iloc[:, 0])
-            body = piece.iloc[:, 1:]
-            if turned:
-                symbol_columns = [column for column in body.columns if str(column).lower() in SYMBOL_COLUMNS]
-                symbols += [str(name) for name in body[symbol_columns[0]].fillna("")] if symbol_columns else own
-                types = [column for column in body.columns if str(column).lower() == "gene_type"]
-                body = body.drop(columns=[*symbol_columns, *types])
             labels += own
-            columns = [str(column) for column in body.columns]
-            wrong = [n for n, kind in enumerate(body.dtypes, start=2) if kind.kind not in "iufb"]
+            if turned:
+                symbols += [str(name) for name in piece.iloc[:, shape.symbols].fillna("")] if shape.symbols else own
+            body = piece.iloc[:, list(shape.kept)]
+            wrong = [n for n, kind in zip(shape.kept, body.dtypes, strict=True) if kind.kind not in "iufb"]
             if wrong:
+                refuse_decimal_commas(piece.iloc[:, n] for n in wrong)
                 raise UnusableError(
-                    f"column {wrong[0]} of the table holds words: expected numbers, one column per "
+                    f"column {wrong[0] + 1} of the table holds words: expected numbers, one column per "
                     f"{'case' if turned else 'gene'}"
                 )
             parts.append(as_read(body) if exact else body.to_numpy(np.float32))
@@ -135,12 +173,13 @@ def _read_text_table(path: Path, exact: bool) -> _Table:
         raise UnusableError("a table without rows")
     values = np.concatenate(parts)
     if not turned:
-        return _finished(labels, columns, columns, values, "")
+        return _finished(labels, columns, columns, values, dropped)
     kept = [index for index, name in enumerate(labels) if name and not BOOKKEEPING.match(name)]
     names = [labels[index] for index in kept]
     of_names = best_names(names, [symbols[index] for index in kept])
     turned_values = np.ascontiguousarray(values[kept].T)
-    return _finished(columns, names, of_names, turned_values, f"genes in rows, cases in columns: {why}")
+    evidence = "; ".join(filter(None, (f"genes in rows, cases in columns: {why}", dropped)))
+    return _finished(columns, names, of_names, turned_values, evidence)
 
 
 def _read_h5ad_table(path: Path) -> _Table:
@@ -153,9 +192,11 @@ def _read_h5ad_table(path: Path) -> _Table:
         refuse_swapped(names, cases, None)
         symbols, names_from = gene_symbols(group, names)
         # A single row cannot be read from a matrix stored by columns.
+        stated = stated_of(group, matrix)
         keep = matrix.stored_bytes <= KEPT_BYTES or matrix.layout == "csc_matrix"
         values = matrix.rows(0, matrix.shape[0]) if keep else None
-    return _finished(cases, names, symbols, values, f"{matrix.name} of {where}, {names_from}")
+    table = _finished(cases, names, symbols, values, f"{matrix.name} of {where}, {names_from}")
+    return replace(table, stated=stated)
 
 
 @lru_cache(maxsize=4)
@@ -180,10 +221,16 @@ def _rows_of(path: Path, table: _Table, rows: slice) -> Values2D:
 
 
 @lru_cache(maxsize=4)
-def _scale(file: _File, exact: bool) -> tuple[Values, str]:
+def _scale(file: _File, exact: bool) -> tuple[ScaleName, str]:
     """The scale of the whole table. A single row may lack the zero that identifies log2(TPM + 0.001)."""
-    rows = _rows_of(file.path, _table(file, exact), slice(0, _ROWS_FOR_SCALE))
-    return scale_of(dense_float32(rows), "auto")
+    table = _table(file, exact)
+    return scale_of_rows(_rows_of(file.path, table, slice(0, _ROWS_FOR_SCALE)), table.genes, table.stated)
+
+
+def scale_of_rows(rows: Values2D, genes: Sequence[str], stated: str = "auto") -> tuple[ScaleName, str]:
+    """The scale of a table, determined from its first rows (rows, genes)."""
+    known = columns_for_scale(tuple(genes))
+    return scale_of(dense_float32(rows if known is None else rows[:, known]), stated)
 
 
 def has_rna_row(table: Path, case_id: str) -> bool:
@@ -283,7 +330,7 @@ def read_rna_row(table: Path, case_id: str, values: str = "auto", keep_stored: b
     rows = opened.rows.get(case_id, [])
     if len(rows) != 1:
         raise UnusableError(
-            f"{f'{len(rows)} rows' if rows else 'no row'} of this case in the RNA table: expected exactly one"
+            f"{f'{len(rows)} rows or columns' if rows else 'no row'} of this case in the RNA table: expected one"
         )
     row = _rows_of(table, opened, slice(rows[0], rows[0] + 1))
     matrix = dense_float32(row)

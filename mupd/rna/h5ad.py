@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
+from mupd.rna.anndata_parts import (
+    in_tissue,
+    is_null,
+    part_of,
+    positions_of,
+    refuse_cells,
+    refuse_several_donors,
+    stated_scale,
+)
 from mupd.rna.assemble import RawRna, ReadOptions, assemble, stored_numbers
 from mupd.rna.gene_names import rows_are_genes, share_of
 from mupd.rna.gene_table import ENSEMBL
@@ -28,6 +37,10 @@ from mupd.rna.size_limits import (
 from mupd.rna.stored_values import Values2D
 
 ANNDATA_SUFFIXES = (".h5ad", ".h5mu")
+_ID_COLUMNS = ("gene", "genes", "gene_id", "gene_ids", "ensembl_id", "ensembl", "ensembl_gene_id", "name", "names")
+# 0, 1, 2: the row numbers that pandas gives where no names were set
+_NUMBER = re.compile(r"^\d+(\.0)?$")
+_ROWS_EXAMINED = 64
 _RNA_MODALITIES = ("rna", "gex", "gene expression", "transcriptome", "expression", "mrna")
 
 
@@ -84,17 +97,6 @@ class DiskMatrix:
         return csr_matrix(parts, shape=(stop - start, self.shape[1]))
 
 
-def _part(group: Any, *names: str) -> Any:
-    """The node at a path of names, or None. AnnData may write an empty array in place of a group."""
-    import h5py
-
-    for name in names:
-        if not isinstance(group, h5py.Group) or name not in group:
-            return None
-        group = group[name]
-    return group
-
-
 def table_group(file: Any) -> tuple[Any, str]:
     """The AnnData group of an open file, and its name: the root, or the RNA modality of a MuData file.
 
@@ -135,16 +137,23 @@ def index_names(group: Any, where: str) -> list[str]:
 
 def gene_symbols(group: Any, names: list[str]) -> tuple[list[str], str]:
     """The gene symbols of an AnnData group: var_names, or a column of `var` if var_names are Ensembl ids."""
-    ensembl = share_of(ENSEMBL, names)
-    if ensembl <= 0.05:
+    ensembl, numbers = share_of(ENSEMBL, names), share_of(_NUMBER, names)
+    if ensembl <= 0.05 and numbers <= 0.5:
         return names, "genes are var_names"
-    columns = {str(column).lower(): column for column in group["var"]}
-    for wanted in SYMBOL_COLUMNS:
+    columns = {str(column).lower(): str(column) for column in group["var"]}
+    wanted_columns = (*SYMBOL_COLUMNS, *_ID_COLUMNS) if numbers > 0.5 else SYMBOL_COLUMNS
+    for wanted in wanted_columns:
         if wanted in columns:
             symbols = h5_strings(group["var"][columns[wanted]], "var")
             if len(symbols) != len(names):
                 raise UnusableError(f"var: {len(symbols)} symbols for {len(names)} genes")
             return best_names(names, symbols), f"genes are var[{columns[wanted]!r}]"
+    if numbers > 0.5:
+        there = ", ".join(sorted(set(columns.values()) - {"_index", "index"})) or "no other column"
+        raise UnusableError(
+            f"{numbers:.0%} of var_names are numbers, and var has no column of gene names ({there}): expected gene "
+            f"symbols or Ensembl ids as var_names, or a column such as {SYMBOL_COLUMNS[0]}"
+        )
     some = "" if ensembl > 0.5 else "partly "
     return names, f"genes are var_names ({some}Ensembl ids)"
 
@@ -172,46 +181,27 @@ def _matrix_at(group: Any, name: str) -> DiskMatrix:
 
 def table_matrix(group: Any) -> DiskMatrix:
     """The expression matrix of an AnnData group: the layer ``counts`` if there is one, else X."""
-    if _part(group, "layers", "counts") is not None:
+    if part_of(group, "layers", "counts") is not None:
         return _matrix_at(group, "layers/counts")
-    if "X" not in group:
-        raise UnusableError("no X in the .h5ad file")
+    if "X" not in group or (is_null(group["X"])):
+        layers = ", ".join(str(name) for name in part_of(group, "layers") or ()) or "none"
+        raise UnusableError(f"no X in the .h5ad file (layers: {layers}): put the counts into X or the layer counts")
     return _matrix_at(group, "X")
+
+
+def stated_of(group: Any, matrix: DiskMatrix) -> str:
+    """The scale that the file states for a matrix; ``auto`` if it states none."""
+    if not matrix.name.endswith("X"):
+        return "auto"
+    return stated_scale(group, stored_numbers(matrix.rows(0, min(_ROWS_EXAMINED, matrix.shape[0]))))
 
 
 def _unscaled(group: Any, matrix: DiskMatrix) -> DiskMatrix | None:
     """``raw/X`` if X has values below 0: z-scores cannot be turned back into expression."""
-    if matrix.name != "X" or _part(group, "raw", "X") is None:
+    if matrix.name != "X" or part_of(group, "raw", "X") is None:
         return None
-    stored = stored_numbers(matrix.rows(0, min(64, matrix.shape[0])))
+    stored = stored_numbers(matrix.rows(0, min(_ROWS_EXAMINED, matrix.shape[0])))
     return _matrix_at(group, "raw/X") if stored.size and np.nanmin(stored) < 0 else None
-
-
-def _positions(file: Any, group: Any, rows: int) -> NDArray[np.float64] | None:
-    # In MuData, those of the modality take precedence over those of the whole file.
-    nodes = [node for item in (group, file) if (node := _part(item, "obsm", "spatial")) is not None]
-    if not nodes:
-        return None
-    array = h5_numbers(nodes[0], "obsm['spatial']")
-    if len(array.shape) != 2 or array.shape[0] != rows or array.shape[1] < 2:
-        raise UnusableError(f"obsm['spatial'] has the shape {array.shape}: expected ({rows}, 2), x and y in pixels")
-    xy = array[:, :2].astype(np.float64)
-    if lost := int((~np.isfinite(xy)).any(1).sum()):
-        raise UnusableError(f"{lost} of {rows} spots have no position in obsm['spatial'] (NaN)")
-    return xy
-
-
-def _in_tissue(group: Any, rows: int) -> NDArray[np.bool_] | None:
-    """The column ``in_tissue``, stored as numbers, booleans or words; None where it is missing or all false."""
-    import h5py
-
-    if (node := _part(group, "obs", "in_tissue")) is None:
-        return None
-    if isinstance(node, h5py.Dataset) and node.dtype.kind in "iufb":
-        flags = np.asarray(h5_numbers(node, "in_tissue")[()] > 0)
-    else:
-        flags = np.array([word.lower() in ("1", "true", "1.0") for word in h5_strings(node, "in_tissue")], bool)
-    return flags if len(flags) == rows and flags.any() else None
 
 
 def refuse_swapped(names: list[str], observations: list[str], known: Collection[str] | None) -> None:
@@ -243,14 +233,21 @@ def read_anndata(path: Path, options: ReadOptions) -> RnaProfile:
             refuse_if_large(rows, width)
         symbols, names_from = gene_symbols(var, names)
         refuse_other_species(symbols, names)
-        xy, inside = _positions(file, group, rows), _in_tissue(group, rows)
+        refuse_several_donors(group, rows)
+        xy, inside = positions_of(file, group, rows), in_tissue(group, rows)
         stored = matrix.rows(0, rows)
+        stated = stated_of(group, matrix) if options.scale == "auto" else "auto"
     details: dict[str, Any] = {"format": "h5mu" if path.suffix.lower() == ".h5mu" else "h5ad"}
     words = [f"{matrix.name} of {where}", note, names_from]
+    if stated != "auto":
+        words.append(f"{stated} by uns['log1p']")
     if xy is not None and inside is not None and not inside.all():
         stored, xy = stored[inside], xy[inside]
         observations = [name for name, kept in zip(observations, inside, strict=True) if kept]
         details["out_of_tissue"] = int((~inside).sum())
         words.append(f"{details['out_of_tissue']} spots out of tissue left out (obs['in_tissue'])")
+    if xy is not None:
+        refuse_cells(xy)
     evidence = "; ".join(filter(None, words))
-    return assemble(RawRna(names, symbols, stored, observations, evidence, xy, None, details), options)
+    scale = None if stated == "auto" else stated
+    return assemble(RawRna(names, symbols, stored, observations, evidence, xy, scale, details), options)

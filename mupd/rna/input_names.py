@@ -21,8 +21,8 @@ SYMBOL_COLUMNS = (
 )
 # 10x12, 10.02x12.5
 _SPOT = re.compile(r"^\d+(\.\d+)?x\d+(\.\d+)?$")
-# AAACATACAACCAC-1, sample1_AAACATACAACCAC-1, s_016um_00012_00034-1
-_BARCODE = re.compile(r"^([\w.]+[_#:-])?[ACGT]{8,}([-_.:+]\w+)*$|^s_\d{3}um_\d+_\d+(-\d+)?$")
+# AAACATACAACCAC-1, sample1_AAACATACAACCAC-1, Patient-01_AAACATACAACCAC-1, s_016um_00012_00034-1
+_BARCODE = re.compile(r"^([\w.-]+[_#:-])?[ACGT]{8,}([-_.:+]\w+)*$|^s_\d{3}um_\d+_\d+(-\d+)?$")
 # ENST00000456328.2|ENSG00000223972.5|..., ENSMUST00000000001, NM_000546.6
 _TRANSCRIPT = re.compile(r"^(ENS[A-Z]{0,4}T\d{11}(\.\d+)?|[NX][MR]_\d{6,9}(\.\d+)?)(\||$)")
 # Rows of STAR and HTSeq that are no genes: N_unmapped, __no_feature

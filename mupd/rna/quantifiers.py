@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mupd.rna.profiles import Values
+from mupd.rna.scale import ScaleName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def layout_of(columns: list[str]) -> QuantLayout | None:
     return next((layout for layout in LAYOUTS if layout.columns() <= present), None)
 
 
-def chosen_column(layout: QuantLayout, declared: str) -> tuple[str, Values, str]:
+def chosen_column(layout: QuantLayout, declared: str) -> tuple[str, ScaleName, str]:
     """The column to use, its scale, and the reason in words.
 
     It is the TPM, as in the model's bulk profiles, unless ``intake.rna_values`` is ``counts`` or there is no TPM.

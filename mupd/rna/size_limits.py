@@ -33,7 +33,9 @@ RATIO_COUNTS_FROM = 1 << 27
 _MOST_H5_RATIO = 1100
 _H5_RATIO_COUNTS_FROM = 1 << 26
 _MOST_LINKS = 200_000
-_BUILT_IN_FILTERS = range(1, 7)
+_LZF = 32000
+_BUILT_IN_FILTERS = (*range(1, 7), _LZF)
+"""Filters that HDF5 or h5py bring along: the values of others are unpacked by code from elsewhere."""
 
 READ_ERRORS = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RuntimeError, OverflowError, IndexError)
 """What the readers in this package raise for damaged or hostile files."""

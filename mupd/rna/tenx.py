@@ -12,7 +12,8 @@ from mupd.errors import UnusableError
 from mupd.rna.assemble import RawRna, ReadOptions, assemble, column_sums
 from mupd.rna.input_names import genome_species
 from mupd.rna.positions import Places, position_files, read_places
-from mupd.rna.profiles import RnaProfile, Values
+from mupd.rna.profiles import RnaProfile
+from mupd.rna.scale import ScaleName
 from mupd.rna.tenx_matrix import MatrixFolder, TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
 
 SPOT_UM = 65.0
@@ -184,7 +185,7 @@ def _added_up(raw: RawRna) -> RawRna:
 def _profile(matrix: TenxMatrix, places: Places | None, options: ReadOptions) -> RnaProfile:
     """The spots in tissue, or all barcodes added up where there are no positions."""
     evidence = "; ".join((matrix.format, *matrix.evidence))
-    scale: Values | None = "counts" if matrix.whole_numbers else None
+    scale: ScaleName | None = "counts" if matrix.whole_numbers else None
     details = {"format": matrix.format}
     raw = RawRna(matrix.ids, matrix.symbols, matrix.counts, matrix.barcodes, evidence, None, scale, details)
     if places is None and not matrix.barcodes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from mupd.rna.input_names import (
     best_names,
     refuse_other_species,
 )
+from mupd.rna.non_genes import is_annotation, left_out, non_genes
 from mupd.rna.profiles import RnaProfile
 from mupd.rna.quantifiers import chosen_column, is_star_genes, layout_of, without_annotation
 from mupd.rna.size_limits import MOST_CASE_BYTES, first_line, open_text, refuse_if_large
@@ -35,6 +36,13 @@ TEXT_SUFFIXES = tuple(f"{suffix}{packed}" for suffix in _PLAIN_SUFFIXES for pack
 # TPM, FPKM, expected_count, reads_fwd
 _MEASURE = re.compile(r"(?i)tpm|fpkm|rpkm|count|length|strand|_fpk|expression|value|reads")
 _MOST_COLUMNS = 1_000_000
+_OTHER_DELIMITER = {
+    "\t": ": its cells are separated by tabs, so name it .tsv",
+    ",": ": its cells are separated by commas, so name it .csv",
+    ";": ": its cells are separated by semicolons; save it with commas (.csv) or tabs (.tsv), and with decimal points",
+}
+# 27,4129
+_DECIMAL_COMMA = re.compile(r"^-?\d+,\d+$")
 
 
 def _is_number(text: str) -> bool:
@@ -90,9 +98,8 @@ def layout_of_text(path: Path, most_bytes: int) -> TextLayout:
             comments += 1
         cells, second = (next(csv.reader([text], delimiter=separator), []) for text in (line, first_line(stream)))
     if len(cells) < 2 and len(second) != 2:
-        other = next((mark for mark in (",", "\t", ";") if mark != separator and mark in line), None)
-        hint = "; it looks like the other delimiter: fix the suffix" if other else ""
-        raise UnusableError(f"a table of one column{hint}")
+        other = next((mark for mark in ("\t", ";", ",") if mark != separator and mark in line), "")
+        raise UnusableError(f"a table of one column{_OTHER_DELIMITER.get(other, '')}")
     if len(cells) > _MOST_COLUMNS:
         raise UnusableError(f"a table of {len(cells):,} columns: expected at most {_MOST_COLUMNS:,}")
     options: dict[str, Any] = {"sep": separator, "skiprows": comments, "header": 0}
@@ -104,12 +111,26 @@ def layout_of_text(path: Path, most_bytes: int) -> TextLayout:
     return TextLayout(cells, options)
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """A text table of one case, its first column as strings."""
+def read_frame(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A text table of one case, its first column as strings, and the header's cell of each column.
+
+    pandas renames a column whose name has occurred before (``TP53`` to ``TP53.1``).
+    """
     layout = layout_of_text(path, MOST_CASE_BYTES)
     with open_text(path) as stream:
         # pandas' default precision is faster, but may miss the nearest float64.
-        return layout.read(stream, low_memory=False, float_precision="round_trip")
+        frame = layout.read(stream, low_memory=False, float_precision="round_trip")
+    has_header = layout.options["header"] is not None or "names" in layout.options
+    cells = layout.cells if has_header and len(layout.cells) == frame.shape[1] else [str(c) for c in frame.columns]
+    return frame, dict(zip(map(str, frame.columns), cells, strict=True))
+
+
+def refuse_decimal_commas(columns: Iterable[Any]) -> None:
+    """Raise UnusableError if columns that hold words hold numbers with decimal commas."""
+    for column in columns:
+        words = [str(cell).strip() for cell in column[:50]]
+        if words and sum(bool(_DECIMAL_COMMA.match(word)) for word in words) > len(words) / 2:
+            raise UnusableError("numbers with decimal commas (27,4): expected decimal points (27.4)")
 
 
 def as_read(body: pd.DataFrame) -> NDArray[Any]:
@@ -123,6 +144,7 @@ def _numbers_of(frame: pd.DataFrame, known: Collection[str] | None) -> tuple[lis
     row_names = list(frame.iloc[:, 0].astype(str))
     body = frame.iloc[:, 1:]
     words = [column for column in body.columns if body[column].dtype.kind not in "iufb"]
+    refuse_decimal_commas(body[column] for column in words)
     for column in words:
         if known and str(column) in known and len(body):
             row = next((row for row, cell in enumerate(body[column], start=1) if not _is_number(str(cell))), 0)
@@ -176,46 +198,64 @@ def _read_quant(frame: pd.DataFrame, values: str) -> RawRna | None:
     return RawRna(names, symbols, stored.reshape(1, -1), ["sample"], evidence, None, scale, details)
 
 
-def _read_table(frame: pd.DataFrame, known: Collection[str] | None) -> RawRna:
-    """A table of observations x genes or genes x observations."""
+def _read_table(frame: pd.DataFrame, cells: Mapping[str, str], known: Collection[str] | None) -> RawRna:
+    """A table of observations x genes or genes x observations.
+
+    Parameters
+    ----------
+    cells
+        The header's cell of each column, see :func:`read_frame`.
+    """
     frame, program = without_annotation(frame)
-    row_names, rows, body, left_out = _numbers_of(frame, known)
+    row_names, rows, body, left_out_words = _numbers_of(frame, known)
     if is_star_genes(frame, row_names):
         body, program = body.iloc[:, :1], "STAR ReadsPerGene, its first column (unstranded) of three"
-    columns = [str(column) for column in body.columns]
-    row_score, row_evidence = gene_score(rows, known)
-    column_score, column_evidence = gene_score(columns, known)
-    if are_transcripts(rows):
-        genes_in_rows, layout = True, "transcripts in rows"
-    elif row_score == column_score:
-        genes_in_rows = len(rows) >= len(columns)
-        layout = f"neither axis is more like genes; the longer one ({'rows' if genes_in_rows else 'columns'}) is used"
-    else:
-        genes_in_rows = row_score > column_score
-        layout = f"genes in rows: {row_evidence}" if genes_in_rows else f"genes in columns: {column_evidence}"
+    columns = [cells.get(str(column), str(column)) for column in body.columns]
+    genes_in_rows, layout = _genes_in_rows(rows, columns, known)
+    dropped = [n for n, name in enumerate(columns) if is_annotation(name)] if genes_in_rows else non_genes(columns)
+    if len(dropped) == len(columns):
+        raise UnusableError("no column of expression: all numbers describe genes or patients")
+    names_of_dropped = [columns[n] for n in dropped]
+    body = body.drop(columns=body.columns[dropped])
+    columns = [name for n, name in enumerate(columns) if n not in set(dropped)]
     refuse_if_large(*body.shape)
     stored = as_read(body)
-    names, observations = (rows, columns) if genes_in_rows else (columns, rows)
     if genes_in_rows:
         stored = np.ascontiguousarray(stored.T)
         measures = [name for name in columns if _MEASURE.search(name)]
         if len(columns) > 1 and len(measures) > len(columns) / 2:
             raise UnusableError(f"several value columns ({len(measures)}): keep the one to be used")
-    evidence = "; ".join(filter(None, (program, layout, left_out)))
+    evidence = "; ".join(
+        filter(None, (program, layout, left_out_words, left_out(names_of_dropped, "columns that are no expression")))
+    )
     raw = RawRna(
         row_names if genes_in_rows else columns,
-        names,
+        rows if genes_in_rows else columns,
         stored,
-        observations,
+        columns if genes_in_rows else rows,
         evidence,
         details={"format": program.split(",")[0] or "table"},
     )
     return _without_bookkeeping(raw) if genes_in_rows else raw
 
 
+def _genes_in_rows(rows: list[str], columns: list[str], known: Collection[str] | None) -> tuple[bool, str]:
+    """Whether genes are in rows, and the evidence in words."""
+    if are_transcripts(rows):
+        return True, "transcripts in rows"
+    row_score, row_evidence = gene_score(rows, known)
+    column_score, column_evidence = gene_score(columns, known)
+    if row_score == column_score:
+        in_rows = len(rows) >= len(columns)
+        return in_rows, f"neither axis is more like genes; the longer one ({'rows' if in_rows else 'columns'}) is used"
+    if row_score > column_score:
+        return True, f"genes in rows: {row_evidence}"
+    return False, f"genes in columns: {column_evidence}"
+
+
 def read_text_profile(path: Path, options: ReadOptions) -> RnaProfile:
     """The profile in a text table; see :func:`mupd.rna.files.read_rna`."""
-    frame = read_frame(path)
-    raw = _read_quant(frame, options.scale) or _read_table(frame, options.model_genes)
+    frame, cells = read_frame(path)
+    raw = _read_quant(frame, options.scale) or _read_table(frame, cells, options.model_genes)
     refuse_other_species(raw.symbols, raw.names)
     return assemble(raw, options)

@@ -12,14 +12,17 @@ import csv
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mupd.base.ids import Modality
-from mupd.errors import MupdError
+from mupd.errors import MupdError, UnusableError
+
+if TYPE_CHECKING:
+    from mupd.rna.stored_values import Values2D
 
 MOST_BYTES = 2 << 30
 """Most bytes of values that are read: more would delay every start of the workflow after a change."""
@@ -55,11 +58,14 @@ def _of_texts(path: Path) -> dict[str, Any]:
     return {"whole": "", "rows": rows}
 
 
-def _scale(matrix: np.ndarray) -> str:
-    """The scale of the whole table, determined from its first rows."""
-    from mupd.rna.profiles import scale_of
+def _scale(matrix: Values2D, symbols: Sequence[str]) -> str:
+    """The scale of the whole table, determined from its first rows, or why it cannot be."""
+    from mupd.rna.cohort_tables import scale_of_rows
 
-    return scale_of(matrix, "auto")[0]
+    try:
+        return scale_of_rows(matrix, symbols)[0]
+    except UnusableError as error:
+        return str(error)
 
 
 def _of_text_matrix(path: Path) -> dict[str, Any] | None:
@@ -96,7 +102,7 @@ def _of_text_matrix(path: Path) -> dict[str, Any] | None:
                 head.append([float(cell) for cell in cells[1:]])
     if not pairs or rows_are_genes([name for name, _ in pairs[:400]], layout.cells[1:])[0]:
         return None
-    whole = _digest(json.dumps(layout.cells).encode(), _scale(np.asarray(head, np.float32)).encode())
+    whole = _digest(json.dumps(layout.cells).encode(), _scale(np.asarray(head, np.float32), layout.cells[1:]).encode())
     return {"whole": whole, "rows": _joined(pairs)}
 
 
@@ -116,7 +122,7 @@ def _of_anndata(path: Path) -> dict[str, Any] | None:
         ):
             return None
         symbols, _ = gene_symbols(group, names)
-        scale = _scale(dense_float32(matrix.rows(0, min(_HEAD_ROWS, len(cases)))))
+        scale = _scale(matrix.rows(0, min(_HEAD_ROWS, len(cases))), symbols)
         pairs = []
         for start in range(0, len(cases), _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, len(cases))

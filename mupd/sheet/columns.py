@@ -22,7 +22,11 @@ TEXT_TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 """Tables of reports; each may be compressed as well (``.csv.gz``)."""
 
 TABLE_SUFFIXES = {
-    "rna": (".h5ad", ".h5mu", ".tsv", ".tsv.gz", ".csv", ".csv.gz"),
+    "rna": (
+        ".h5ad",
+        ".h5mu",
+        *(suffix + packed for suffix in (".tsv", ".csv", ".txt", ".tab") for packed in ("", ".gz")),
+    ),
     "text": tuple(suffix + packed for suffix in TEXT_TABLE_SUFFIXES for packed in ("", ".gz")),
 }
 """Suffixes of tables with a row per case, by column."""

@@ -221,7 +221,7 @@ def test_large_tables_are_read_row_by_row(
 def test_a_cohort_table_is_no_case(tmp_path: Path) -> None:
     frame = pd.DataFrame(counts_matrix(60), columns=list(GENES), index=[f"TCGA-{n:02}" for n in range(60)])
     frame.to_csv(tmp_path / "a.csv")
-    with pytest.raises(UnusableError, match="TABLE::ROW"):
+    with pytest.raises(UnusableError, match="TABLE::SAMPLE"):
         check_rna(read_rna(tmp_path / "a.csv", genes=GENES), GENES, LIMITS)
 
 
@@ -247,10 +247,10 @@ def test_facts_of_depth() -> None:
     facts = check_rna(profile, GENES, LIMITS)
     assert facts["library_size"] == counts.sum()
     assert facts["median_library_size"] == np.median(counts.sum(1))
-    logs = replace(profile, matrix=np.log2(counts + np.float32(0.001)), values="log2tpm")
+    logs = replace(profile, matrix=np.log2(counts + np.float32(0.001)), values="log2(x+0.001)")
     assert check_rna(logs, GENES, LIMITS)["genes_detected"] == facts["genes_detected"]
     zero = counts.copy()
     zero[:, 2] = 0
     assert check_rna(replace(profile, matrix=zero), GENES, LIMITS)["genes_detected"] == facts["genes_detected"] - 1
-    logs = replace(profile, matrix=np.log2(zero + np.float32(0.001)), values="log2tpm")
+    logs = replace(profile, matrix=np.log2(zero + np.float32(0.001)), values="log2(x+0.001)")
     assert check_rna(logs, GENES, LIMITS)["genes_detected"] == facts["genes_detected"] - 1

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from mupd.config import Config
 from mupd.rna.gene_ids import GeneMapping, map_names, to_model_genes
 from mupd.rna.gene_table import base_id, gene_table
-from mupd.rna.profiles import RnaProfile, Values
+from mupd.rna.profiles import RnaProfile
+from mupd.rna.scale import ScaleName
 from mupd.sheet import read_sheet
 from tests.fixtures.basic import GENES, counts_matrix
 from tests.fixtures.intake import inventory_of
@@ -24,7 +25,7 @@ KNOWN = frozenset([*SYMBOLS[::3], "ATP5B"])
 TP53, ERBB2 = "ENSG00000141510", "ENSG00000141736"
 
 
-def profile(names: list[str], matrix: list[list[float]], values: Values = "counts") -> RnaProfile:
+def profile(names: list[str], matrix: list[list[float]], values: ScaleName = "counts") -> RnaProfile:
     return RnaProfile(names, np.array(matrix, np.float32), "bulk", values, "test")
 
 
@@ -59,7 +60,7 @@ def test_a_former_name_beside_the_current_one_is_not_added_to_it() -> None:
 
 
 @pytest.mark.parametrize(("values", "expected"), [("counts", 12.0), ("tpm", 12.0), ("log1p", 7.0)])
-def test_ids_of_one_gene_are_added_up_and_logarithms_are_not(values: Values, expected: float) -> None:
+def test_ids_of_one_gene_are_added_up_and_logarithms_are_not(values: ScaleName, expected: float) -> None:
     given_ids = profile([TP53 + ".18", TP53 + ".18_PAR_Y", ERBB2], [[5, 7, 1]], values)
     mapped, mapping = to_model_genes(given_ids, ["ERBB2", "TP53"])
     assert mapped.genes == ["TP53", "ERBB2"]

@@ -64,7 +64,7 @@ def replaced(path: Path, name: str, **new: Any) -> Path:
     ("name", "new", "words"),
     [
         ("X", {"shape": (10**6, 10**6), "dtype": "f4", "chunks": (1000, 1000)}, "declares 4,000,000,000,000 bytes"),
-        ("X", {"shape": (4, 12), "dtype": "f4", "chunks": (4, 12)}, "detected|zero"),
+        ("X", {"shape": (4, 12), "dtype": "f4", "chunks": (4, 12)}, "4 samples"),
         ("X", {"shape": (2**15, 2**15), "dtype": "f4", "chunks": (2**15, 2**15)}, "chunks of 4,096 MiB"),
         ("X", {"shape": (4, 12, 1), "dtype": "f4"}, "observations x genes"),
         ("X", {"shape": (12,), "dtype": "f4"}, "observations x genes"),
@@ -210,7 +210,7 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
         ("a.csv", TABLE.encode()[:40] + b"\0" + TABLE.encode()[40:], "NUL"),
         ("a.csv", b"#" * 99, "one column"),
         ("a.csv", b"gene,value\n", "empty|numbers"),
-        ("a.csv", TABLE.replace(",", ";").encode(), "other delimiter"),
+        ("a.csv", TABLE.replace(",", ";").encode(), "separated by semicolons"),
         ("a.csv", TABLE.replace("30", "3,0").encode(), "does not read|more cells|words|numbers"),
         ("a.csv", TABLE.replace("30", "=1+1").encode(), "numbers|word"),
         ("a.csv", TABLE.replace("30", "").encode(), "empty, NaN"),

@@ -19,14 +19,15 @@ from mupd.errors import UnusableError
 from mupd.rna.checks import check_rna
 from mupd.rna.cohort_tables import has_rna_row, read_rna_row
 from mupd.rna.files import read_rna
-from mupd.rna.profiles import RnaProfile, Values, detect_values, scale_of, to_linear, to_log_cp10k
+from mupd.rna.profiles import RnaProfile, to_linear, to_log_cp10k
+from mupd.rna.scale import ScaleName
 from tests.fixtures.basic import GENES, counts_matrix
 
 LIMITS = IntakeLimits(0.05, 3, 0.5, "auto", ())
 Write = Callable[..., Path]
 
 
-def profile(matrix: np.ndarray, values: Values = "counts", genes: tuple[str, ...] = GENES) -> RnaProfile:
+def profile(matrix: np.ndarray, values: ScaleName = "counts", genes: tuple[str, ...] = GENES) -> RnaProfile:
     return RnaProfile(list(genes), np.asarray(matrix, np.float32), "bulk", values, "test")
 
 
@@ -117,7 +118,7 @@ def test_repeated_genes_are_added_or_the_highest_kept(tmp_path: Path) -> None:
     [
         ("a.pkl", b"\x80\x04", "suffix"),
         ("a.csv", b"", "one column"),
-        ("a.csv", b"gene\tvalue\nACTB\t1\n", "delimiter"),
+        ("a.csv", b"gene\tvalue\nACTB\t1\n", "separated by tabs"),
         ("a.csv", b"gene,value\n", "empty table|no column of numbers"),
         ("a.csv", b"gene,value\nACTB,high\n", "no column of numbers"),
         ("a.tsv", b"\t\tEGFR\t4", "empty table|no column of numbers"),
@@ -148,36 +149,6 @@ def test_object_arrays_are_refused(tmp_path: Path) -> None:
         read_rna(tmp_path / "a.h5ad")
 
 
-TPM = np.array([[0, 10, 20, 70, 900_000, 99_000.5, 999.5]])
-
-
-@pytest.mark.parametrize(
-    ("matrix", "values"),
-    [
-        (np.array([[0, 3, 100]]), "counts"),
-        (TPM, "tpm"),
-        (np.log2(TPM + 0.001), "log2tpm"),
-        (np.log2(TPM + 0.01 + 0.001), "log2tpm"),
-        (np.log2(TPM + 1), "log2tpm1"),
-        (np.log1p(TPM / 100), "log1p"),
-        (np.array([[0.5, 30.2, 4000.1]]), "tpm"),
-        (np.array([[-1.2, 0.3, 2.0]]), "log1p"),
-    ],
-)
-def test_scale_is_told_from_the_numbers(matrix: np.ndarray, values: str) -> None:
-    scale, evidence = detect_values(np.asarray(matrix, np.float32))
-    assert scale == values
-    assert evidence
-
-
-def test_a_declared_scale_goes_before(write_rna: Write) -> None:
-    assert read_rna(write_rna(), "tpm").values == "tpm"
-    assert read_rna(write_rna(), "log").values == "log1p"
-    assert scale_of(np.array([[-3.0]], np.float32), "log")[0] == "log2tpm"
-    with pytest.raises(ValueError, match="expected auto"):
-        scale_of(np.zeros((1, 1), np.float32), "rpkm")
-
-
 positive = arrays(np.float64, (3, 12), elements=st.floats(0, 1e5)).filter(lambda a: (a.sum(1) > 1).all())
 
 
@@ -186,11 +157,11 @@ positive = arrays(np.float64, (3, 12), elements=st.floats(0, 1e5)).filter(lambda
 def test_every_scale_leads_to_the_same_values(counts: np.ndarray) -> None:
     tpm = counts / counts.sum(1, keepdims=True) * 1e6
     expected = np.log1p(tpm / 100)
-    scales: dict[Values, np.ndarray] = {
+    scales: dict[ScaleName, np.ndarray] = {
         "counts": counts,
         "tpm": tpm,
-        "log2tpm": np.log2(tpm + 0.001),
-        "log2tpm1": np.log2(tpm + 1),
+        "log2(x+0.001)": np.log2(tpm + 0.001),
+        "log2p1": np.log2(tpm + 1),
         "log1p": np.log1p(tpm / 100),
     }
     for values, matrix in scales.items():
@@ -202,11 +173,11 @@ def test_every_scale_leads_to_the_same_values(counts: np.ndarray) -> None:
 
 def test_rows_without_expression_stay_zero() -> None:
     assert not to_log_cp10k(profile(np.zeros((2, 12)))).any()
-    assert to_linear(profile([[-9.9658] * 12], "log2tpm")).max() == 0
+    assert to_linear(profile([[-9.9658] * 12], "log2(x+0.001)")).max() == 0
 
 
 def test_facts() -> None:
-    facts = check_rna(profile(counts_matrix(4)), [*GENES[:6], "X1", "X2"], LIMITS)
+    facts = check_rna(replace(profile(counts_matrix(4)), kind="spot"), [*GENES[:6], "X1", "X2"], LIMITS)
     assert facts["genes_in_model"] == 6
     assert facts["gene_overlap"] == 0.75
     assert (facts["observations"], facts["genes"], facts["model_genes"]) == (4, 12, 8)
@@ -297,7 +268,7 @@ def test_the_scale_is_the_tables_not_the_rows(tmp_path: Path) -> None:
     values = np.log2(counts_matrix(6).astype(float) + 1 + 0.001)
     values[3, 0] = np.log2(0.001)
     path = write_frame(tmp_path / "log.tsv", pd.DataFrame(values, columns=list(GENES), index=list("abcdef")))
-    assert {read_rna_row(path, name).values for name in "abcdef"} == {"log2tpm"}
+    assert {read_rna_row(path, name).values for name in "abcdef"} == {"log2(x+0.001)"}
 
 
 def test_tables_that_do_not_read(tmp_path: Path) -> None:
@@ -319,7 +290,7 @@ def test_real_spatial_counts(shared_data: Path) -> None:
 def test_real_cohort_table(shared_data: Path) -> None:
     table = shared_data / "tcga" / "coadread_log2tpm.csv.gz"
     read = read_rna_row(table, "TCGA-AA-3511")
-    assert (read.values, read.matrix.shape) == ("log2tpm", (1, 1577))
+    assert (read.values, read.matrix.shape) == ("log2(x+0.001)", (1, 1577))
     assert check_rna(read, read.genes, LIMITS)["gene_overlap"] == 1.0
     for twice in ("TCGA-G4-6317", "TCGA-NH-A8F7", "TCGA-G5-6572"):
         with pytest.raises(UnusableError, match="2 rows"):

@@ -302,6 +302,7 @@ def test_cells_and_spots_of_h5ad(tmp_path: Path) -> None:
     assert np.array_equal(read.matrix[0], counts.sum(0))
     logs = data.copy()
     logs.X = sparse.csr_matrix(np.log1p(counts / 7))
+    logs.uns["log1p"] = {"base": None}
     logs.write_h5ad(tmp_path / "logs.h5ad")
     read = read_rna(tmp_path / "logs.h5ad")
     assert read.values == "tpm"
