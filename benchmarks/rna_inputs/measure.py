@@ -78,7 +78,7 @@ def write_tenx(folder: Path, barcodes: int, genes: int, each: int, placed: bool)
 
 def _measured(send: Any, path: Path, cases: int) -> None:
     from mupd.rna.checks import check_rna
-    from mupd.rna.cohort_tables import has_rna_row, read_rna_row
+    from mupd.rna.cohort_tables import read_rna_row, rna_row_index
     from mupd.rna.files import read_rna
     from mupd.rna.gene_ids import to_model_genes
 
@@ -87,7 +87,7 @@ def _measured(send: Any, path: Path, cases: int) -> None:
     if cases:
         for number in range(cases):
             row = f"CASE-{number:05d}"
-            if not has_rna_row(path, row):
+            if row not in rna_row_index(path):
                 raise RuntimeError(f"{path.name}: no row {row}")
             facts = check_rna(to_model_genes(read_rna_row(path, row), genes)[0], genes, _LIMITS)
     else:

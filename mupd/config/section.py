@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar, cast, dataclass_transform
 
-from pydantic import ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import AfterValidator, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from mupd.base.rna_scales import check_stated
 
 Section = TypeVar("Section")
 
@@ -37,6 +39,8 @@ MPP_RANGE = (0.1, 4.0)
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1), AS_WRITTEN]
 NotNegative = Annotated[float, Field(ge=0), AS_WRITTEN]
+RnaScale = Annotated[str, AfterValidator(check_stated)]
+"""Scale of RNA values, as :func:`mupd.base.rna_scales.check_stated` accepts it."""
 DrawCount = Annotated[int, Field(ge=1, le=64)]
 StepCount = Annotated[int, Field(ge=1, le=1000)]
 SidePx = Annotated[int, Field(ge=128, le=200_000)]

@@ -16,6 +16,7 @@ from mupd.config.section import (
     Codec,
     DrawCount,
     NotNegative,
+    RnaScale,
     Share,
     SidePx,
     StepCount,
@@ -43,6 +44,18 @@ class Tables:
         title="columns case_id and text (.csv, .tsv, .json, .jsonl, .gz); null = none",
         description="`.csv` or `.tsv` (also `.gz`) with columns `case_id` and `text`, or `.json`, `.jsonl`, `.ndjson` "
         "(also `.gz`) with objects that have these keys.",
+    )
+    match_ids: Literal["exact", "near"] = Field(
+        default="exact",
+        title="exact; near: TCGA.AA.0001 or TCGA-AA-0001-01A in a table stands for TCGA-AA-0001",
+        description="How ids of tables match those of the sheet. `exact`: an id that nearly matches (other separators "
+        "or capitals, a leading X, lost zeros, a sample's suffix such as -01A) makes the input unusable, and the "
+        "message names it. `near`: a single such id stands for the case, unless it is a sample of normal tissue.",
+    )
+    rna_values: RnaScale | None = Field(
+        default=None,
+        title="scale of the values in tables.rna, as intake.rna_values; null = as there",
+        description="Scale of the values in `tables.rna`, stated as in `intake.rna_values`; `null`: as stated there.",
     )
 
 
@@ -165,12 +178,16 @@ class IntakeLimits:
         title="share of the model's genes that a profile has, 0 to 1",
         description="Share of the model's genes that a profile has.",
     )
-    rna_values: Literal["auto", "counts", "tpm", "log"] = Field(
+    rna_values: RnaScale = Field(
         default="auto",
-        title="auto, counts, tpm or log",
-        description="Scale of all RNA inputs: `auto` (inferred from the numbers; the evidence is kept), `counts`, "
-        "`tpm` or `log` (log2(TPM + 0.001) if there are negative values, else ln(1 + x)). Formats with a fixed scale "
-        "keep it. If a quantifier's table has both, `counts` takes the reads and every other setting the TPM.",
+        title="auto, counts, tpm, log2p1, log1p, log10p1, log2(x+0.001), ...",
+        description="Scale of all RNA inputs: `auto` (what the file states, or else the numbers show; the evidence is "
+        "kept, and an input without evidence is unusable), `counts`, `tpm` (or `fpkm`, `cpm`: any linear scale), "
+        "`log2p1` for log2(x + 1), `log1p` for ln(x + 1), `log10p1`, or a formula such as `log2(x+0.001)`. `log` "
+        "leaves the base to the numbers. `vst`, `rlog`, `rma`, `microarray` and `zscore` cannot be turned back: such "
+        "inputs are unusable. The sheet's column `rna_values` takes precedence, then `tables.rna_values`. Formats "
+        "with a fixed scale keep it. If a quantifier's table has both, `counts` takes the reads and every other "
+        "setting the TPM.",
     )
     allow_synthetic: tuple[str, ...] = Field(
         default=(),

@@ -14,6 +14,12 @@ from mupd.errors import MupdError
 from mupd.sheet.sources import Source
 
 Status = Literal["measured", "missing", "unusable"]
+RNA_VALUES = "rna_values_stated"
+"""The fact of an RNA input that holds the scale as sheet or configuration state it; absent for ``auto``."""
+
+MATCHED_ROW = "matched_row"
+"""The fact that holds the id of a table's row that nearly matches the case's id (``tables.match_ids``)."""
+
 NOTHING_GIVEN = "nothing to condition on: no modality of this case is measured"
 
 
@@ -53,7 +59,8 @@ class Entry:
         """
         if not self.source:
             raise MupdError(f"{self.case_id} [{self.modality}]: the inventory names no input; expected its path")
-        return Source(Path(self.source), self.source_row)
+        row = self.facts.get(MATCHED_ROW, self.source_row)
+        return Source(Path(self.source), row, rna_values=self.facts.get(RNA_VALUES, "auto"))
 
     @property
     def source_name(self) -> str:

@@ -18,16 +18,16 @@ from typing import Any, Literal
 from mupd.base.files import sha256_path
 from mupd.base.ids import Modality
 from mupd.base.messages import reason_of
+from mupd.base.near_ids import IdIndex, advice
 from mupd.config import Config
-from mupd.contracts.inventory import Status
+from mupd.contracts.inventory import MATCHED_ROW, RNA_VALUES, Status
 from mupd.errors import MupdError, SyntheticInputError, UnusableError
 from mupd.inputs.readers import (
     check_report,
-    has_profile_row,
-    has_report_row,
     profile_sha256,
     read_profile,
     read_report_text,
+    row_index,
 )
 from mupd.sheet import SheetCase
 from mupd.sheet.sources import Source
@@ -82,6 +82,7 @@ class Request:
     row: str = ""
     named: bool = False
     mpp: float | None = None
+    rna_values: str = "auto"
     case_id: str = ""
     organ: str = ""
     known: tuple[str, ...] = ()
@@ -91,7 +92,7 @@ class Request:
     @property
     def source(self) -> Source:
         """The same as a source."""
-        return Source(Path(self.path), self.row, self.named)
+        return Source(Path(self.path), self.row, self.named, self.rna_values)
 
 
 def request_of(case: SheetCase, modality: Modality, source: Source) -> Request:
@@ -100,7 +101,9 @@ def request_of(case: SheetCase, modality: Modality, source: Source) -> Request:
     asked = Request(modality, str(source.path), source.row, source.named)
     if modality == "he":
         return replace(asked, mpp=case.he_mpp)
-    return replace(asked, case_id=case.row_id, organ=case.organ) if modality == "text" else asked
+    if modality == "rna":
+        return replace(asked, rna_values=source.rna_values)
+    return replace(asked, case_id=case.row_id, organ=case.organ)
 
 
 @dataclass(frozen=True)
@@ -189,9 +192,11 @@ def _read_rna(request: Request, config: Config, genes: tuple[str, ...]) -> Read:
     from mupd.rna.checks import check_rna
     from mupd.rna.gene_ids import to_model_genes
 
-    profile = read_profile(request.source, config.intake.rna_values, genes)
+    profile = read_profile(request.source, genes)
     mapped, mapping = to_model_genes(profile, genes)
     facts = check_rna(mapped, genes, config.intake) | {"gene_names": mapping.facts()}
+    if request.rna_values != "auto":
+        facts[RNA_VALUES] = request.rna_values
     return facts, profile_sha256(profile) if request.row else ""
 
 
@@ -233,7 +238,14 @@ _READ: dict[Modality, Callable[[Request, Config, tuple[str, ...]], Read]] = {
 }
 
 
-_HAS_ROW: dict[Modality, Callable[[Source], bool]] = {"rna": has_profile_row, "text": has_report_row}
+def _no_row(source: Source, ids: IdIndex) -> Outcome:
+    """The outcome for a table without a row of the case. An id that nearly matches is a fault, not a hole."""
+    near = ids.near(source.row)
+    if near:
+        return Outcome("unusable", f"the table has {advice(source.row, near)}", lasting=True)
+    if source.named:
+        return Outcome("unusable", f"no row {source.row!r} in the table that the sample sheet names", lasting=True)
+    return Outcome("missing", NOT_IN_TABLE, lasting=True)
 
 
 def examine_request(request: Request, config: Config, genes: tuple[str, ...], tick: Tick = no_tick) -> Outcome:
@@ -247,19 +259,21 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
         Called when a piece was hashed, and when a table was opened.
     """
     source = request.source
-    digest, is_hashed = "", False
+    digest, is_hashed, row = "", False, None
     try:
         if request.want == "outline":
             return _outlined(request)
         if request.want == "values":
             return _measured(request, config, genes)
         if source.is_table:
-            has_row = _HAS_ROW[request.modality](source)
+            ids = row_index(request.modality, source.path)
             tick()
-            if not has_row:
-                if request.named:
-                    raise UnusableError(f"no row {request.row!r} in the table that the sample sheet names")
-                return Outcome("missing", NOT_IN_TABLE, lasting=True)
+            if source.row not in ids:
+                row = None if source.named else ids.row_of(source.row, config.tables.match_ids)
+                if row is None:
+                    return _no_row(source, ids)
+                request = replace(request, row=row)
+                source = request.source
         else:
             digest = content_hash(request.modality, source.path, tick)
             if request.want == "hash" or digest in request.known:
@@ -273,4 +287,6 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
         return Outcome("unusable", f"cannot be read ({type(error).__name__}: {reason_of(error, source.path)})", digest)
     if let_in:
         facts["synthetic_input"] = let_in
+    if row is not None:
+        facts[MATCHED_ROW] = row
     return Outcome("measured", let_in, row_digest or digest, facts, lasting=True)

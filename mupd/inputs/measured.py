@@ -121,7 +121,7 @@ def _read_rna(source: Source, config: Config, genes: tuple[str, ...]) -> Measure
     from mupd.rna.gene_ids import to_model_genes
     from mupd.rna.panels import GenePanels, log_on_panel, mean_profile
 
-    profile = read_profile(source, config.intake.rna_values, genes, keep_stored=True)
+    profile = read_profile(source, genes, keep_stored=True)
     if profile.stored is None:
         raise ValueError("profile: found no values as stored; expected them to be kept")
     stored = replace(profile.stored, symbols=_mapped(profile.stored.symbols, genes))

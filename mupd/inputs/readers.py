@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mupd.base.ids import Modality
+from mupd.base.near_ids import IdIndex
 from mupd.config import IntakeLimits
 from mupd.errors import SyntheticInputError
 from mupd.sheet.sources import Source
@@ -15,13 +18,11 @@ if TYPE_CHECKING:
     from mupd.rna.profiles import RnaProfile
 
 
-def read_profile(source: Source, scale: str, genes: Collection[str], keep_stored: bool = False) -> RnaProfile:
+def read_profile(source: Source, genes: Collection[str], keep_stored: bool = False) -> RnaProfile:
     """The RNA profile of a source, under the names that it has there.
 
     Parameters
     ----------
-    scale
-        What the configuration says of the values (``intake.rna_values``).
     genes
         The model's gene symbols: they tell a table's layout.
     keep_stored
@@ -36,15 +37,15 @@ def read_profile(source: Source, scale: str, genes: Collection[str], keep_stored
     from mupd.rna.files import read_rna
 
     if source.is_table:
-        return read_rna_row(source.path, source.row, scale, keep_stored=keep_stored)
-    return read_rna(source.path, scale, genes, keep_stored=keep_stored)
+        return read_rna_row(source.path, source.row, source.rna_values, keep_stored=keep_stored)
+    return read_rna(source.path, source.rna_values, genes, keep_stored=keep_stored)
 
 
-def read_model_profile(source: Source, scale: str, genes: Collection[str]) -> RnaProfile:
+def read_model_profile(source: Source, genes: Collection[str]) -> RnaProfile:
     """:func:`read_profile` under the model's gene names."""
     from mupd.rna.gene_ids import to_model_genes
 
-    return to_model_genes(read_profile(source, scale, genes), genes)[0]
+    return to_model_genes(read_profile(source, genes), genes)[0]
 
 
 def profile_sha256(profile: RnaProfile) -> str:
@@ -66,18 +67,18 @@ def read_report_text(source: Source) -> ReadText:
     return ReadText(read_text_row(source.path, source.row)) if source.is_table else read_report(source.path)
 
 
-def has_profile_row(source: Source) -> bool:
-    """Whether an RNA table has a row of the source's id."""
-    from mupd.rna.cohort_tables import has_rna_row
+def row_index(modality: Modality, table: Path) -> IdIndex:
+    """The ids that a table of RNA profiles or reports has rows of.
 
-    return has_rna_row(source.path, source.row)
+    Raises
+    ------
+    UnusableError
+        If the table cannot be read.
+    """
+    from mupd.reports.read import text_row_index
+    from mupd.rna.cohort_tables import rna_row_index
 
-
-def has_report_row(source: Source) -> bool:
-    """Whether a table of reports has a row of the source's id."""
-    from mupd.reports.read import has_text_row
-
-    return has_text_row(source.path, source.row)
+    return rna_row_index(table) if modality == "rna" else text_row_index(table)
 
 
 def check_report(

@@ -9,9 +9,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mupd.base.near_ids import IdIndex
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.reports.checks import check_case_id, check_content, check_language, check_organ
@@ -60,9 +62,22 @@ def read_text(path: Path) -> str:
     return read_report(path).text
 
 
-def has_text_row(table: Path, case_id: str) -> bool:
-    """Whether a reports table has at least one row of this case."""
-    return case_id in texts_of(table)
+def text_row_index(table: Path) -> IdIndex:
+    """The ids of a table of reports.
+
+    Raises
+    ------
+    UnusableError
+        If the table cannot be read.
+    """
+    texts_of(table)
+    stat = table.stat()
+    return _index(table, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _index(table: Path, _modified_ns: int, _size: int) -> IdIndex:
+    return IdIndex(texts_of(table))
 
 
 def read_text_row(table: Path, case_id: str) -> str:

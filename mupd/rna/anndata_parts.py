@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mupd.base.rna_scales import LOG1P, LOG2P1, LOG10P1
 from mupd.errors import UnusableError
-from mupd.rna.scale import LOG1P, LOG2P1, LOG10P1
 from mupd.rna.size_limits import h5_numbers, h5_strings
 
 _LIBRARY_COLUMNS = ("library_id", "library", "slide", "slide_id", "sample", "sample_id", "sampleid", "orig.ident")
@@ -38,7 +38,7 @@ def is_null(node: Any) -> bool:
 
 
 def stated_scale(group: Any, stored: NDArray[Any]) -> str:
-    """The scale that ``uns["log1p"]`` states (scanpy), as :func:`mupd.rna.scale.check_stated` names it; else ``auto``.
+    """The scale that ``uns["log1p"]`` states, as :func:`mupd.base.rna_scales.check_stated` names it; else ``auto``.
 
     scanpy writes the base, or None for the natural logarithm.
     """

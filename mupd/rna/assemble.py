@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mupd.base.rna_scales import ScaleName, scale_named
 from mupd.errors import UnusableError
 from mupd.rna.input_names import are_barcodes, are_spots, are_transcripts, genes_of_transcripts, simple_names
 from mupd.rna.non_genes import columns_for_scale, refuse_other_ids
 from mupd.rna.profiles import Kind, RnaProfile, collapse_genes
-from mupd.rna.scale import ScaleName, scale_named
+from mupd.rna.scale import linear_values
 from mupd.rna.scale_evidence import scale_of
 from mupd.rna.size_limits import refuse_if_large
 from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
@@ -28,7 +29,7 @@ class ReadOptions:
     Attributes
     ----------
     scale
-        ``auto``, ``log`` or one of :func:`mupd.rna.scale.check_stated` names.
+        ``auto``, ``log`` or one of :func:`mupd.base.rna_scales.check_stated` names.
     model_genes
         Gene symbols of the model, which help to tell which axis of a table holds genes; None if unknown.
     keep_stored
@@ -121,9 +122,9 @@ def _linear(matrix: Values2D, name: ScaleName) -> Values2D:
         return matrix
     if isinstance(matrix, np.ndarray) or scale.zero != 0:
         dense = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
-        return scale.to_linear(dense.astype(np.float64))
+        return linear_values(dense.astype(np.float64), scale)
     linear = matrix.astype(np.float64)
-    linear.data = scale.to_linear(linear.data)
+    linear.data = linear_values(linear.data, scale)
     return linear
 
 
@@ -182,6 +183,7 @@ def assemble(raw: RawRna, options: ReadOptions) -> RnaProfile:
             raise UnusableError(f"{rows} cells with values below 0, whose sum is unknown; give counts")
         if mean:
             matrix = np.asarray(_linear(matrix, scale).sum(axis=0, dtype=np.float64)).reshape(1, -1) / rows
+            details["values_in_file"] = scale
             scale = "tpm"
             why += "; their mean is on a linear scale"
         else:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mupd.base.rna_scales import scale_named
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.rna.gene_names import naming_hint
 from mupd.rna.input_names import refuse_other_species
 from mupd.rna.profiles import RnaProfile, to_linear
-from mupd.rna.scale import scale_named
 
 _LOG2_MOST = 25.0
 _ROUNDING = float(np.log2(1.01))
@@ -141,7 +141,7 @@ def check_rna(profile: RnaProfile, model_genes: Sequence[str], limits: IntakeLim
         "model_genes": len(of_model),
         "gene_overlap": round(shared / len(of_model), 4),
         "kind": profile.kind,
-        "values": profile.values,
+        "values": profile.details.get("values_in_file", profile.values),
         "evidence": profile.evidence,
         "has_positions": profile.xy_px is not None,
         "empty_observations": int((columns.sum(1) == 0).sum()),

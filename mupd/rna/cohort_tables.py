@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from mupd.base.messages import reason_of
+from mupd.base.near_ids import IdIndex
+from mupd.base.rna_scales import ScaleName
 from mupd.errors import UnusableError
 from mupd.rna.gene_names import rows_are_genes
 from mupd.rna.h5ad import (
@@ -32,9 +34,15 @@ from mupd.rna.input_names import (
     refuse_other_species,
     simple_names,
 )
-from mupd.rna.non_genes import columns_for_scale, is_annotation, left_out, non_genes, refuse_other_ids
+from mupd.rna.non_genes import (
+    columns_for_scale,
+    is_annotation,
+    left_out,
+    non_genes,
+    refuse_other_ids,
+    refuse_unnamed_genes,
+)
 from mupd.rna.profiles import RnaProfile, collapse_genes
-from mupd.rna.scale import ScaleName
 from mupd.rna.scale_evidence import scale_of
 from mupd.rna.size_limits import MOST_STORED, MOST_TABLE_BYTES, READ_ERRORS, open_h5, open_text
 from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
@@ -111,6 +119,7 @@ def _genes_are_rows(path: Path, layout: TextLayout) -> tuple[bool, str]:
     names = [str(name) for name in head.iloc[:, 0]]
     symbol_columns = [head[column] for column in head.columns[1:] if str(column).lower() in SYMBOL_COLUMNS]
     lists = [names, *([str(name) for name in column] for column in symbol_columns)]
+    refuse_unnamed_genes(names, layout.cells[1:])
     answers = [rows_are_genes(rows, layout.cells[1:]) for rows in lists]
     return next((answer for answer in answers if answer[0]), answers[0])
 
@@ -233,15 +242,20 @@ def scale_of_rows(rows: Values2D, genes: Sequence[str], stated: str = "auto") ->
     return scale_of(dense_float32(rows if known is None else rows[:, known]), stated)
 
 
-def has_rna_row(table: Path, case_id: str) -> bool:
-    """Whether a cohort table has at least one row of a case; in a table of genes x cases, a column.
+def rna_row_index(table: Path) -> IdIndex:
+    """The ids of a cohort table whose values were read: of its rows, or of its columns if genes are in rows.
 
     Raises
     ------
     UnusableError
         If the table cannot be read.
     """
-    return case_id in _table(_file(table), False).rows
+    return _index(_file(table))
+
+
+@lru_cache(maxsize=4)
+def _index(file: _File) -> IdIndex:
+    return IdIndex(_table(file, False).rows)
 
 
 def rna_row_ids(table: Path) -> frozenset[str]:

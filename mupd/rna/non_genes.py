@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
-from mupd.rna.gene_names import share_of
+from mupd.rna.gene_names import gene_score, share_of
 from mupd.rna.gene_table import ENSEMBL, gene_table
 
 # Beside genes in columns: age, OS_days, DFS.MONTHS, days_to_death, tumor_purity, Stage, n_genes, nCount_RNA, batch
@@ -37,6 +37,7 @@ _ENTREZ = re.compile(r"^\d{1,9}(\.0)?$")
 # 1007_s_at, ILMN_1343291, A_23_P100001
 _PROBE = re.compile(r"^(\d+(_[a-z]+)?_at|ILMN_\d+|A_\d\d_P\d+)$")
 _MOST_NAMED = 5
+_LEAST_ROWS_OF_GENES = 100
 _MOST_STRANGERS = 50
 _MOST_SHARE_OF_STRANGERS = 0.02
 
@@ -101,3 +102,9 @@ def refuse_other_ids(names: Sequence[str]) -> None:
             f"{share:.0%} of the gene names are probes of a microarray, whose values cannot be turned back into "
             "expression: give counts or TPM of RNA sequencing"
         )
+
+
+def refuse_unnamed_genes(rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise UnusableError if the rows of a table are Entrez ids or probes, and its columns are no genes either."""
+    if len(rows) >= _LEAST_ROWS_OF_GENES and gene_score(columns, None)[0] <= 0.5:
+        refuse_other_ids(rows)

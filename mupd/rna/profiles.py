@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.rna.scale import ScaleName, scale_named
+from mupd.base.rna_scales import ScaleName, scale_named
+from mupd.rna.scale import linear_values
 from mupd.rna.stored_values import StoredValues
 
 Kind = Literal["bulk", "spot"]
@@ -39,7 +40,8 @@ class RnaProfile:
         The values as the file stores them, if they were asked for.
     details
         Other plain values from the reader, for the inventory: ``format``, ``library_size`` (of the counts beside
-        TPM), ``barcodes``, ``spot_pitch_px``, ``mpp_of_spots``, ``out_of_tissue``.
+        TPM), ``values_in_file`` (the scale there, if averaging changed it), ``barcodes``, ``spot_pitch_px``,
+        ``mpp_of_spots``, ``out_of_tissue``.
     """
 
     genes: list[str]
@@ -60,7 +62,7 @@ def to_linear(profile: RnaProfile) -> NDArray[np.float32]:
     linear = np.empty(profile.matrix.shape, np.float32)
     # In pieces: a whole section of spots as float64 would take gigabytes.
     for rows in _pieces(linear):
-        linear[rows] = scale.to_linear(profile.matrix[rows].astype(np.float64))
+        linear[rows] = linear_values(profile.matrix[rows].astype(np.float64), scale)
     return linear
 
 

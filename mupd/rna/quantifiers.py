@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mupd.rna.scale import ScaleName
+from mupd.base.rna_scales import ScaleName
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.errors import UnusableError
-from mupd.rna.scale import (
+from mupd.base.rna_scales import (
     COUNTS,
     LOG1P,
     LOG2P1,
@@ -26,8 +25,9 @@ from mupd.rna.scale import (
     Scale,
     ScaleName,
     check_stated,
-    turned_back_from,
 )
+from mupd.errors import UnusableError
+from mupd.rna.scale import linear_values, without_logarithm
 
 _LOG_MOST = 25.0
 _MILLION = 1e6
@@ -104,7 +104,7 @@ def _with_zero_point(rows: NDArray[np.float64], low: float) -> tuple[Scale, str]
     candidates = [Scale(base, offset) for base in bases for offset in (0.001, 0.01, 0.1, 0.5)]
     zeros = int(np.count_nonzero(rows <= low + 1e-3))
     share = zeros / rows.size
-    sums = {scale: scale.to_linear(rows).sum(1) for scale in candidates}
+    sums = {scale: linear_values(rows, scale).sum(1) for scale in candidates}
     of_million = [scale for scale in candidates if _near(sums[scale], _MILLION, _MILLION_TOLERANCE)]
     # A round number such as -3 = log10(0.001) may also be the least of some z-scores.
     least_zeros = {scale: _LEAST_ZEROS if scale.zero == round(scale.zero) else 1 for scale in candidates}
@@ -157,7 +157,12 @@ def _linear(rows: NDArray[np.float64], low: float, high: float) -> tuple[Scale, 
 def _logarithm(rows: NDArray[np.float64], low: float) -> tuple[Scale, str]:
     """The logarithm of values from 0 to about 25, with the evidence."""
     high = float(rows.max())
-    if low > 0:
+    rows = rows[rows.any(axis=1)]
+    if not len(rows):
+        raise UnusableError("every value is 0")
+    turned_back = {base: without_logarithm(rows, base, 1.0) for base in _P1}
+    by_sums = _from_sums(turned_back)
+    if low > 0 and len(by_sums) != 1:
         share = float(np.mean(rows <= low + 1e-6))
         what = (
             f"its smallest value, {low:.4g}, stands in {share:.0%} of the genes, as in variance-stabilised values (VST)"
@@ -165,11 +170,7 @@ def _logarithm(rows: NDArray[np.float64], low: float) -> tuple[Scale, str]:
             else "no value is 0, as in microarray (RMA) or variance-stabilised values"
         )
         raise UnusableError(f"a logarithm without a zero point: {what}, which {_CANNOT}; if it is another, {_ASK}")
-    rows = rows[rows.any(axis=1)]
-    if not len(rows):
-        raise UnusableError("every value is 0")
-    turned_back = {base: turned_back_from(rows, base, 1.0) for base in _P1}
-    evidence = _from_steps(rows, turned_back) | _from_sums(turned_back)
+    evidence = _from_steps(rows, turned_back) | by_sums
     if len(evidence) == 1:
         (base, words), *_ = evidence.items()
         return _P1[base], f"turned back from {_P1[base].name}, {words}"
@@ -190,14 +191,15 @@ def _logarithm(rows: NDArray[np.float64], low: float) -> tuple[Scale, str]:
 
 def _from_sums(turned_back: dict[Base, NDArray[np.float64]]) -> dict[Base, str]:
     """Bases for which the sums of rows are those of a normalised scale, with the evidence in words."""
-    evidence: dict[Base, str] = {}
+    total: dict[Base, str] = {}
+    same: dict[Base, str] = {}
     for base, linear in turned_back.items():
         sums = linear.sum(1)
         if _near(sums, _MILLION, _MILLION_TOLERANCE) or _near(sums, 1e4, _SAME_SUM_TOLERANCE):
-            evidence[base] = f"rows add up to {round(float(sums.mean()), -2):,.0f}"
+            total[base] = f"rows add up to {round(float(sums.mean()), -2):,.0f}"
         elif len(sums) >= 3 and _near(sums, float(sums.mean()), _SAME_SUM_TOLERANCE):
-            evidence[base] = "all rows add up to the same"
-    return evidence
+            same[base] = "all rows add up to the same"
+    return total or same
 
 
 def _from_steps(rows: NDArray[np.float64], turned_back: dict[Base, NDArray[np.float64]]) -> dict[Base, str]:

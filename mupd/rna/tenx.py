@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mupd.base.rna_scales import ScaleName
 from mupd.errors import UnusableError
 from mupd.rna.assemble import RawRna, ReadOptions, assemble, column_sums
 from mupd.rna.input_names import genome_species
 from mupd.rna.positions import Places, position_files, read_places
 from mupd.rna.profiles import RnaProfile
-from mupd.rna.scale import ScaleName
 from mupd.rna.tenx_matrix import MatrixFolder, TenxMatrix, matrix_folder, read_folder_matrix, read_h5_matrix
 
 SPOT_UM = 65.0

@@ -23,7 +23,7 @@ from mupd.rna.input_names import (
     best_names,
     refuse_other_species,
 )
-from mupd.rna.non_genes import is_annotation, left_out, non_genes
+from mupd.rna.non_genes import is_annotation, left_out, non_genes, refuse_unnamed_genes
 from mupd.rna.profiles import RnaProfile
 from mupd.rna.quantifiers import chosen_column, is_star_genes, layout_of, without_annotation
 from mupd.rna.size_limits import MOST_CASE_BYTES, first_line, open_text, refuse_if_large
@@ -211,6 +211,7 @@ def _read_table(frame: pd.DataFrame, cells: Mapping[str, str], known: Collection
     if is_star_genes(frame, row_names):
         body, program = body.iloc[:, :1], "STAR ReadsPerGene, its first column (unstranded) of three"
     columns = [cells.get(str(column), str(column)) for column in body.columns]
+    refuse_unnamed_genes(rows, columns)
     genes_in_rows, layout = _genes_in_rows(rows, columns, known)
     dropped = [n for n, name in enumerate(columns) if is_annotation(name)] if genes_in_rows else non_genes(columns)
     if len(dropped) == len(columns):

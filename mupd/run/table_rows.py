@@ -19,6 +19,7 @@ from typing import Any
 
 from mupd.base.files import write_json
 from mupd.base.ids import MODALITIES, Modality
+from mupd.base.near_ids import IdIndex
 from mupd.base.package_files import PACKAGE_PARENT
 from mupd.config import Config
 from mupd.sheet import SheetCase
@@ -62,10 +63,12 @@ class TableRows:
     def digest(self, cases: Sequence[SheetCase], config: Config) -> str:
         """Digest of the rows of some cases in these tables, and of what these rows depend on."""
         digest = hashlib.sha256()
+        ids = {key: IdIndex(rows) for key, rows in self.rows.items()} if config.tables.match_ids == "near" else {}
         for case in cases:
-            for modality, path, row in table_rows_of(case, config):
+            for modality, path, row_id in table_rows_of(case, config):
                 if self.knows(modality, path):
                     key = (modality, path)
+                    row = (ids[key].row_of(row_id, "near") if ids else None) or row_id
                     digest.update(repr((modality, row, self.whole[key], self.rows[key].get(row, ""))).encode())
         return digest.hexdigest()[:16]
 

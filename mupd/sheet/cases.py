@@ -26,6 +26,8 @@ class SheetCase:
         The id in the sheet and in cohort tables if it differs from `case_id`; else empty.
     further_he
         Slides of the case after the first one, `he`.
+    rna_values
+        Scale of the RNA values, as :func:`mupd.base.rna_scales.check_stated` names it; empty if the sheet states none.
     rna_row, text_row
         Id of the case's row if the cell reads ``TABLE::ROW``, with `rna` or `text` as that table; else empty.
     """
@@ -41,6 +43,7 @@ class SheetCase:
     line: int
     sheet_id: str = ""
     further_he: tuple[Path, ...] = ()
+    rna_values: str = ""
     rna_row: str = ""
     text_row: str = ""
 

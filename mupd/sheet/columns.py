@@ -15,6 +15,7 @@ COLUMNS: dict[str, int | None] = {
     "organ": 64,
     "diagnosis": 200,
     "he_mpp": None,
+    "rna_values": 40,
 }
 """Columns that a sheet may have, with the most characters of a cell; config/README.md explains each."""
 

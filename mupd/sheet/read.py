@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mupd.base.ids import artifact_name
+from mupd.base.rna_scales import STATABLE, check_stated
 from mupd.config import Config
 from mupd.config.section import MPP_RANGE
 from mupd.errors import Fault, InputFaults
@@ -57,6 +58,11 @@ def _expected_instead(column: str, cell: str) -> str | None:
         low, high = MPP_RANGE
         if not _PLAIN_NUMBER.fullmatch(cell) or not low <= float(cell) <= high:
             return f"micrometres per pixel as a plain number from {low} to {high:g}"
+    if column == "rna_values":
+        try:
+            check_stated(cell)
+        except ValueError:
+            return f"a scale: {', '.join(STATABLE)}"
     most = most_characters(column)
     return f"at most {most} characters" if most is not None and len(cell) > most else None
 
@@ -117,6 +123,7 @@ def _case_of(
         line=line,
         sheet_id="" if name == sheet_id else sheet_id,
         further_he=files.get("he", ())[1:],
+        rna_values=check_stated(row["rna_values"]) if row.get("rna_values") else "",
         rna_row=table_rows.get("rna", ""),
         text_row=table_rows.get("text", ""),
     )

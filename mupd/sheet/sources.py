@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mupd.base.ids import Modality
@@ -40,11 +40,14 @@ class Source:
         Id of the row; "" where the input is the whole file.
     named
         Whether the sheet itself names that row (``TABLE::ROW``): its absence is then a fault, not a hole.
+    rna_values
+        The scale of RNA values, as sheet or configuration state it (:func:`mupd.base.rna_scales.check_stated`).
     """
 
     path: Path
     row: str = ""
     named: bool = False
+    rna_values: str = "auto"
 
     @property
     def is_table(self) -> bool:
@@ -79,13 +82,17 @@ def split_cell(cell: str, table_suffixes: tuple[str, ...]) -> tuple[str, str] | 
 def sources_of(case: SheetCase, modality: Modality, config: Config) -> tuple[Source, ...]:
     """All inputs of one modality of a case: several only for slides, none where the sheet has no file and no table."""
     own: Path | None = getattr(case, modality)
-    if own is not None:
-        if modality == "he":
-            return (Source(own), *(Source(path) for path in case.further_he))
-        row = case.rna_row if modality == "rna" else case.text_row
-        return (Source(own, row, named=True),) if row else (Source(own),)
-    table: str | None = None if modality == "he" else getattr(config.tables, modality)
-    return () if table is None else (Source(Path(table), case.row_id),)
+    if modality == "he":
+        return () if own is None else (Source(own), *(Source(path) for path in case.further_he))
+    table = own or getattr(config.tables, modality)
+    if table is None:
+        return ()
+    row = case.row_id if own is None else case.rna_row if modality == "rna" else case.text_row
+    source = Source(Path(table), row, named=own is not None and bool(row))
+    if modality == "text":
+        return (source,)
+    of_table = config.tables.rna_values if own is None else None
+    return (replace(source, rna_values=case.rna_values or of_table or config.intake.rna_values),)
 
 
 def usable_sources(

@@ -19,7 +19,7 @@ from mupd.reports.files import dicom_sr as text_sr
 from mupd.reports.files import docx as text_docx
 from mupd.reports.files import tables as text_tables
 from mupd.reports.files.decode import decode
-from mupd.reports.read import check_text, has_text_row, read_report, read_text, read_text_row
+from mupd.reports.read import check_text, read_report, read_text, read_text_row, text_row_index
 from mupd.synthetic.statement import BANNER
 from mupd.synthetic.verify.recognise import synthetic_marks
 from tests.fixtures.reports import (
@@ -237,7 +237,7 @@ def test_json_that_is_nested_too_deeply(tmp_path: Path) -> None:
     with pytest.raises(UnusableError, match="nested too deeply"):
         read_text(tmp_path / "a.json")
     with pytest.raises(UnusableError, match="nested too deeply"):
-        has_text_row(tmp_path / "a.json", "A")
+        text_row_index(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("name", ["a.dcm", "IM0001"])
@@ -332,7 +332,7 @@ def test_tables_of_reports(tmp_path: Path, name: str, content: str, packed: bool
     assert read_text_row(path, "A") == REPORT
     with pytest.raises(UnusableError, match="2 rows"):
         read_text_row(path, "B")
-    assert not has_text_row(path, "C")
+    assert "C" not in text_row_index(path)
 
 
 def test_rows_are_masked(tmp_path: Path) -> None:
@@ -356,14 +356,14 @@ def test_rows_are_masked(tmp_path: Path) -> None:
 def test_tables_that_are_refused(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnusableError, match=words):
-        has_text_row(tmp_path / name, "A")
+        text_row_index(tmp_path / name)
 
 
 def test_gzip_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_tables, "MOST_TABLE_BYTES", 1 << 20)
     (tmp_path / "r.csv.gz").write_bytes(gzip.compress(b"case_id,text\n" + b"A,x\n" * 1_000_000))
     with pytest.raises(UnusableError, match="decompression bomb"):
-        has_text_row(tmp_path / "r.csv.gz", "A")
+        text_row_index(tmp_path / "r.csv.gz")
 
 
 @pytest.mark.parametrize(

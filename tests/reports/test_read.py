@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
-from mupd.reports.read import check_text, has_text_row, read_text, read_text_row
+from mupd.reports.read import check_text, read_text, read_text_row, text_row_index
 from mupd.reports.record.fields import FIELDS, extract_record, render_record
 from mupd.reports.record.subtypes import find_subtype, find_tissue
 from mupd.training.public.labels import tcga_records
@@ -80,8 +80,8 @@ def test_rows_of_a_reports_table(tmp_path: Path, name: str) -> None:
     content = buffer.getvalue().encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     assert read_text_row(tmp_path / name, "A") == 'a, "b"\nc'
-    assert has_text_row(tmp_path / name, "B")
-    assert not has_text_row(tmp_path / name, "C")
+    assert "B" in text_row_index(tmp_path / name)
+    assert "C" not in text_row_index(tmp_path / name)
     with pytest.raises(UnusableError, match="2 rows"):
         read_text_row(tmp_path / name, "B")
     with pytest.raises(UnusableError, match="no row"):
@@ -91,12 +91,12 @@ def test_rows_of_a_reports_table(tmp_path: Path, name: str) -> None:
 def test_tables_that_do_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,text\nA,b\n")
     with pytest.raises(UnusableError, match="no column case_id"):
-        has_text_row(tmp_path / "a.csv", "A")
+        text_row_index(tmp_path / "a.csv")
     (tmp_path / "b.csv").write_bytes(b"case_id,text\nA,\xff\n")
     with pytest.raises(UnusableError, match="does not read"):
-        has_text_row(tmp_path / "b.csv", "A")
+        text_row_index(tmp_path / "b.csv")
     with pytest.raises(UnusableError, match="does not read"):
-        has_text_row(tmp_path / "gone.csv", "A")
+        text_row_index(tmp_path / "gone.csv")
 
 
 records = st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in FIELDS.items()})

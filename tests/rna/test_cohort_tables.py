@@ -14,7 +14,7 @@ from scipy import sparse
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.rna.checks import check_rna
-from mupd.rna.cohort_tables import has_rna_row, original_ids, read_rna_row
+from mupd.rna.cohort_tables import original_ids, read_rna_row, rna_row_index
 from mupd.rna.files import read_rna
 from mupd.rna.gene_ids import to_model_genes
 from mupd.rna.gene_table import gene_table
@@ -178,7 +178,7 @@ def test_swapped_axes_are_named(tmp_path: Path, values: Callable[..., object]) -
     with pytest.raises(UnusableError, match="swapped axes"):
         read_rna(tmp_path / "a.h5ad")
     with pytest.raises(UnusableError, match="swapped axes"):
-        has_rna_row(tmp_path / "a.h5ad", cases[0])
+        rna_row_index(tmp_path / "a.h5ad")
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.csv.gz"])
@@ -189,8 +189,8 @@ def test_a_cohort_table_of_genes_in_rows(tmp_path: Path, name: str) -> None:
     frame.insert(0, "gene_name", GENES)
     path = tmp_path / name
     frame.to_csv(path, sep="\t" if name.endswith("tsv") else ",")
-    assert has_rna_row(path, cases[7])
-    assert not has_rna_row(path, "gene_name")
+    assert cases[7] in rna_row_index(path)
+    assert "gene_name" not in rna_row_index(path)
     for keep in (False, True):
         read = read_rna_row(path, cases[7], keep_stored=keep)
         assert (read.genes, read.matrix.tolist()) == (list(GENES), [counts[7].tolist()])

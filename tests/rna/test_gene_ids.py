@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mupd.base.rna_scales import ScaleName
 from mupd.config import Config
 from mupd.rna.gene_ids import GeneMapping, map_names, to_model_genes
 from mupd.rna.gene_table import base_id, gene_table
 from mupd.rna.profiles import RnaProfile
-from mupd.rna.scale import ScaleName
 from mupd.sheet import read_sheet
 from tests.fixtures.basic import GENES, counts_matrix
 from tests.fixtures.intake import inventory_of

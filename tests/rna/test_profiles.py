@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
+from mupd.base.rna_scales import ScaleName
 from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.rna.checks import check_rna
-from mupd.rna.cohort_tables import has_rna_row, read_rna_row
+from mupd.rna.cohort_tables import read_rna_row, rna_row_index
 from mupd.rna.files import read_rna
 from mupd.rna.profiles import RnaProfile, to_linear, to_log_cp10k
-from mupd.rna.scale import ScaleName
 from tests.fixtures.basic import GENES, counts_matrix
 
 LIMITS = IntakeLimits(0.05, 3, 0.5, "auto", ())
@@ -241,8 +241,8 @@ def test_a_row_of_a_cohort_table(table: Path) -> None:
         read = read_rna_row(table, f"{number:03d}")
         assert (read.genes, read.kind, read.values) == (list(GENES), "bulk", "counts")
         assert np.array_equal(read.matrix, expected[number : number + 1])
-    assert has_rna_row(table, "000")
-    assert not has_rna_row(table, "0")
+    assert "000" in rna_row_index(table)
+    assert "0" not in rna_row_index(table)
     with pytest.raises(UnusableError, match="2 rows"):
         read_rna_row(table, "twice")
     with pytest.raises(UnusableError, match="no row"):
@@ -277,7 +277,7 @@ def test_tables_that_do_not_read(tmp_path: Path) -> None:
         read_rna_row(tmp_path / "a.tsv", "x")
     (tmp_path / "a.h5ad").write_bytes(b"nothing")
     with pytest.raises(UnusableError, match="does not read"):
-        has_rna_row(tmp_path / "a.h5ad", "x")
+        rna_row_index(tmp_path / "a.h5ad")
 
 
 def test_real_spatial_counts(shared_data: Path) -> None:

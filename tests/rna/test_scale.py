@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mupd.base.rna_scales import NOT_REVERSIBLE, Scale, check_stated, scale_named
 from mupd.errors import UnusableError
-from mupd.rna.scale import NOT_REVERSIBLE, Scale, check_stated, scale_named
+from mupd.rna.scale import linear_values
 from mupd.rna.scale_evidence import scale_of
 
 GENES = 3000
@@ -151,4 +152,4 @@ def test_every_scale_leads_back(base: str, offset: float, value: float) -> None:
     scale = Scale(base, offset)  # type: ignore[arg-type]
     assert scale_named(scale.name) == scale
     stored = {"2": np.log2, "e": np.log, "10": np.log10}[base](np.array([value + offset]))
-    assert scale.to_linear(stored)[0] == pytest.approx(value, abs=offset / 50, rel=1e-6)
+    assert linear_values(stored, scale)[0] == pytest.approx(value, abs=offset / 50, rel=1e-6)

@@ -61,7 +61,7 @@ class CaseConditions:
         """The measured profile."""
         if self._profile is None:
             genes = self.pipeline.rna_codec.genes
-            self._profile = read_model_profile(self.case.entries["rna"].origin, self.config.intake.rna_values, genes)
+            self._profile = read_model_profile(self.case.entries["rna"].origin, genes)
         return self._profile
 
     def rna_notes(self) -> list[str]:

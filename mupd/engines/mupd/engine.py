@@ -14,7 +14,7 @@ from mupd.base.files import write_json
 from mupd.base.ids import MODALITIES, Target
 from mupd.base.progress import track
 from mupd.config import Config
-from mupd.contracts.inventory import CaseInventory, Task
+from mupd.contracts.inventory import RNA_VALUES, CaseInventory, Task
 from mupd.engines.disk_space import refuse_full_disk, slide_size_px, working_bytes
 from mupd.engines.engine import Written
 from mupd.engines.mupd.conditions import NOTE_SHARES, CaseConditions
@@ -120,7 +120,7 @@ class MupdTask:
             "given": self.given_sha256,
             "he_mpp": entries["rna"].facts.get("he_mpp"),
             "slide_mpp": entries["he"].facts.get("mpp"),
-            "rna_values": self.config.intake.rna_values,
+            "rna_values": entries["rna"].facts.get(RNA_VALUES, "auto"),
             "seed": self.task.seeds[draw],
             "settings": self.settings(batch_size),
         }

@@ -59,10 +59,13 @@ def _cell(path: Path, folder: Path) -> str:
 def _sheet_text(cases: Sequence[NewCase], folder: Path, delimiter: str) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for case in cases:
-        cells = [";".join(_cell(path, folder) for path in case.files.get(modality, ())) for modality in MODALITIES]
-        writer.writerow([case.case_id, *cells, defuse(case.organ), defuse(case.diagnosis), case.he_mpp])
+    for number, case in enumerate(cases):
+        files = {m: ";".join(_cell(path, folder) for path in case.files.get(m, ())) for m in MODALITIES}
+        others = {"organ": defuse(case.organ), "diagnosis": defuse(case.diagnosis), "he_mpp": case.he_mpp}
+        cells = {"case_id": case.case_id} | files | others
+        if number == 0:
+            writer.writerow(column for column in COLUMNS if column in cells)
+        writer.writerow(cells[column] for column in COLUMNS if column in cells)
     return stream.getvalue()
 
 

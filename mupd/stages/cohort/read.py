@@ -117,7 +117,15 @@ def _synthetic_text(draws: tuple[CheckedDraw, ...], config: Config) -> TextValue
 
 def _request(case: CohortCase, modality: Modality) -> Request:
     origin = case.parts[modality].entry.origin
-    return Request(modality, str(origin.path), origin.row, mpp=case.he_mpp, want="values", picture_px=THUMBNAIL_PX)
+    return Request(
+        modality,
+        str(origin.path),
+        origin.row,
+        mpp=case.he_mpp,
+        rna_values=origin.rna_values,
+        want="values",
+        picture_px=THUMBNAIL_PX,
+    )
 
 
 def _measured_inputs(

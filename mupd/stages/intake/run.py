@@ -16,6 +16,7 @@ from mupd.model_folder.contents import model_genes
 from mupd.sheet import SheetCase, cases_of_shard, read_sheet
 from mupd.stages.intake.cache import Cache, cache_path, checker_digest
 from mupd.stages.intake.entries import inventories_of
+from mupd.stages.intake.unmatched import with_unmatched_tables
 
 _SAVE_SECONDS = 30.0
 
@@ -53,7 +54,8 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
     ModelError
         If the model folder has no list of genes.
     """
-    cases = cases_of_shard(read_sheet(config), shard, config.shards)
+    sheet = read_sheet(config)
+    cases = cases_of_shard(sheet, shard, config.shards)
     genes = model_genes(Path(config.model))
     remembered = Cache(cache_path(config, shard), checker_digest(config, genes))
     try:
@@ -69,7 +71,7 @@ def run_shard(config: Config, shard: int, jobs: int = 1) -> Path:
         # What was read before an interruption need not be read after it.
         remembered.save()
     path = Layout(config.out).inventory(shard_name(shard))
-    write_inventory(path, inventories)
+    write_inventory(path, with_unmatched_tables(inventories, sheet.cases, config))
     return path
 
 
@@ -92,4 +94,6 @@ def status_rows(config: Config, jobs: int | None = None) -> list[CaseInventory]:
     # Without caches of an earlier run nothing is remembered: a table need not be hashed.
     caches = _caches_to_read(config, genes) if Layout(config.out).intake_cache.is_dir() else None
     run = in_workers(config, genes, jobs or cores())
-    return inventories_of(read_sheet(config).cases, config, run, caches, description="examining cases")
+    cases = read_sheet(config).cases
+    inventories = inventories_of(cases, config, run, caches, description="examining cases")
+    return with_unmatched_tables(inventories, cases, config)

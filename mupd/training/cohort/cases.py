@@ -138,7 +138,7 @@ def _read_case(case: SheetCase, config: Config, genes: tuple[str, ...]) -> tuple
             inputs[modality] = usable
         elif usable:
             whys.append(f"{modality}: {usable}")
-    training_case = _training_case(case, inputs, config, genes, whys)
+    training_case = _training_case(case, inputs, genes, whys)
     if not training_case.pairs:
         whys.append("fewer than two usable modalities: nothing to pair")
         return None, CaseReport(case.case_id, "left out", (), "; ".join(whys))
@@ -148,13 +148,12 @@ def _read_case(case: SheetCase, config: Config, genes: tuple[str, ...]) -> tuple
 def _training_case(
     case: SheetCase,
     inputs: Mapping[Modality, tuple[Source, Mapping[str, Any]]],
-    config: Config,
     genes: tuple[str, ...],
     whys: list[str],
 ) -> TrainingCase:
     """The values of the usable inputs; what they lack for training is added to `whys`."""
     slide, rna, report = (inputs.get(modality) for modality in MODALITIES)
-    profile = read_model_profile(rna[0], config.intake.rna_values, genes) if rna else None
+    profile = read_model_profile(rna[0], genes) if rna else None
     if profile is not None and profile.kind == "spot" and profile.xy_px is None:
         whys.append("rna: spots without positions (expected obsm['spatial'])")
         profile = None

@@ -375,17 +375,17 @@ def test_spots_condition_the_place_where_they_lie(tmp_path: Path, tiny_model: Pa
 
 
 def test_a_table_is_read_as_intake_read_it(tmp_path: Path, tiny_model: Path) -> None:
-    """Two spots of a few genes: which axis holds genes is told by the model's list alone."""
+    """One sample of a few genes: only the model's list shows which axis holds genes."""
     configfile = write_tiny_cohort(tmp_path, tiny_model, {"A": "rna"}, outdir=str(tmp_path / "results"))
     genes = tiny_codec().genes[:8]
-    rows = [f"{name}\t" + "\t".join(str(3 + i + n) for i in range(8)) for n, name in enumerate(("MALE", "TUMOR"))]
+    rows = [f"{name}\t" + "\t".join(str(30 + i + n) for i in range(8)) for n, name in enumerate(("TUMOR",))]
     (tmp_path / "A.tsv").write_text("\n".join(["sample\t" + "\t".join(genes), *rows]) + "\n")
     config = load_config(configfile)
     run_intake(config, 0)
     (case,) = read_inventory(config.out / "intake" / "shard-0000.parquet")
     assert case.entries["rna"].status == "measured", case.entries["rna"].reason
-    profile = read_model_profile(case.entries["rna"].origin, config.intake.rna_values, tiny_codec().genes)
-    assert profile.matrix.shape == (2, 8)
+    profile = read_model_profile(case.entries["rna"].origin, tiny_codec().genes)
+    assert profile.matrix.shape == (1, 8)
     assert len(profile.matrix) == case.entries["rna"].facts["observations"]
     assert profile.evidence == case.entries["rna"].facts["evidence"]
 
