@@ -16,7 +16,7 @@ import numpy as np
 from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
 from mupd.rna.gene_names import rows_are_genes
-from mupd.rna.h5ad import ANNDATA_SUFFIXES, gene_symbols, index_names, refuse_swapped, table_group, table_matrix
+from mupd.rna.h5ad import gene_symbols, index_names, refuse_swapped, table_group, table_matrix
 from mupd.rna.input_names import (
     BOOKKEEPING,
     SYMBOL_COLUMNS,
@@ -28,6 +28,7 @@ from mupd.rna.profiles import RnaProfile, Values, collapse_genes, scale_of
 from mupd.rna.size_limits import MOST_STORED, MOST_TABLE_BYTES, READ_ERRORS, open_h5, open_text
 from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
 from mupd.rna.text_tables import TEXT_SUFFIXES, TextLayout, as_read, layout_of_text
+from mupd.sheet.columns import is_anndata
 
 _CHUNK_VALUES = 400_000
 _ROWS_FOR_SCALE = 64
@@ -48,7 +49,7 @@ class _File:
     @property
     def is_anndata(self) -> bool:
         """Whether it is an .h5ad or .h5mu file."""
-        return self.path.name.lower().endswith(ANNDATA_SUFFIXES)
+        return is_anndata(self.path)
 
 
 def _file(path: Path) -> _File:

@@ -27,7 +27,6 @@ from mupd.rna.size_limits import (
 )
 from mupd.rna.stored_values import Values2D
 
-ANNDATA_SUFFIXES = (".h5ad", ".h5mu")
 _RNA_MODALITIES = ("rna", "gex", "gene expression", "transcriptome", "expression", "mrna")
 
 

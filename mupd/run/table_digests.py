@@ -20,6 +20,7 @@ import numpy as np
 
 from mupd.base.ids import Modality
 from mupd.errors import MupdError
+from mupd.sheet.columns import is_anndata
 
 MOST_BYTES = 2 << 30
 """Most bytes of values that are read: more would delay every start of the workflow after a change."""
@@ -140,7 +141,7 @@ def digests_of(modality: Modality, path: Path) -> dict[str, Any] | None:
 
     if modality == "text":
         digests: dict[str, Any] | None = _of_texts(path)
-    elif path.name.lower().endswith((".h5ad", ".h5mu")):
+    elif is_anndata(path):
         digests = _of_anndata(path)
     else:
         digests = _of_text_matrix(path)
