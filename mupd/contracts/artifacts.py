@@ -1,4 +1,4 @@
-"""Artifacts: what export writes of each, the index ``exported/SHARD.json``, and the key that tells one again."""
+"""Artifacts: their index ``exported/SHARD.json``, and the key by which a rerun recognises a finished one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Literal
 from mupd.base.files import sha256_path, write_json
 from mupd.base.ids import Target
 from mupd.contracts.draws import Draw, DrawMeta, content_sha256
-from mupd.errors import CaseError
+from mupd.errors import CaseError, MupdError
 
 Kind = Literal["dicom-wsi", "dicom-map", "anndata", "report", "dicom-sr", "ome-tiff"]
 
 FORM = 1
-"""Raised when the form of an artifact changes, so that older ones are written anew."""
+"""Version of the artifacts' form. Raise it when the form changes: older artifacts are then written again."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,29 @@ def write_artifacts(path: Path, artifacts: Sequence[Artifact], failed: Sequence[
 
 
 def read_artifacts(path: Path) -> tuple[list[Artifact], list[ExportFailure]]:
-    """Read what :func:`write_artifacts` wrote."""
-    index = json.loads(path.read_text(encoding="utf-8"))
-    artifacts = [
-        Artifact(**(entry | {name: tuple(entry[name]) for name in ("draws", "given", "notes")}))
-        for entry in index["artifacts"]
-    ]
-    return artifacts, [ExportFailure(**entry) for entry in index["failed"]]
+    """Read what :func:`write_artifacts` wrote.
+
+    Raises
+    ------
+    MupdError
+        If the file holds anything else, e.g. an unknown key.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        artifacts = [
+            Artifact(**(entry | {name: tuple(entry[name]) for name in ("draws", "given", "notes")}))
+            for entry in index["artifacts"]
+        ]
+        return artifacts, [ExportFailure(**entry) for entry in index["failed"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise MupdError(
+            f"{path}: found {type(error).__name__}: {error}; expected an index of artifacts: run `mupd export` on this "
+            "shard again"
+        ) from error
 
 
 def describe(out: Path, path: Path, kind: Kind, metas: Sequence[DrawMeta]) -> Artifact:
-    """The entry of a written artifact, with its hash as it lies on disk."""
+    """The entry of a written artifact, with the hash of the file or folder."""
     first = metas[0]
     return Artifact(
         case_id=first.case_id,
@@ -83,8 +95,7 @@ def describe(out: Path, path: Path, kind: Kind, metas: Sequence[DrawMeta]) -> Ar
 def artifact_key(metas: Sequence[DrawMeta], **settings: Any) -> str:
     """SHA-256 of everything that an artifact's content depends on.
 
-    It is kept inside the artifact: a run that was killed, or comes again, finds it there and does
-    not write the artifact a second time. When and how fast a draw was made is left out of it.
+    The artifact contains its key, so that a rerun does not write it a second time. Times of draws are left out.
     """
     draws = [
         {name: value for name, value in asdict(meta).items() if name not in ("created", "seconds")} for meta in metas
@@ -110,12 +121,12 @@ class Accepted:
 
 
 def checked_folder(out: Path, draw: Draw) -> Path:
-    """Folder of a draw, after making sure that its values are still those that were generated and checked.
+    """Folder of a draw, after a check that its values have not changed since generation.
 
     Raises
     ------
     CaseError
-        If they are not.
+        If they have changed.
     OSError, ValueError
         If they cannot be read.
     """

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from mupd.base.spreadsheet import restore, write_table
 from mupd.config.suite_columns import COLUMNS as SUITE_COLUMNS
-from mupd.errors import UnusableError
+from mupd.errors import MupdError, UnusableError
 
 MANIFEST = "manifest.tsv"
 
 COLUMNS = tuple(SUITE_COLUMNS["manifest"])
-"""In the order of the file; expectation suites speak of the same."""
+"""Columns in the order of the file; expectation suites use the same names."""
 
 _ARTIFACTS = (("artifact", "sha256"), ("further_artifacts", "further_sha256"))
-"""Columns of paths and of their hashes; several of a cell are joined by ``;``."""
+"""Columns of paths and of their hashes. A cell may hold several, joined by ``;``."""
 
 
 def one_line(cell: str) -> str:
@@ -25,7 +25,17 @@ def one_line(cell: str) -> str:
 
 
 def write_manifest(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Write the rows as tab-separated UTF-8, atomically, formulas defused (:mod:`mupd.base.spreadsheet`)."""
+    """Write the rows as tab-separated UTF-8, atomically, formulas defused (:mod:`mupd.base.spreadsheet`).
+
+    Raises
+    ------
+    MupdError
+        If a row has a column that the manifest lacks, or lacks one of the manifest's.
+    """
+    for row in rows:
+        if row.keys() != set(COLUMNS):
+            wrong = ", ".join(sorted(row.keys() ^ set(COLUMNS)))
+            raise MupdError(f"{path.name}: found a row with unknown or missing columns {wrong}; expected {COLUMNS}")
     write_table(path, COLUMNS, rows)
 
 

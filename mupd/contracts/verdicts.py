@@ -1,4 +1,4 @@
-"""Verdicts on draws: what each check found, and the table ``checked/SHARD.parquet`` that holds them."""
+"""Verdicts on draws and their checks, in the table ``checked/SHARD.parquet``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mupd.base.files import atomic_path
 from mupd.base.ids import Target
+from mupd.errors import MupdError
 
 NOT_MEASURED = "not measured"
 
@@ -26,12 +27,12 @@ class Check:
     Attributes
     ----------
     value, limit
-        Plain JSON values: what was found, what it is held against.
+        Plain JSON values: the measurement and its limit.
     ok
-        True or False; None where nothing was decided: the value is only reported, or there was nothing
-        to hold it against (value :data:`NOT_MEASURED`). None never counts as passed.
+        None if the check decides nothing: the value is only reported, or nothing was measured that it can be compared
+        with (value :data:`NOT_MEASURED`). None never counts as passed.
     sentence
-        Why it fails (``ok`` False), or a warning that an accepted draw carries on.
+        Why the draw fails (``ok`` False), or a warning that is kept with an accepted draw.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Check:
 
 
 def not_measured(name: str, why: str) -> Check:
-    """A check that had nothing to hold the draw against; `why` stands as its limit."""
+    """A check for which nothing was measured to compare with; `why` takes the place of the limit."""
     return Check(name, NOT_MEASURED, why, None)
 
 
@@ -63,7 +64,7 @@ class Verdict:
     Attributes
     ----------
     reasons
-        Plain sentences joined by "; ": why it was rejected, or warnings that an accepted draw carries on.
+        Sentences joined by "; ": why the draw was rejected, or warnings on an accepted draw.
     checks
         {name: {"value", "limit", "ok"}}, see :func:`as_json`.
     content_sha256
@@ -71,7 +72,7 @@ class Verdict:
     folder
         Of the draw, relative to the output folder.
     facts
-        Of RNA: the row of the table ``generated_rna`` that suites speak of.
+        For RNA, the draw's row in the table ``generated_rna`` of the expectation suites.
     """
 
     case_id: str
@@ -109,10 +110,22 @@ def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """Read what :func:`write_verdicts` wrote."""
+    """Read what :func:`write_verdicts` wrote.
+
+    Raises
+    ------
+    MupdError
+        If the table has other columns.
+    """
     import pandas as pd
 
-    rows = pd.read_parquet(path, columns=list(_COLUMNS)).to_dict("records")
+    table = pd.read_parquet(path)
+    if set(table.columns) != set(_COLUMNS):
+        raise MupdError(
+            f"{path}: found columns {', '.join(sorted(table.columns))}; expected {', '.join(sorted(_COLUMNS))}: "
+            "run `mupd check` on this shard again"
+        )
+    rows = table.to_dict("records")
     return [
         Verdict(**(row | {"draw": int(row["draw"])} | {name: json.loads(row[name]) for name in _JSON_COLUMNS}))
         for row in rows

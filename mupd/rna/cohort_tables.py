@@ -19,7 +19,6 @@ from mupd.base.rna_scales import ScaleName
 from mupd.errors import UnusableError
 from mupd.rna.gene_names import rows_are_genes
 from mupd.rna.h5ad import (
-    ANNDATA_SUFFIXES,
     gene_symbols,
     index_names,
     refuse_swapped,
@@ -47,6 +46,7 @@ from mupd.rna.scale_evidence import scale_of
 from mupd.rna.size_limits import MOST_STORED, MOST_TABLE_BYTES, READ_ERRORS, open_h5, open_text
 from mupd.rna.stored_values import StoredValues, Values2D, dense_float32
 from mupd.rna.text_tables import TEXT_SUFFIXES, TextLayout, as_read, layout_of_text, refuse_decimal_commas
+from mupd.sheet.columns import is_anndata
 
 _CHUNK_VALUES = 400_000
 _ROWS_FOR_SCALE = 64
@@ -67,7 +67,7 @@ class _File:
     @property
     def is_anndata(self) -> bool:
         """Whether it is an .h5ad or .h5mu file."""
-        return self.path.name.lower().endswith(ANNDATA_SUFFIXES)
+        return is_anndata(self.path)
 
 
 def _file(path: Path) -> _File:

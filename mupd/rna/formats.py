@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mupd.rna.assemble import ReadOptions
-from mupd.rna.h5ad import ANNDATA_SUFFIXES, read_anndata
+from mupd.rna.h5ad import read_anndata
 from mupd.rna.profiles import RnaProfile
 from mupd.rna.tenx import MARKET_SUFFIXES, matrix_in, read_market, read_tenx_folder, read_tenx_h5, tenx_files
 from mupd.rna.text_tables import TEXT_SUFFIXES, read_text_profile
+from mupd.sheet.columns import ANNDATA_SUFFIXES
 
 
 @dataclass(frozen=True)

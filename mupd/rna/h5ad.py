@@ -36,7 +36,6 @@ from mupd.rna.size_limits import (
 )
 from mupd.rna.stored_values import Values2D
 
-ANNDATA_SUFFIXES = (".h5ad", ".h5mu")
 _ID_COLUMNS = ("gene", "genes", "gene_id", "gene_ids", "ensembl_id", "ensembl", "ensembl_gene_id", "name", "names")
 # 0, 1, 2: the row numbers that pandas gives where no names were set
 _NUMBER = re.compile(r"^\d+(\.0)?$")

@@ -20,6 +20,7 @@ import numpy as np
 
 from mupd.base.ids import Modality
 from mupd.errors import MupdError, UnusableError
+from mupd.sheet.columns import is_anndata
 
 if TYPE_CHECKING:
     from mupd.rna.stored_values import Values2D
@@ -146,7 +147,7 @@ def digests_of(modality: Modality, path: Path) -> dict[str, Any] | None:
 
     if modality == "text":
         digests: dict[str, Any] | None = _of_texts(path)
-    elif path.name.lower().endswith((".h5ad", ".h5mu")):
+    elif is_anndata(path):
         digests = _of_anndata(path)
     else:
         digests = _of_text_matrix(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from mupd.base.ids import Modality
 from mupd.config import Config
 from mupd.errors import Fault, InputFaults, UnusableError
+from mupd.sheet.columns import is_anndata
 
 TableIds = dict[Modality, frozenset[str]]
 
@@ -31,25 +32,25 @@ def table_ids(modality: Modality, path: Path) -> frozenset[str]:
         raise InputFaults("cohort tables", [Fault(path.name, str(error), "a cohort table")]) from error
 
 
-def _is_long(path: Path, most_bytes: int) -> bool:
-    if path.name.lower().endswith((".h5ad", ".h5mu")):
+def _is_long(path: Path, max_bytes: int) -> bool:
+    if is_anndata(path):
         return False
-    packed = 4 if path.suffix.lower() == ".gz" else 1
-    return path.stat().st_size * packed > most_bytes
+    expansion = 4 if path.suffix.lower() == ".gz" else 1
+    return path.stat().st_size * expansion > max_bytes
 
 
-def in_tables(config: Config, most_bytes: int | None = None) -> TableIds:
+def in_tables(config: Config, max_bytes: int | None = None) -> TableIds:
     """Case ids that the configured tables have a row of, by modality.
 
     Parameters
     ----------
-    most_bytes
+    max_bytes
         Larger text tables are left out, and tables that do not read; None reads all, and raises.
 
     Raises
     ------
     InputFaults
-        If a table cannot be read and `most_bytes` is None.
+        If a table cannot be read and `max_bytes` is None.
     """
     ids: TableIds = {}
     named: dict[Modality, str | None] = {"rna": config.tables.rna, "text": config.tables.text}
@@ -57,9 +58,9 @@ def in_tables(config: Config, most_bytes: int | None = None) -> TableIds:
         if name is None:
             continue
         try:
-            if most_bytes is None or not _is_long(Path(name), most_bytes):
+            if max_bytes is None or not _is_long(Path(name), max_bytes):
                 ids[modality] = table_ids(modality, Path(name))
         except (InputFaults, OSError):
-            if most_bytes is None:
+            if max_bytes is None:
                 raise
     return ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from mupd.errors import Fault
 
@@ -19,13 +20,15 @@ COLUMNS: dict[str, int | None] = {
 }
 """Columns that a sheet may have, with the most characters of a cell; config/README.md explains each."""
 
+ANNDATA_SUFFIXES = (".h5ad", ".h5mu")
+"""HDF5 tables of RNA: single rows are read without the others."""
+
 TEXT_TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 """Tables of reports; each may be compressed as well (``.csv.gz``)."""
 
 TABLE_SUFFIXES = {
     "rna": (
-        ".h5ad",
-        ".h5mu",
+        *ANNDATA_SUFFIXES,
         *(suffix + packed for suffix in (".tsv", ".csv", ".txt", ".tab") for packed in ("", ".gz")),
     ),
     "text": tuple(suffix + packed for suffix in TEXT_TABLE_SUFFIXES for packed in ("", ".gz")),
@@ -36,6 +39,11 @@ REQUIRED = ("case_id",)
 FREE_COLUMN = re.compile(r"^x_[A-Za-z0-9_]{1,40}$")
 """Name of a free column, e.g. ``x_cohort``."""
 _MOST_FREE = 500
+
+
+def is_anndata(path: str | Path) -> bool:
+    """Whether the name is that of an .h5ad or .h5mu file."""
+    return str(path).lower().endswith(ANNDATA_SUFFIXES)
 
 
 def most_characters(column: str) -> int | None:

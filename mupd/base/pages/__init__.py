@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2.environment import TemplateStream
 
-_BASE = Path(__file__).with_name("base.css")
+_FOLDER = Path(__file__).parent
+STYLE = _FOLDER / "base.css"
+"""Rules that all pages share."""
+
+SCRIPT = _FOLDER / "cases.js"
+"""Searches and filters elements with ``data-search`` and ``data-kinds``; counts those with ``data-counted``."""
 
 
 def csp_hash(text: str) -> str:
@@ -19,18 +24,18 @@ def csp_hash(text: str) -> str:
 
 
 def page_stream(templates: Path, name: str, **values: Any) -> TemplateStream:
-    """A page ``NAME.html.j2`` with its own ``NAME.css`` behind the common one, and ``NAME.js``; everything is escaped.
+    """Fill in ``NAME.html.j2`` with the common style and script and its own ``NAME.css``; all values are escaped.
 
     Raises
     ------
     jinja2.UndefinedError
-        While it is written, if the template uses a value that is not given.
+        While the page is written, if the template uses a value that `values` lacks.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    own, script = ((templates / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    style = _BASE.read_text(encoding="utf-8") + own
+    style = "".join(path.read_text(encoding="utf-8") for path in (STYLE, templates / f"{name}.css"))
+    script = SCRIPT.read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(templates),
         undefined=StrictUndefined,
@@ -39,7 +44,7 @@ def page_stream(templates: Path, name: str, **values: Any) -> TemplateStream:
         lstrip_blocks=True,
     )
     return environment.get_template(f"{name}.html.j2").stream(
-        # Our own package files, the same for every cohort: nothing of the cohort's goes into them.
+        # Package files: they hold nothing of the cohort.
         style=Markup(style),
         script=Markup(script),
         style_hash=csp_hash(style),

@@ -79,9 +79,9 @@ def test_the_page_is_self_contained_and_runs_only_its_own_script(finished: tuple
     assert html.startswith("<!doctype html>")
     assert "default-src 'none'" in page.csp
     assert "unsafe" not in page.csp
-    assert page.scripts == [(TEMPLATES / "report.js").read_text()]
+    assert page.scripts == [pages.SCRIPT.read_text()]
     assert pages.csp_hash(page.scripts[0]) in page.csp
-    style = Path(pages.__file__).with_name("base.css").read_text() + (TEMPLATES / "report.css").read_text()
+    style = pages.STYLE.read_text() + (TEMPLATES / "report.css").read_text()
     assert pages.csp_hash(style) in page.csp
     assert not page.handlers
     assert not page.styles

@@ -1,22 +1,22 @@
 (function () {
   "use strict";
-  var box = document.getElementById("find");
-  var tools = document.getElementById("tools");
-  var count = document.getElementById("found");
+  var box = document.getElementById("search");
+  var count = document.getElementById("count");
   var items = Array.prototype.slice.call(document.querySelectorAll("[data-search]"));
   var buttons = Array.prototype.slice.call(document.querySelectorAll("[data-only]"));
   var only = "all";
   function show() {
     var words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
-    var sections = 0;
+    var shown = 0;
     items.forEach(function (item) {
       var text = item.getAttribute("data-search");
-      var fits = words.every(function (word) { return text.indexOf(word) >= 0; }) &&
-        (only === "all" || item.hasAttribute("data-" + only));
+      var kinds = item.getAttribute("data-kinds").split(" ");
+      var fits = (only === "all" || kinds.indexOf(only) >= 0) &&
+        words.every(function (word) { return text.indexOf(word) >= 0; });
       item.hidden = !fits;
-      if (fits && item.tagName === "TR") { sections += 1; }
+      if (fits && item.hasAttribute("data-counted")) { shown += 1; }
     });
-    count.textContent = sections + (sections === 1 ? " case" : " cases");
+    count.textContent = shown + (shown === 1 ? " case" : " cases");
   }
   buttons.forEach(function (button) {
     button.addEventListener("click", function () {
@@ -26,6 +26,6 @@
     });
   });
   box.addEventListener("input", show);
-  tools.hidden = false;
+  document.getElementById("tools").hidden = false;
   show();
 })();
