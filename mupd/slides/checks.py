@@ -13,6 +13,7 @@ from mupd.base.messages import reason_of
 from mupd.config import IntakeLimits
 from mupd.config.section import MPP_RANGE
 from mupd.errors import UnusableError
+from mupd.slides.foreign import with_advice
 from mupd.slides.quality import (
     clipped_share,
     focus_of,
@@ -30,6 +31,7 @@ _PROBE_PX = 8
 _WINDOWS = 8
 _STAIN_STEP_PX = 2
 _MOST_SCREEN_DPI_UM = 20.0
+_MOST_SCALE_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,12 @@ def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
             reader.read_level(level, int((width - side_x) * share_x), int((height - side_y) * share_y), side_x, side_y)
 
 
-def _checked_mpp(reader: SlideReader) -> float:
+def _checked_mpp(reader: SlideReader, sheet_wins: bool) -> float:
     low, high = MPP_RANGE
     if reader.mpp is None:
-        raise UnusableError("no micrometres per pixel in the file: give it as he_mpp in the sample sheet")
+        stated = reader.scale_not_length
+        what = f"the file states {stated}, which is no length" if stated else "no micrometres per pixel in the file"
+        raise UnusableError(f"{what}: give it as he_mpp in the sample sheet")
     if not low <= reader.mpp <= high:
         where = "the sheet" if reader.mpp_source == "sheet" else "the file"
         screen = reader.mpp_source == "file" and reader.mpp > _MOST_SCREEN_DPI_UM
@@ -97,6 +101,15 @@ def _checked_mpp(reader: SlideReader) -> float:
             f"{reader.mpp:g} micrometres per pixel in {where}: expected {low} to {high:g}"
             + (f" ({25400 / reader.mpp:.0f} dpi is a screen's or printer's resolution)" if screen else "")
             + "; state the right he_mpp"
+        )
+    in_file = reader.file_mpp
+    # What no scanner has, such as a screen's resolution, does not speak against the sheet.
+    if in_file is None or not low <= in_file <= high or sheet_wins:
+        return reader.mpp
+    if max(in_file, reader.mpp) > _MOST_SCALE_RATIO * min(in_file, reader.mpp):
+        raise UnusableError(
+            f"the sheet's he_mpp is {reader.mpp:g}, the file states {in_file:g} micrometres per pixel: leave he_mpp "
+            "empty if the file is right; if the sheet is right, set intake.he_mpp_over_file to true"
         )
     return reader.mpp
 
@@ -119,11 +132,11 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
         saturated, or is not plausibly H&E. The message says what to do.
     """
     with open_slide(path, mpp) as reader:
-        scale = _checked_mpp(reader)
+        scale = _checked_mpp(reader, limits.he_mpp_over_file)
         try:
             return _examine(path, reader, scale, limits)
         except READ_ERRORS as error:
-            raise UnusableError(f"truncated or damaged: {reason_of(error, path)}") from error
+            raise UnusableError(with_advice(f"truncated or damaged: {reason_of(error, path)}", path)) from error
 
 
 def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
