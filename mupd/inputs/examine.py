@@ -273,4 +273,5 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
         return Outcome("unusable", f"cannot be read ({type(error).__name__}: {reason_of(error, source.path)})", digest)
     if let_in:
         facts["synthetic_input"] = let_in
-    return Outcome("measured", let_in, row_digest or digest, facts, lasting=True)
+    reason = "; ".join(filter(None, (let_in, *facts.get("cautions", ()))))
+    return Outcome("measured", reason, row_digest or digest, facts, lasting=True)

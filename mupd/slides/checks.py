@@ -13,6 +13,8 @@ from mupd.base.messages import reason_of
 from mupd.config import IntakeLimits
 from mupd.config.section import MPP_RANGE
 from mupd.errors import UnusableError
+from mupd.slides.channels import swapped_channels_caution
+from mupd.slides.fill import fill_mask
 from mupd.slides.foreign import with_advice
 from mupd.slides.quality import (
     clipped_share,
@@ -25,11 +27,12 @@ from mupd.slides.quality import (
 from mupd.slides.reader import READ_ERRORS, THUMBNAIL_PX, open_slide, thumbnail_once
 from mupd.slides.slide_reader import SlideReader
 from mupd.slides.stain_density import read_windows, stain_of, tissue_windows
-from mupd.slides.tissue import mask_of_densities, od_above_background
+from mupd.slides.tissue import mask_of_densities, od_above_background, optical_density
 
 _PROBE_PX = 8
 _WINDOWS = 8
 _STAIN_STEP_PX = 2
+_TILE_FILL_MOST, _FILL_NAMED_LEAST = 0.1, 0.01
 _MOST_SCREEN_DPI_UM = 20.0
 _MOST_SCALE_RATIO = 1.1
 
@@ -48,12 +51,15 @@ class Tissue:
         (rows, columns) bool: tissue without pen marks.
     pen
         Share of the picture (0-1) that each colour of ink covers.
+    fill_share
+        Share of the picture (0-1) that is fill outside the scan.
     """
 
     thumb: NDArray[np.uint8]
     densities: NDArray[np.float32]
     mask: NDArray[np.bool_]
     pen: dict[str, float]
+    fill_share: float
 
 
 def find_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float | None) -> Tissue:
@@ -73,7 +79,15 @@ def find_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float |
         marks, pen = pen_marks(thumb, densities, mpp * size_px[0] / thumb.shape[1])
         mask &= ~marks
         densities[:, marks] = 0
-    return Tissue(thumb, densities, mask, pen)
+    fill = fill_mask(thumb, optical_density(thumb))
+    return Tissue(thumb, densities, mask, pen, float(fill.mean()))
+
+
+def _without_fill(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The tiles that are nearly without fill; if there is none, all of them with their fill in white."""
+    fills = [fill_mask(tile, optical_density(tile)) for tile in tiles]
+    clean = [tile for tile, fill in zip(tiles, fills, strict=True) if fill.mean() <= _TILE_FILL_MOST]
+    return clean or [np.where(fill[..., None], np.uint8(255), tile) for tile, fill in zip(tiles, fills, strict=True)]
 
 
 def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
@@ -120,7 +134,8 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
     Returns
     -------
     Plain values: `size_px` [width, height], `levels`, `mpp`, `mpp_source` (sheet, file), `file_mpp`, `format`,
-    `tissue_mm2`, `tissue_fraction` (0-1), `pen` (share of the picture by colour of ink), `focus` and
+    `tissue_mm2`, `tissue_fraction` (0-1), `fill_fraction` (fill outside the scan, 0-1), `cautions` (what a person
+    should know of a slide that is accepted), `pen` (share of the picture by colour of ink), `focus` and
     `blurred_fraction` of its windows of tissue (see :mod:`mupd.slides.quality`; None if the picture is too small),
     `clipped_fraction`, `haematoxylin_od` and `eosin_od` (means in tissue, decadic optical density), `green_od_share`,
     `chroma_od`, `brown_fraction`, `pink_fraction`.
@@ -151,11 +166,14 @@ def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits
     if not tissue.mask.any() or tissue_mm2 < limits.min_tissue_mm2:
         raise UnusableError(_too_little(tissue, tissue_mm2, scale, limits))
     origins = tissue_windows(tissue.mask, reader.size_px, _WINDOWS)
-    tiles = list(read_windows(reader.read, reader.size_px, origins))
+    tiles = _without_fill(list(read_windows(reader.read, reader.size_px, origins)))
     clipped = refuse_if_clipped([clipped_share(tile) for tile in tiles])
     sharpness = [focus for tile in tiles if (focus := focus_of(tile, scale)) is not None]
     focus, blurred = refuse_if_blurred(sharpness) if sharpness else (None, None)
     stain = stain_of(tiles, _STAIN_STEP_PX)
+    cautions = [caution] if (caution := swapped_channels_caution(tiles)) else []
+    if tissue.fill_share > _FILL_NAMED_LEAST:
+        cautions.append(f"{tissue.fill_share:.0%} of the picture is fill outside the scan: taken as no tissue")
     return {
         "size_px": [width, height],
         "levels": len(reader.level_sizes_px),
@@ -166,6 +184,8 @@ def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits
         "tissue_mm2": round(tissue_mm2, 4),
         "tissue_fraction": round(fraction, 4),
         "pen": tissue.pen,
+        "fill_fraction": round(tissue.fill_share, 4),
+        "cautions": cautions,
         "focus": _rounded(focus),
         "blurred_fraction": _rounded(blurred),
         "clipped_fraction": round(clipped, 4),
