@@ -14,6 +14,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from wsidicom.errors import WsiDicomNotFoundError
 
 from benchmarks.slides.spoilt import vast_tiff
 from mupd.config import load_config
@@ -316,3 +317,23 @@ def test_the_table_of_formats_recognises_files_by_their_bytes_or_name(tmp_path: 
     assert [format_of(tmp_path / name).name for name in names] == ["DICOM", "DICOM", "MIRAX", "TIFF", "plain picture"]
     assert source_files(tmp_path / "slide.mrxs") == [tmp_path / "slide.mrxs", tmp_path / "slide"]
     assert len({one.name for one in FORMATS}) == len(FORMATS)
+
+
+def test_warnings_of_pydicom_name_their_file(tmp_path: Path) -> None:
+    path = dicom_level(tmp_path / "level.dcm", PIXELS, "1.2.3")
+    content = path.read_bytes()
+    # A UID with a letter: pydicom warns and goes on.
+    path.write_bytes(content.replace(b"1.2.3\0", b"1.2.x\0"))
+    with pytest.warns(UserWarning, match=r"^level\.dcm: .*Invalid value"):
+        source_files(path)
+
+
+def test_dicom_without_a_level_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_found(files: Any) -> Any:
+        raise WsiDicomNotFoundError("Level files")
+
+    monkeypatch.setattr("wsidicom.WsiDicom.open", none_found)
+    path = dicom_level(tmp_path / "level.dcm", PIXELS, "1.2.3", codec="jpegls")
+    words = refusal(path)
+    assert "none of the slide's 1 DICOM files holds a level that can be read" in words
+    assert "export the whole series again" in words
