@@ -203,9 +203,9 @@ class WsidicomReader(SlideReader):
             if "Level files" not in str(error):
                 raise
             raise UnusableError(
-                f"none of the slide's {len(files)} DICOM files holds a level that can be read (Image Type VOLUME, tiled, "
-                "with a pixel spacing): export the whole series again, or convert it with Bio-Formats or QuPath to a "
-                "pyramidal OME-TIFF"
+                f"none of the slide's {len(files)} DICOM files holds a level that can be read (Image Type "
+                "VOLUME, tiled, with a pixel spacing): export the whole series again, or convert it with Bio-Formats or "
+                "QuPath to a pyramidal OME-TIFF"
             ) from error
         levels = list(self._slide.levels)
         self._numbers = [level.level for level in levels]

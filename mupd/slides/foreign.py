@@ -9,7 +9,9 @@ from mupd.errors import UnusableError
 from mupd.slides.slide_reader import SlideReader
 
 _TO = "a pyramidal OME-TIFF (8-bit RGB, with its pixel size)"
-_BIO_FORMATS = f"convert it with Bio-Formats (bfconvert -series 0, or bioformats2raw and raw2ometiff) or QuPath to {_TO}"
+_BIO_FORMATS = (
+    f"convert it with Bio-Formats (bfconvert -series 0, or bioformats2raw and raw2ometiff) or QuPath to {_TO}"
+)
 _VENDOR = f"export it with the scanner's own software to DICOM, SVS or {_TO}"
 _LIBVIPS = f"convert it with libvips (vips tiffsave --tile --pyramid --compression jpeg) to {_TO}, and state he_mpp"
 _UNPACK = "unpack it and give the slide itself"
@@ -61,9 +63,7 @@ FOREIGN_FORMATS = (
         _VENDOR,
         (".kfb", ".kfbl", ".sdpc", ".dyqx", ".mds", ".mdsx", ".tmap", ".tron", ".bimg", ".tiles", ".dsi"),
     ),
-    ForeignFormat(
-        "an index of a fluorescence set", "give the bright-field H&E scan (.svs, .ndpi)", (".afi", ".ndpis")
-    ),
+    ForeignFormat("an index of a fluorescence set", "give the bright-field H&E scan (.svs, .ndpi)", (".afi", ".ndpis")),
     ForeignFormat("OME-Zarr", f"convert it with raw2ometiff or QuPath to {_TO}", (".zarr", ".ozx", ".n5")),
     ForeignFormat("DeepZoom", "give the slide from which it was made, or join it again with libvips", (".dzi", ".szi")),
     ForeignFormat(

@@ -75,8 +75,8 @@ def open_mirax(path: Path, mpp: float | None) -> OpenSlideReader:
     folder = path.with_suffix("")
     if not folder.is_dir():
         raise UnusableError(
-            "a MIRAX slide without its folder: the .mrxs file is an index, the picture is in a folder of the same name; "
-            "copy that folder beside the file"
+            "a MIRAX slide without its folder: the .mrxs file is an index, the picture is in a folder of the same "
+            "name; copy that folder beside the file"
         )
     if not (folder / "Slidedat.ini").is_file():
         raise UnusableError("a MIRAX slide whose folder lacks Slidedat.ini: copy the whole folder again")

@@ -57,9 +57,13 @@ class PictureReader(SlideReader):
             ) from error
         except UnidentifiedImageError as error:
             size = self._path.stat().st_size
-            what = "the file is empty" if size == 0 else (
-                "its first bytes are of no slide or picture format that can be read; convert it with Bio-Formats or "
-                "QuPath to a pyramidal OME-TIFF (8-bit RGB)"
+            what = (
+                "the file is empty"
+                if size == 0
+                else (
+                    "its first bytes are of no slide or picture format that can be read; convert it with "
+                    "Bio-Formats or QuPath to a pyramidal OME-TIFF (8-bit RGB)"
+                )
             )
             raise UnusableError(f"does not open as a slide: {what}") from error
 

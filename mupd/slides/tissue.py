@@ -41,8 +41,8 @@ def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 def od_above_background(rgb: NDArray[np.uint8], most_background: float = _BACKGROUND_OD_MOST) -> NDArray[np.float32]:
     """Decadic optical density above that of the picture's background, which is rarely pure white; 0 on fill.
 
-    Fill (:mod:`mupd.slides.fill`) is no background. The background is the brightest twentieth. If even that is dense, tissue fills the picture, and pure white is the
-    reference.
+    The background is the brightest twentieth of what is no fill (:mod:`mupd.slides.fill`). If even that is dense,
+    tissue fills the picture, and pure white is the reference.
 
     Parameters
     ----------

@@ -212,7 +212,9 @@ def test_any_bytes_give_a_sheet_or_faults(tmp_path: Path, make_config: Make, con
     assert cases
 
 
-@pytest.mark.parametrize("cell", ["NA", "n/a", "NaN", "null", "None", "unknown", "-", "[Not Available]", "not reported"])
+@pytest.mark.parametrize(
+    "cell", ["NA", "n/a", "NaN", "null", "None", "unknown", "-", "[Not Available]", "not reported"]
+)
 def test_an_organ_that_is_not_stated_is_an_empty_cell(make_config: Make, write_sheet: Write, cell: str) -> None:
     (case,) = read_sheet(make_config(write_sheet([{"case_id": "A", "organ": cell, "diagnosis": cell}]))).cases
     assert (case.organ, case.diagnosis) == ("", "")

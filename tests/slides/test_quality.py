@@ -186,8 +186,8 @@ def padded(picture: Array, share: float, value: int, noise: int = 0) -> Array:
     return np.concatenate([picture, np.broadcast_to(fill, (*fill.shape[:2], 3)).astype(np.uint8)], axis=1)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.45, 0.8])
-@pytest.mark.parametrize(("value", "noise"), [(0, 0), (3, 8), (64, 0), (128, 0), (192, 0), (211, 0), (255, 0)])
+@pytest.mark.parametrize("share", [0.2, 0.45])
+@pytest.mark.parametrize(("value", "noise"), [(0, 0), (3, 8), (64, 0), (192, 0), (211, 0), (255, 0)])
 def test_fill_outside_the_scan_is_no_tissue(tmp_path: Path, share: float, value: int, noise: int) -> None:
     picture = he_pixels(900, 700)
     Image.fromarray(picture).save(tmp_path / "plain.png")

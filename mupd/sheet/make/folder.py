@@ -52,7 +52,9 @@ def _pattern_fault(option: str, pattern: str) -> Fault | None:
     if "{case}" not in pattern or "{" in braces or "}" in braces:
         return Fault(option, repr(pattern), "a pattern with {case} where the case's id stands, e.g. slides/{case}.svs")
     if _BARE_WILDCARD.search(pattern):
-        expected = "what separates the id from the rest between {case} and the wildcard, e.g. {case}_*.svs or {case}-*.svs"
+        expected = (
+            "what separates the id from the rest between {case} and the wildcard, e.g. {case}_*.svs or {case}-*.svs"
+        )
         return Fault(option, f"{pattern!r}, in which one letter can be the id", expected)
     if pattern.startswith(("/", "~")) or ".." in pattern.split("/") or "**" in pattern or "://" in pattern:
         return Fault(option, repr(pattern), "a path below the folder, without '..' and '**'")

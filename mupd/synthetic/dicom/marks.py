@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mupd.contracts.draws import DrawMeta
 from mupd.base.messages import warnings_with_name
+from mupd.contracts.draws import DrawMeta
 from mupd.errors import UnusableError
 from mupd.synthetic.dicom.pixel_digest import FIELD as DIGEST_FIELD
 from mupd.synthetic.dicom.pixel_digest import PLACEHOLDER
