@@ -204,8 +204,8 @@ class WsidicomReader(SlideReader):
                 raise
             raise UnusableError(
                 f"none of the slide's {len(files)} DICOM files holds a level that can be read (Image Type "
-                "VOLUME, tiled, with a pixel spacing): export the whole series again, or convert it with Bio-Formats or "
-                "QuPath to a pyramidal OME-TIFF"
+                "VOLUME, tiled, with a pixel spacing): export the whole series again, or convert it with Bio-Formats "
+                "or QuPath to a pyramidal OME-TIFF"
             ) from error
         levels = list(self._slide.levels)
         self._numbers = [level.level for level in levels]
