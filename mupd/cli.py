@@ -140,15 +140,11 @@ def doctor(
 def forecast(
     configfile: ConfigFile = Path("config/config.yaml"),
     jobs: Annotated[int, typer.Option(min=1, help="Jobs at a time: half the cores here, nodes on a cluster.")] = 1,
-    calibration: Annotated[
-        Path | None, typer.Option(help="Figures of another machine, from --calibrate-only --write there.")
-    ] = None,
-    no_calibrate: Annotated[bool, typer.Option("--no-calibrate", help="Use earlier measurements, or fail.")] = False,
+    calibration: Annotated[Path | None, typer.Option(help="Figures of another machine, from --measure there.")] = None,
     recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Measure this machine again.")] = False,
-    calibrate_only: Annotated[
-        bool, typer.Option("--calibrate-only", help="Measure this machine; make no forecast.")
-    ] = False,
-    write: Annotated[Path | None, typer.Option(help="Where --calibrate-only writes its figures.")] = None,
+    measure: Annotated[
+        Path | None, typer.Option(help="Measure this machine, write the figures to this file; make no forecast.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the forecast as JSON.")] = False,
 ) -> None:
     """Estimate what a run will take: tasks, CPU and GPU hours, wall time, disk, memory per job.
@@ -157,7 +153,7 @@ def forecast(
     """
     from mupd.run.forecast.command import Options, run
 
-    run(configfile, Options(jobs, calibration, no_calibrate, recalibrate, calibrate_only, write, as_json))
+    run(configfile, Options(jobs, calibration, recalibrate, measure, as_json))
 
 
 @app.command()

@@ -101,11 +101,11 @@ def _table(name: str, config_path: Path, seconds: float) -> None:
     if forecast is None:
         raise MupdError(f"{config_path}: the run has no forecast; expected that of `mupd forecast`")
     rows = [
-        (*(row[key] for key in ("stage", "what", "forecast", "actual")), _ratio(row["ratio"]))
+        (*(row[key] for key in ("stage", "quantity", "forecast", "actual")), _ratio(row["ratio"]))
         for row in forecast["rows"]
     ]
     print(f"\n**{name}**, calibrated on {forecast['calibrated']}; Snakemake took {seconds:.0f} s.\n")
-    print(table(("stage", "what", "forecast", "actual", "actual / forecast"), rows))
+    print(table(("stage", "quantity", "forecast", "actual", "actual / forecast"), rows))
     for note in forecast["notes"]:
         print(f"\n{note}")
 

@@ -115,7 +115,7 @@ def forecast(work: Path, size: int, per_shard: int) -> dict[str, Any]:
     config = write_cohort(folder, size, THIRDS, MINI, per_shard)
     command = [sys.executable, "-m", "mupd", "forecast", "--configfile", str(config)]
     if not calibration.exists():
-        made = measured([*command, "--calibrate-only", "--write", str(calibration)], folder)
+        made = measured([*command, "--measure", str(calibration)], folder)
         if made.returncode:
             raise RuntimeError(made.output[-3000:])
     done = measured([*command, "--calibration", str(calibration)], folder)

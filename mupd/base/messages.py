@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mupd.errors import MupdError
@@ -41,3 +44,13 @@ def reason_of(error: Exception, path: Path) -> str:
     if not isinstance(error, MupdError):
         words = _QUOTED.sub("(...)", words)
     return words[:_MOST_CHARACTERS] or type(error).__name__
+
+
+@contextmanager
+def warnings_with_name(path: Path) -> Iterator[None]:
+    """Give warnings of libraries the name of the file that they are about; each distinct one once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for category, text in dict.fromkeys((warning.category, str(warning.message)) for warning in caught):
+        warnings.warn(f"{path.name}: {text}", category, stacklevel=3)

@@ -220,6 +220,12 @@ class IntakeLimits:
         title="share of a profile's genes with any expression, 0 to 1",
         description="Share of a profile's genes that have any expression.",
     )
+    he_mpp_over_file: bool = Field(
+        default=False,
+        title="take he_mpp of the sheet where the slide's file states another scale",
+        description="Take `he_mpp` of the sheet where the slide's file states another scale. Otherwise a slide whose "
+        "two scales differ by over 10 % is `unusable`, and the reason names both.",
+    )
 
 
 @section

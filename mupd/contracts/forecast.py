@@ -1,4 +1,4 @@
-"""``forecast.json`` under the output folder: what a run was forecast to take, for the report to set beside it."""
+"""``forecast.json`` under the output folder: what a run was forecast to take. The report compares it with the run."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SECTIONS = ("cases", "tables", "model", "shards", "draws", "slide", "sampler", 
 
 @dataclass(frozen=True)
 class StageFigures:
-    """One stage over all its jobs, one a shard.
+    """One stage over all its jobs, one per shard.
 
     Attributes
     ----------
     wall_s
-        Of all jobs, one after the other; `longest_s` of the longest.
+        Wall time of all jobs together; `longest_s` that of the longest.
     cpu_s
         User and system time over all cores.
     peak_mb
-        Most memory of a job.
+        Peak memory of a job.
     """
 
     jobs: int
@@ -37,7 +37,7 @@ class StageFigures:
 
 @dataclass(frozen=True)
 class ForecastFile:
-    """The figures that a run can be held against; `calibrated` says on what and when."""
+    """The figures that a run is compared with; `calibrated` names the hardware and date of the calibration."""
 
     made: str
     calibrated: str
@@ -46,11 +46,27 @@ class ForecastFile:
     stages: dict[str, StageFigures]
     store_bytes: int
     artifact_bytes: int
-    artifacts: int
+
+
+def time(seconds: float) -> str:
+    """E.g. ``12.0 s``, ``3.4 min``, ``7.20 h``, ``41.0 d``."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.2f} h" if seconds < 4 * 86400 else f"{seconds / 86400:.1f} d"
+
+
+def size(count: float) -> str:
+    """E.g. ``12.3 MB``, ``4.50 GB``, ``1.20 TB``."""
+    for unit, bytes_per_unit in (("TB", 1e12), ("GB", 1e9)):
+        if count >= bytes_per_unit:
+            return f"{count / bytes_per_unit:,.2f} {unit}"
+    return f"{count / 1e6:,.1f} MB"
 
 
 def config_digest(config: Config) -> str:
-    """Short hash of what a forecast depends on in a configuration."""
+    """Short hash of the sections that a forecast depends on."""
     return config.digest(*_SECTIONS)
 
 
@@ -62,12 +78,12 @@ def write_forecast(out: Path, forecast: ForecastFile) -> Path:
 
 
 def read_forecast(out: Path) -> ForecastFile | None:
-    """The forecast that was made for an output folder, None if there was none.
+    """The forecast of an output folder; None if there is none.
 
     Raises
     ------
     MupdError
-        If the file is there and is no forecast.
+        If the file is not a forecast.
     """
     path = Layout(out).forecast
     try:

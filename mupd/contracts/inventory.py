@@ -30,7 +30,7 @@ class Entry:
     Attributes
     ----------
     status, reason
-        ``measured``, ``missing`` or ``unusable``; the reason says why, in words to act on.
+        ``measured``, ``missing`` or ``unusable``; the reason says why, with the fix.
     source, source_row
         Path of the input ("" = none); of a row of a table also its id.
     source_sha256

@@ -1,4 +1,4 @@
-"""Expectation suites: what the tables of a run should look like, as files that users can add to.
+"""Expectation suites: rules for the tables of a run, in files that users can extend.
 
 Light modules (:mod:`suites`, :mod:`tables`, :mod:`results`, :mod:`words`) read and check the files; only
 :mod:`evaluate` imports Great Expectations, which takes seconds, inside the functions that need it.

@@ -19,7 +19,7 @@ from mupd.expectations.words import plain_words
 
 @cache
 def _context() -> Any:
-    # Read when the package is imported: nothing is to be told to anyone.
+    # Great Expectations reads this when it is imported: no analytics are sent.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -31,7 +31,7 @@ def _context() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's own log lines, which quote tracebacks; what went wrong stands in the results."""
+    """Without the library's log lines, which quote tracebacks; the results state what went wrong."""
     logger = logging.getLogger("great_expectations")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -55,7 +55,7 @@ def _shortly(error: Exception) -> str:
 
 
 def argument_faults(suites: Sequence[Suite]) -> list[Fault]:
-    """Arguments that the library itself refuses: missing, unknown, of the wrong type."""
+    """Arguments that Great Expectations refuses: missing, unknown, or of the wrong type."""
     faults = []
     with _quiet():
         for suite in suites:
@@ -121,12 +121,12 @@ def _result(expectation: Expectation, found: Any) -> Result:
 def run_suite(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> SuiteResult:
     """Run a suite on the rows of its table.
 
-    A table without rows is not run: nothing is to be checked, and the library is not loaded.
+    For a table without rows, every result is ``nothing to check`` and the library is not loaded.
 
     Raises
     ------
     InputFaults
-        If an expectation's arguments are not those that it takes.
+        If an expectation refuses its arguments.
     """
     about = (suite.name, suite.table, suite.file, suite.own, len(rows))
     if not rows:
@@ -138,7 +138,7 @@ def run_suite(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> SuiteResult:
     if faults := argument_faults([suite]):
         raise InputFaults(f"expectation suite {suite.file}", faults)
     context = _context()
-    # The names of sources are those of one context: take the same one for every table.
+    # Names of sources are unique in a context: reuse one for every table.
     source = context.data_sources.add_or_update_pandas(name="mupd")
     batch = (
         source.add_dataframe_asset(name=suite.table)
@@ -153,6 +153,6 @@ def run_suite(suite: Suite, rows: Sequence[Mapping[str, Any]]) -> SuiteResult:
     results = []
     with _quiet():
         for expectation in suite.expectations:
-            # One by one: they come back in order, and one that cannot be decided takes no other with it.
+            # One by one: results stay in order, and an expectation that cannot be evaluated does not affect the others.
             results.append(_result(expectation, batch.validate(_built(expectation), result_format=wanted)))
     return SuiteResult(*about, tuple(results))

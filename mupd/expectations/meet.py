@@ -21,7 +21,7 @@ from mupd.expectations.tables import Row, inventory_rows, rna_rows, sheet_rows
 from mupd.sheet import SheetCase, filled_shards, read_sheet
 
 Gate = Literal["inputs", "draws", "run"]
-"""Where a run can be stopped: before generation, before export, at its end."""
+"""Points at which a run can be stopped: before generation, before export, at its end."""
 
 
 def _of_every_shard(config: Config, path_of: Callable[[str], Path], stage: str) -> list[Path]:
@@ -48,7 +48,7 @@ def rows_of_inputs(config: Config) -> dict[Table, list[Row]]:
     Raises
     ------
     MupdError
-        If an inventory is not there.
+        If an inventory is missing.
     """
     cases = read_sheet(config, check_files=False).cases
     inventories = [
@@ -60,12 +60,12 @@ def rows_of_inputs(config: Config) -> dict[Table, list[Row]]:
 
 
 def rows_of_draws(config: Config) -> dict[Table, list[Row]]:
-    """Rows of ``generated_rna`` from what the check stage left, one a draw.
+    """Rows of ``generated_rna`` from the verdicts, one per draw.
 
     Raises
     ------
     MupdError
-        If a shard's verdicts are not there.
+        If the verdicts of a shard are missing.
     """
     verdicts = (
         row for path in _of_every_shard(config, Layout(config.out).checked, "check") for row in read_verdicts(path)
@@ -79,12 +79,12 @@ def rows_of_draws(config: Config) -> dict[Table, list[Row]]:
 
 
 def meet(rows: Mapping[Table, Sequence[Mapping[str, object]]], config: Config) -> list[SuiteResult]:
-    """What the suites of these tables say, in the order of the tables.
+    """Results of the suites of these tables, in the order of the tables.
 
     Raises
     ------
     InputFaults
-        If a suite of the user's cannot be used.
+        If a user's suite cannot be used.
     """
     return [
         run_suite(suite, rows[table])
@@ -97,17 +97,17 @@ def meet(rows: Mapping[Table, Sequence[Mapping[str, object]]], config: Config) -
 def pass_gate(gate: Gate, config: Config) -> Path:
     """Evaluate the suites of a gate over all shards; returns the path of the results.
 
-    ``inputs``: sheet, inventory, measured RNA. ``draws``: generated RNA. ``run`` evaluates nothing: it looks at what
-    the cohort stage found, of all tables.
+    ``inputs``: sheet, inventory, measured RNA. ``draws``: generated RNA. ``run`` evaluates nothing: it reads the
+    results of the cohort stage for all tables.
 
     Raises
     ------
     InputFaults
-        If a suite of the user's cannot be used.
+        If a user's suite cannot be used.
     MupdError
-        If files of earlier stages are not there.
+        If files of earlier stages are missing.
     ExpectationError
-        If something is not met and expectations.on_failure is ``stop``; the results are written before.
+        If an expectation is not met and expectations.on_failure is ``stop``; the results are written before.
     """
     stop = config.expectations.on_failure == "stop"
     if gate == "run":
@@ -124,12 +124,12 @@ def pass_gate(gate: Gate, config: Config) -> Path:
 
 
 def refuse_wrong_arguments(config: Config) -> None:
-    """Look at the arguments of all suites as Great Expectations does, before anything runs.
+    """Check the arguments of all suites with Great Expectations, before anything runs.
 
     Raises
     ------
     InputFaults
-        With every fault, of the suites of all tables.
+        Lists every fault of all suites.
     """
     suites = [suite for table in TABLES for suite in read_suites(table, getattr(config.expectations.suites, table))]
     if faults := argument_faults(suites):

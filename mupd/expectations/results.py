@@ -1,4 +1,4 @@
-"""What the suites found, as a file and for the report.
+"""Results of expectation suites: their file and classes.
 
 ``OUT/expectations/cohort.json`` (``inputs.json`` and ``draws.json`` of the gates): {"stage", "suites": [{"suite",
 "table", "file", "own", "rows", "results": [...]}]}. A result names case ids and numbers, never a value of a text
@@ -36,13 +36,13 @@ class Result:
     words
         The expectation in plain words.
     checked, unexpected
-        Values looked at and those that do not fit; None where the expectation is of the table or column as a whole.
+        Number of values, and of those that do not fit; None for expectations on a whole table or column.
     observed
-        What was found, as a number or in words; "" where the counts say it.
+        The observed value as a number or in words; "" if the counts say enough.
     cases
         Ids of the cases that do not fit, at most 50.
     problem
-        Why it could not be decided ("" = it was).
+        Why it could not be evaluated ("" = it was).
     """
 
     type: str
@@ -68,7 +68,7 @@ class SuiteResult:
 
     @property
     def failed(self) -> tuple[Result, ...]:
-        """Those that failed or could not be decided."""
+        """Results that failed or could not be evaluated."""
         return tuple(result for result in self.results if result.outcome in ("failed", "error"))
 
 
@@ -83,7 +83,7 @@ def read_results(path: Path) -> list[SuiteResult]:
     Raises
     ------
     MupdError
-        If the file is there and holds something else.
+        If the file is missing or holds anything else.
     """
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
@@ -98,12 +98,12 @@ def _suite_of(value: dict[str, Any]) -> SuiteResult:
 
 
 def tell(suites: Iterable[SuiteResult], stop: bool) -> None:
-    """Log every expectation that does not hold, as a warning.
+    """Log a warning for every expectation that is not met.
 
     Raises
     ------
     ExpectationError
-        If there are such and `stop` is true.
+        If there is one and `stop` is true.
     """
     said = []
     for suite in suites:

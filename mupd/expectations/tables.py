@@ -1,4 +1,4 @@
-"""Rows of the tables that suites speak of."""
+"""Rows of the tables that expectation suites are evaluated on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def sheet_rows(cases: Iterable[SheetCase]) -> list[Row]:
-    """Rows of ``sheet``; no path and no id of the sheet's own stands in them."""
+    """Rows of ``sheet``, without paths and without the sheet's own ids."""
     return [
         {
             "case_id": case.case_id,
@@ -59,7 +59,7 @@ def inventory_rows(cases: Iterable[CaseInventory]) -> list[Row]:
 
 
 def rna_rows(cases: Iterable[CaseInventory]) -> list[Row]:
-    """Rows of ``rna_profiles``: what intake found in each measured matrix, which is not read a second time."""
+    """Rows of ``rna_profiles``: facts of each measured matrix from the inventory; no matrix is read again."""
     rows = []
     for case in cases:
         entry = case.entries["rna"]

@@ -289,4 +289,5 @@ def examine_request(request: Request, config: Config, genes: tuple[str, ...], ti
         facts["synthetic_input"] = let_in
     if row is not None:
         facts[MATCHED_ROW] = row
-    return Outcome("measured", let_in, row_digest or digest, facts, lasting=True)
+    reason = "; ".join(filter(None, (let_in, *facts.get("cautions", ()))))
+    return Outcome("measured", reason, row_digest or digest, facts, lasting=True)

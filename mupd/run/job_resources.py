@@ -1,7 +1,7 @@
-"""What a cluster job asks for: memory and run time, by its shard's cases and by how often it was tried.
+"""Memory and run time that a job requests from a cluster, from the cases of its shard and the number of the attempt.
 
-Imported by the Snakefile: no heavy imports here. A job that asked for too little is no loss: Snakemake tries it again
-with more (``attempt``), and generation goes on where it was stopped.
+The Snakefile imports this module: no heavy imports here. If a request was too small, Snakemake tries the job again
+with more (``attempt``), and generation resumes.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ from mupd.sheet.sources import usable_sources
 JobStage = Stage | Literal["expect"]
 
 LONGEST_MIN = 1440
-"""Most minutes asked for: a day, which most partitions allow. A longer generation goes on at its next attempt."""
+"""Longest run time requested: a day, which most partitions allow. A longer generation resumes at its next attempt."""
 
 _WINDOW_STEP_S = 0.03
-"""Seconds of a window of 128 px and a step: 0.012 to 0.026 measured with mupd-mini on two CPU cores."""
+"""Seconds per window of 128 px and step: 0.012 to 0.026 measured with mupd-mini on two CPU cores."""
 
 _MARGIN = 2.0
 INTAKE_THREADS = 2
 """Inputs that an intake job reads at a time."""
 
 _READING_MB = 1024
-"""Of a reading process at the first attempt. A whole job with one took 0.45 GB for a PNG of 9 megapixels."""
+"""Memory of a reading process at the first attempt. A job with one took 0.45 GB for a PNG of 9 megapixels."""
 
 _BASE_MB = {"intake": 1000, "generate": 4000, "check": 2000, "export": 2000, "cohort": 4000, "expect": 2000}
 _LATENT_BYTES = 8 * 4 * 8
-"""Bytes of a place of the latents: 8 channels, float32, eight copies at most (noise, change, windows, solver)."""
+"""Bytes per position of the latents: 8 channels, float32, up to eight copies (noise, change, windows, solver)."""
 
 
 def window_steps(config: Config) -> int:
-    """Windows that one generated slide puts through the network, over all evaluations."""
+    """Windows of one generated slide that the network evaluates, over all steps."""
     geometry, slide = read_geometry(Path(config.model)), config.slide
     size_px = geometry.native_size_px((slide.width_px, slide.height_px), slide.mpp)
     return sum(geometry.windows_by_evaluation(size_px, evaluations(config.sampler.solver, config.sampler.steps)))
 
 
 def latents_mb(config: Config) -> float:
-    """Megabytes that a generated slide's latents take at most."""
+    """Most megabytes that the latents of a generated slide take."""
     scale = config.slide.mpp / read_geometry(Path(config.model)).mpp / DOWNSAMPLE
     return config.slide.width_px * config.slide.height_px * scale**2 * _LATENT_BYTES / 1e6
 
 
 def _stain_px(config: Config) -> float:
-    """Pixels that the stains of one slide have at most: how large a slide is, the sheet does not tell."""
+    """Most pixels of the stains of one slide: the sheet does not state the size of a slide."""
     return float(sum(stain.draws * stain.max_side_px**2 for stain in config.stains))
 
 
 def _stain_seconds(config: Config) -> float:
-    """Seconds of the stains of one slide at most, at the speed of generated slides."""
-    seconds_a_px = _WINDOW_STEP_S / TRAINED.stride_px**2
+    """Most seconds for the stains of one slide, at the speed of generated slides."""
+    seconds_per_px = _WINDOW_STEP_S / TRAINED.stride_px**2
     solver, steps = config.sampler.solver, config.sampler.steps
-    return seconds_a_px * sum(
+    return seconds_per_px * sum(
         evaluations(solver, stain.steps or steps) * stain.draws * stain.max_side_px**2 for stain in config.stains
     )
 
 
 def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
-    """Megabytes of memory: a base, for a slide's latents more, and twice, three times ... that at later attempts.
+    """Megabytes of memory: a base plus the latents of a slide, times the number of the attempt.
 
-    What intake's reading processes ask for grows up to ``intake.file_mb`` each and not beyond: there they are stopped.
+    For intake, the memory of each reading process grows up to ``intake.file_mb``, the limit at which it is stopped.
     """
     wanted = _BASE_MB[stage]
     if stage == "intake":
@@ -83,7 +83,7 @@ def mem_mb(stage: JobStage, config: Config, attempt: int) -> int:
 def _lacking(
     modality: Modality, cases: Sequence[SheetCase], config: Config, tables: Mapping[Modality, Collection[str]]
 ) -> int:
-    """Cases that have neither a file of a modality nor a row of its table."""
+    """Number of cases with neither a file of a modality nor a row of its table."""
     return sum(not usable_sources(case, modality, config, tables) for case in cases)
 
 
@@ -94,17 +94,16 @@ def runtime_min(
     attempt: int,
     tables: Mapping[Modality, Collection[str]] | None = None,
 ) -> int:
-    """Minutes of run time, as many times as there were attempts, at most :data:`LONGEST_MIN`.
+    """Minutes of run time, times the number of the attempt, at most :data:`LONGEST_MIN`.
 
-    The sheet and, where given, the tables' ids decide: a slide that intake will find unusable is not foreseen, which
-    the margin and the next attempt make good. Generation is reckoned at the measured speed of two CPU cores, with a GPU
-    too.
+    Counted from the sheet and the ids of the tables: slides that intake will find unusable count as usable, which the
+    margin and the next attempt cover. The speed of generation is that of two CPU cores, with a GPU too.
 
     Parameters
     ----------
     tables
-        Ids that the cohort tables have a row of (:meth:`mupd.run.table_rows.TableRows.case_ids`); without it their
-        cases count as cases that lack the modality.
+        Case ids in the cohort tables (:meth:`mupd.run.table_rows.TableRows.case_ids`); if None, their cases count as
+        lacking the modality.
     """
     lacking_slides = _lacking("he", cases, config, {})
     slides, measured = lacking_slides * config.draws.he, len(cases) - lacking_slides
@@ -125,5 +124,5 @@ def runtime_min(
 
 
 def gpus(config: Config) -> int:
-    """GPUs of a job that generates: one, none where the configuration says ``cpu``."""
+    """GPUs of a generation job: one, or none if ``sampler.device`` is ``cpu``."""
     return 0 if config.sampler.device == "cpu" else 1

@@ -1,4 +1,4 @@
-"""Which cases the cohort tables have a row of, read without values. Whether a row is usable only intake can tell."""
+"""Case ids in the cohort tables, read without values. Only intake decides whether a row is usable."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def _is_long(path: Path, max_bytes: int) -> bool:
 
 
 def in_tables(config: Config, max_bytes: int | None = None) -> TableIds:
-    """Case ids that the configured tables have a row of, by modality.
+    """Case ids in the configured tables, by modality.
 
     Parameters
     ----------
     max_bytes
-        Larger text tables are left out, and tables that do not read; None reads all, and raises.
+        Leave out larger text tables, and tables that cannot be read; None reads all and raises.
 
     Raises
     ------

@@ -35,6 +35,14 @@ TABLE_SUFFIXES = {
 }
 """Suffixes of tables with a row per case, by column."""
 
+NOT_STATED = frozenset(
+    (
+        *("na", "n/a", "n.a.", "nan", "#n/a", "null", "none", "nil", "-", "--", "?", "unknown", "unspecified"),
+        *("missing", "not available", "not applicable", "not reported", "not specified", "not stated", "not known"),
+    )
+)
+"""What tables write, in lower case, for a cell without a value: such an `organ` or `diagnosis` is empty."""
+
 REQUIRED = ("case_id",)
 FREE_COLUMN = re.compile(r"^x_[A-Za-z0-9_]{1,40}$")
 """Name of a free column, e.g. ``x_cohort``."""

@@ -14,6 +14,7 @@ import fnmatch
 import os
 import re
 import stat
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ class Places:
         return (Path(path),), problem
 
     def _absolute(self, cell: str) -> str:
-        return os.path.join(self.folder, os.path.expanduser(cell) if cell.startswith("~") else cell)
+        path = os.path.join(self.folder, os.path.expanduser(cell) if cell.startswith("~") else cell)
+        return path if path.isascii() or os.path.lexists(path) else _as_stored(path)
 
     def _names_folder(self, cell: str) -> bool:
         """Whether the cell itself says which folder is meant: absolute and without ``..``."""
@@ -217,6 +219,21 @@ class Places:
         matches = re.compile(fnmatch.translate(pattern)).match
         hidden = pattern.startswith(".")
         return [name for name in names if matches(name) and (hidden or not name.startswith("."))]
+
+
+def _as_stored(path: str) -> str:
+    """The path as its folders store it: macOS and some archives store é as e and an accent, and sheets have one sign.
+
+    A path that is there in neither form stays as it is.
+    """
+    stored = "/" if path.startswith("/") else ""
+    for part in filter(None, path.split("/")):
+        forms = [part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))]
+        here = next((form for form in forms if os.path.lexists(os.path.join(stored, form))), None)
+        if here is None:
+            return path
+        stored = os.path.join(stored, here)
+    return stored
 
 
 def _lies_in(real: str, root: str) -> bool:

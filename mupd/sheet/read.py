@@ -17,7 +17,7 @@ from mupd.config import Config
 from mupd.config.section import MPP_RANGE
 from mupd.errors import Fault, InputFaults
 from mupd.sheet.cases import Sheet, SheetCase
-from mupd.sheet.columns import TABLE_SUFFIXES, header_faults, is_column, most_characters
+from mupd.sheet.columns import NOT_STATED, TABLE_SUFFIXES, header_faults, is_column, most_characters
 from mupd.sheet.paths import Places, Wanted
 from mupd.sheet.rows import RawRow
 from mupd.sheet.sources import ROW_SEPARATOR, split_cell
@@ -52,6 +52,8 @@ def _expected_instead(column: str, cell: str) -> str | None:
     """What was expected instead of a cell that is not empty; None if the cell is right."""
     if column == "case_id" and ROW_SEPARATOR in cell:
         return "an id without '::', which separates a table's path from the row's id"
+    if column in ("he_mpp", *_FILES) and cell.casefold() in NOT_STATED:
+        return "an empty cell where there is nothing"
     if control := _CONTROL.search(cell):
         return f"text without control characters (there is U+{ord(control[0]):04X})"
     if column == "he_mpp":
@@ -105,6 +107,11 @@ class _Ids:
         return Fault(f"{where} [case_id]", f"{case_id!r}{differs}", f"an id that line {earlier} does not use")
 
 
+def _stated(cell: str) -> str:
+    """A cell of `organ` or `diagnosis`; "" where it says in words that nothing is known."""
+    return "" if cell.strip("[]<>() ").casefold() in NOT_STATED else cell
+
+
 def _case_of(
     row: Mapping[str, str], files: Mapping[str, tuple[Path, ...]], table_rows: Mapping[str, str], line: int
 ) -> SheetCase:
@@ -117,8 +124,8 @@ def _case_of(
         rna=first.get("rna"),
         text=first.get("text"),
         he_mpp=float(row["he_mpp"]) if row.get("he_mpp") else None,
-        organ=row.get("organ", ""),
-        diagnosis=row.get("diagnosis", ""),
+        organ=_stated(row.get("organ", "")),
+        diagnosis=_stated(row.get("diagnosis", "")),
         extra={name: cell for name, cell in row.items() if name.startswith("x_")},
         line=line,
         sheet_id="" if name == sheet_id else sheet_id,

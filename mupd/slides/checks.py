@@ -13,6 +13,9 @@ from mupd.base.messages import reason_of
 from mupd.config import IntakeLimits
 from mupd.config.section import MPP_RANGE
 from mupd.errors import UnusableError
+from mupd.slides.channels import swapped_channels_caution
+from mupd.slides.fill import fill_mask
+from mupd.slides.foreign import with_advice
 from mupd.slides.quality import (
     clipped_share,
     focus_of,
@@ -24,12 +27,14 @@ from mupd.slides.quality import (
 from mupd.slides.reader import READ_ERRORS, THUMBNAIL_PX, open_slide, thumbnail_once
 from mupd.slides.slide_reader import SlideReader
 from mupd.slides.stain_density import read_windows, stain_of, tissue_windows
-from mupd.slides.tissue import mask_of_densities, od_above_background
+from mupd.slides.tissue import mask_of_densities, od_above_background, optical_density
 
 _PROBE_PX = 8
 _WINDOWS = 8
 _STAIN_STEP_PX = 2
+_TILE_FILL_MOST, _FILL_NAMED_LEAST = 0.1, 0.01
 _MOST_SCREEN_DPI_UM = 20.0
+_MOST_SCALE_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,15 @@ class Tissue:
         (rows, columns) bool: tissue without pen marks.
     pen
         Share of the picture (0-1) that each colour of ink covers.
+    fill_share
+        Share of the picture (0-1) that is fill outside the scan.
     """
 
     thumb: NDArray[np.uint8]
     densities: NDArray[np.float32]
     mask: NDArray[np.bool_]
     pen: dict[str, float]
+    fill_share: float
 
 
 def find_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float | None) -> Tissue:
@@ -71,7 +79,15 @@ def find_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float |
         marks, pen = pen_marks(thumb, densities, mpp * size_px[0] / thumb.shape[1])
         mask &= ~marks
         densities[:, marks] = 0
-    return Tissue(thumb, densities, mask, pen)
+    fill = fill_mask(thumb, optical_density(thumb))
+    return Tissue(thumb, densities, mask, pen, float(fill.mean()))
+
+
+def _without_fill(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """The tiles that are nearly without fill; if there is none, all of them with their fill in white."""
+    fills = [fill_mask(tile, optical_density(tile)) for tile in tiles]
+    clean = [tile for tile, fill in zip(tiles, fills, strict=True) if fill.mean() <= _TILE_FILL_MOST]
+    return clean or [np.where(fill[..., None], np.uint8(255), tile) for tile, fill in zip(tiles, fills, strict=True)]
 
 
 def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
@@ -86,10 +102,12 @@ def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
             reader.read_level(level, int((width - side_x) * share_x), int((height - side_y) * share_y), side_x, side_y)
 
 
-def _checked_mpp(reader: SlideReader) -> float:
+def _checked_mpp(reader: SlideReader, sheet_wins: bool) -> float:
     low, high = MPP_RANGE
     if reader.mpp is None:
-        raise UnusableError("no micrometres per pixel in the file: give it as he_mpp in the sample sheet")
+        stated = reader.scale_not_length
+        what = f"the file states {stated}, which is no length" if stated else "no micrometres per pixel in the file"
+        raise UnusableError(f"{what}: give it as he_mpp in the sample sheet")
     if not low <= reader.mpp <= high:
         where = "the sheet" if reader.mpp_source == "sheet" else "the file"
         screen = reader.mpp_source == "file" and reader.mpp > _MOST_SCREEN_DPI_UM
@@ -97,6 +115,15 @@ def _checked_mpp(reader: SlideReader) -> float:
             f"{reader.mpp:g} micrometres per pixel in {where}: expected {low} to {high:g}"
             + (f" ({25400 / reader.mpp:.0f} dpi is a screen's or printer's resolution)" if screen else "")
             + "; state the right he_mpp"
+        )
+    in_file = reader.file_mpp
+    # What no scanner has, such as a screen's resolution, does not speak against the sheet.
+    if in_file is None or not low <= in_file <= high or sheet_wins:
+        return reader.mpp
+    if max(in_file, reader.mpp) > _MOST_SCALE_RATIO * min(in_file, reader.mpp):
+        raise UnusableError(
+            f"the sheet's he_mpp is {reader.mpp:g}, the file states {in_file:g} micrometres per pixel: leave he_mpp "
+            "empty if the file is right; if the sheet is right, set intake.he_mpp_over_file to true"
         )
     return reader.mpp
 
@@ -107,7 +134,8 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
     Returns
     -------
     Plain values: `size_px` [width, height], `levels`, `mpp`, `mpp_source` (sheet, file), `file_mpp`, `format`,
-    `tissue_mm2`, `tissue_fraction` (0-1), `pen` (share of the picture by colour of ink), `focus` and
+    `tissue_mm2`, `tissue_fraction` (0-1), `fill_fraction` (fill outside the scan, 0-1), `cautions` (what a person
+    should know of a slide that is accepted), `pen` (share of the picture by colour of ink), `focus` and
     `blurred_fraction` of its windows of tissue (see :mod:`mupd.slides.quality`; None if the picture is too small),
     `clipped_fraction`, `haematoxylin_od` and `eosin_od` (means in tissue, decadic optical density), `green_od_share`,
     `chroma_od`, `brown_fraction`, `pink_fraction`.
@@ -119,11 +147,11 @@ def check_he(path: Path, mpp: float | None, limits: IntakeLimits) -> dict[str, A
         saturated, or is not plausibly H&E. The message says what to do.
     """
     with open_slide(path, mpp) as reader:
-        scale = _checked_mpp(reader)
+        scale = _checked_mpp(reader, limits.he_mpp_over_file)
         try:
             return _examine(path, reader, scale, limits)
         except READ_ERRORS as error:
-            raise UnusableError(f"truncated or damaged: {reason_of(error, path)}") from error
+            raise UnusableError(with_advice(f"truncated or damaged: {reason_of(error, path)}", path)) from error
 
 
 def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits) -> dict[str, Any]:
@@ -138,11 +166,14 @@ def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits
     if not tissue.mask.any() or tissue_mm2 < limits.min_tissue_mm2:
         raise UnusableError(_too_little(tissue, tissue_mm2, scale, limits))
     origins = tissue_windows(tissue.mask, reader.size_px, _WINDOWS)
-    tiles = list(read_windows(reader.read, reader.size_px, origins))
+    tiles = _without_fill(list(read_windows(reader.read, reader.size_px, origins)))
     clipped = refuse_if_clipped([clipped_share(tile) for tile in tiles])
     sharpness = [focus for tile in tiles if (focus := focus_of(tile, scale)) is not None]
     focus, blurred = refuse_if_blurred(sharpness) if sharpness else (None, None)
     stain = stain_of(tiles, _STAIN_STEP_PX)
+    cautions = [caution] if (caution := swapped_channels_caution(tiles)) else []
+    if tissue.fill_share > _FILL_NAMED_LEAST:
+        cautions.append(f"{tissue.fill_share:.0%} of the picture is fill outside the scan: taken as no tissue")
     return {
         "size_px": [width, height],
         "levels": len(reader.level_sizes_px),
@@ -153,6 +184,8 @@ def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits
         "tissue_mm2": round(tissue_mm2, 4),
         "tissue_fraction": round(fraction, 4),
         "pen": tissue.pen,
+        "fill_fraction": round(tissue.fill_share, 4),
+        "cautions": cautions,
         "focus": _rounded(focus),
         "blurred_fraction": _rounded(blurred),
         "clipped_fraction": round(clipped, 4),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openslide.lowlevel import OpenSlideError
 
+from mupd.base.messages import warnings_with_name
 from mupd.errors import UnusableError
 from mupd.slides.limits import check_slide_size, check_tile_size
 from mupd.slides.openslide_formats import OpenSlideReader
@@ -64,7 +65,11 @@ def _as_value_errors(wsidicom: bool = False) -> Iterator[None]:
 def _header(path: Path) -> Any:
     import pydicom
 
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+    with warnings_with_name(path):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+        for _ in header:
+            pass  # Values are parsed, and warned of, when they are asked for.
+    return header
 
 
 def is_dicom(path: Path) -> bool:
@@ -191,8 +196,17 @@ class WsidicomReader(SlideReader):
     def __init__(self, files: tuple[Path, ...], mpp: float | None) -> None:
         from wsidicom import WsiDicom
 
-        with _as_value_errors(wsidicom=True):
-            self._slide = WsiDicom.open(files)
+        try:
+            with _as_value_errors(wsidicom=True), warnings_with_name(files[0]):
+                self._slide = WsiDicom.open(files)
+        except ValueError as error:
+            if "Level files" not in str(error):
+                raise
+            raise UnusableError(
+                f"none of the slide's {len(files)} DICOM files holds a level that can be read (Image Type "
+                "VOLUME, tiled, with a pixel spacing): export the whole series again, or convert it with Bio-Formats "
+                "or QuPath to a pyramidal OME-TIFF"
+            ) from error
         levels = list(self._slide.levels)
         self._numbers = [level.level for level in levels]
         self.level_sizes_px = tuple((level.size.width, level.size.height) for level in levels)

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mupd.slides.dicom import dicom_files, is_dicom, open_dicom
+from mupd.slides.foreign import foreign_format, refuse_foreign
 from mupd.slides.openslide_formats import OpenSlideReader, is_mirax, mirax_files, open_mirax, openslide_vendor
-from mupd.slides.plain import PictureReader
+from mupd.slides.plain import PictureReader, is_picture
 from mupd.slides.slide_reader import SlideReader
 from mupd.slides.tiff import is_tiff, open_tiff
 
 
 def _itself(path: Path) -> tuple[Path, ...]:
     return (path,)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a path has a format that must be converted, by its name or first bytes, and cannot be read after all."""
+    foreign = foreign_format(path)
+    if foreign is None or foreign.like_tiff or path.is_dir():
+        return foreign is not None
+    # A readable file may have any name, and OpenSlide reads some CZI.
+    return not (is_dicom(path) or is_tiff(path) or is_picture(path) or openslide_vendor(path) is not None)
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class SlideFormat:
 
 
 FORMATS = (
+    SlideFormat("formats that must be converted", _is_foreign, refuse_foreign),
     SlideFormat("DICOM", is_dicom, open_dicom, dicom_files),
     SlideFormat("MIRAX", is_mirax, open_mirax, mirax_files),
     SlideFormat("TIFF", is_tiff, open_tiff),

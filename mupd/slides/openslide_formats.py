@@ -72,6 +72,12 @@ def open_mirax(path: Path, mpp: float | None) -> OpenSlideReader:
     UnusableError
         If its folder is missing.
     """
-    if len(mirax_files(path)) == 1:
-        raise UnusableError("a MIRAX slide without its folder: put the folder of the same name beside the file")
+    folder = path.with_suffix("")
+    if not folder.is_dir():
+        raise UnusableError(
+            "a MIRAX slide without its folder: the .mrxs file is an index, the picture is in a folder of the same "
+            "name; copy that folder beside the file"
+        )
+    if not (folder / "Slidedat.ini").is_file():
+        raise UnusableError("a MIRAX slide whose folder lacks Slidedat.ini: copy the whole folder again")
     return OpenSlideReader(path, mpp)

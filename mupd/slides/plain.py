@@ -19,7 +19,14 @@ Image.MAX_IMAGE_PIXELS = MOST_PLAIN_PIXELS
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 PLAIN_FORMATS = ("PNG", "JPEG", "BMP")
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the first bytes are those of a PNG, JPEG or BMP."""
+    with path.open("rb") as stream:
+        return stream.read(4).startswith(_MAGIC)
 
 
 class PictureReader(SlideReader):
@@ -50,7 +57,14 @@ class PictureReader(SlideReader):
             ) from error
         except UnidentifiedImageError as error:
             size = self._path.stat().st_size
-            what = "the file is empty" if size == 0 else "its first bytes are of no slide or picture format"
+            what = (
+                "the file is empty"
+                if size == 0
+                else (
+                    "its first bytes are of no slide or picture format that can be read; convert it with "
+                    "Bio-Formats or QuPath to a pyramidal OME-TIFF (8-bit RGB)"
+                )
+            )
             raise UnusableError(f"does not open as a slide: {what}") from error
 
     def _decoded(self) -> NDArray[np.uint8]:

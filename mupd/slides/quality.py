@@ -14,7 +14,8 @@ from PIL import Image
 from scipy import ndimage
 
 from mupd.errors import UnusableError
-from mupd.slides.tissue import OD_LEAST, od_above_background, planes
+from mupd.slides.fill import fill_mask
+from mupd.slides.tissue import OD_LEAST, od_above_background, optical_density, planes
 
 FOCUS_LEAST = 0.17
 """Least :func:`focus_of` of a sharp window."""
@@ -29,13 +30,15 @@ _FLAT_GREY_LEVELS = 0.5
 
 _CLIPPED_MOST = 0.5
 _DARK_GREY, _DARK_SHARE_MOST = 40, 0.5
+_FILL_MOST, _SCANNED_GREY_LEAST = 0.99, 70
 _WHITE_GREY = 235
 _CHROMA_LEAST = 0.03
 _GREEN_SHARE_LEAST = 0.36
 _STAINED_OD = 0.3
-_PINK_LEAST = 0.05
+# Of dense tumour, 4 % is pink; of haematoxylin alone nothing.
+_PINK_LEAST, _PINK_FEW = 0.015, 0.05
 _TINTED_OD_MOST = 0.6
-_BROWN_LEAST, _BROWN_TO_PINK_MOST = 0.03, 0.3
+_BROWN_LEAST, _BROWN_LEAST_OF_FEW, _BROWN_TO_PINK_MOST = 0.03, 0.003, 0.3
 # Diaminobenzidine on haematoxylin absorbs blue nearly as much as green; H&E hardly ever does.
 _BLUE_TO_GREEN, _MUCH_BLUE_MOST = 0.9, 0.15
 
@@ -100,10 +103,16 @@ def refuse_if_not_he(thumb: NDArray[np.uint8], densities: NDArray[np.float32]) -
         :func:`mupd.slides.tissue.od_above_background` of it.
     """
     grey = np.asarray(Image.fromarray(thumb).convert("L"))
-    dark = float((grey < _DARK_GREY).mean())
-    if dark > _DARK_SHARE_MOST:
+    fill = fill_mask(thumb, optical_density(thumb))
+    if fill.mean() > _FILL_MOST and np.median(grey) >= _DARK_GREY:
+        raise UnusableError(f"no tissue: {fill.mean():.0%} of the picture is fill of one colour outside a scan")
+    scanned = grey if fill.all() else grey[~fill]
+    dark = float((scanned < _DARK_GREY).mean())
+    # Black around a bright-field scan is fill. Fluorescence is dark where it is not black, too.
+    if dark > _DARK_SHARE_MOST or (fill.any() and float(np.median(scanned)) < _SCANNED_GREY_LEAST):
+        black = float((grey < _DARK_GREY).mean())
         raise UnusableError(
-            f"not H&E: {dark:.0%} of the picture is nearly black, as in fluorescence; "
+            f"not H&E: {black:.0%} of the picture is nearly black, as in fluorescence; "
             "expected bright-field (white background)"
         )
     if (grey > _WHITE_GREY).mean() > 0.9995:
@@ -122,15 +131,18 @@ def refuse_if_not_he(thumb: NDArray[np.uint8], densities: NDArray[np.float32]) -
     # Under a tinted lamp or a wrong white balance the tint of the background is in every pixel.
     tinted = colour_of(od_above_background(thumb, most_background=_TINTED_OD_MOST))
     if tinted is None or _other_stain(tinted) is not None:
-        raise UnusableError(f"not plausibly H&E: {problem}")
+        swapped = colour_of(densities[::-1])
+        hint = "; or red and blue are swapped (BGR stored as RGB)" if swapped and not _other_stain(swapped) else ""
+        raise UnusableError(f"not plausibly H&E: {problem}{hint}")
     return tinted
 
 
 def _other_stain(colour: Colour) -> str | None:
     """The evidence against haematoxylin and eosin, in words; None if there is none."""
-    if colour.brown_share > _BROWN_LEAST and colour.brown_share > _BROWN_TO_PINK_MOST * colour.pink_share:
+    brown_least = _BROWN_LEAST if colour.pink_share >= _PINK_FEW else _BROWN_LEAST_OF_FEW
+    if colour.brown_share > brown_least and colour.brown_share > _BROWN_TO_PINK_MOST * colour.pink_share:
         return (
-            f"{colour.brown_share:.0%} of the stained area is brown and {colour.pink_share:.0%} pink, as in "
+            f"{colour.brown_share:.1%} of the stained area is brown and {colour.pink_share:.1%} pink, as in "
             "immunohistochemistry (diaminobenzidine); give the H&E section of the case"
         )
     if colour.much_blue_share > _MUCH_BLUE_MOST:
@@ -146,7 +158,7 @@ def _other_stain(colour: Colour) -> str | None:
         )
     if colour.pink_share < _PINK_LEAST:
         return (
-            f"{colour.pink_share:.1%} of the stained area is pink, under {_PINK_LEAST:.0%}: no eosin, as where "
+            f"{colour.pink_share:.1%} of the stained area is pink, under {_PINK_LEAST:.1%}: no eosin, as where "
             "haematoxylin is the counterstain (immunohistochemistry, in-situ hybridisation)"
         )
     return None

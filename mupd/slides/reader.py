@@ -19,6 +19,7 @@ from PIL import Image
 
 from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
+from mupd.slides.foreign import with_advice
 from mupd.slides.formats import format_of
 from mupd.slides.slide_reader import SlideReader
 
@@ -90,7 +91,7 @@ def open_slide(path: Path, mpp: float | None = None) -> Iterator[SlideReader]:
     try:
         reader = format_of(path).open(path, mpp)
     except READ_ERRORS as error:
-        raise UnusableError(f"does not open as a slide: {reason_of(error, path)}") from error
+        raise UnusableError(with_advice(f"does not open as a slide: {reason_of(error, path)}", path)) from error
     try:
         yield reader
     finally:

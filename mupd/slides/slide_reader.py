@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from mupd.errors import UnusableError
 from mupd.slides.blocks import best_level, padded, reduced
+from mupd.slides.ome_scale import AxesUm
 
 _MOST_ANISOTROPY = 1.05
-AxesUm = tuple[float | None, float | None]
-"""Micrometres per pixel in x and y; None if not stated."""
 
 
 def _mpp_of(axes_um: AxesUm) -> float | None:
@@ -44,6 +43,8 @@ class SlideReader(ABC):
         Who stated `mpp`: ``sheet`` (the caller), ``file`` or ``none``.
     file_mpp
         What the file states, whatever the caller says.
+    scale_not_length
+        What the file states as its scale, in words, if that is no length ("pixel" as unit).
     """
 
     level_sizes_px: tuple[tuple[int, int], ...]
@@ -51,6 +52,7 @@ class SlideReader(ABC):
     mpp: float | None
     mpp_source: str
     file_mpp: float | None
+    scale_not_length: str = ""
 
     @property
     def size_px(self) -> tuple[int, int]:

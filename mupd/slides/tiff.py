@@ -10,7 +10,6 @@ import math
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,12 @@ from PIL import Image
 
 from mupd.errors import UnusableError
 from mupd.slides.limits import check_plain_size, check_slide_size, check_tile_size
+from mupd.slides.ome_scale import AxesUm, ome_um
 from mupd.slides.openslide_formats import OpenSlideReader, openslide_vendor
-from mupd.slides.slide_reader import AxesUm, SlideReader
+from mupd.slides.slide_reader import SlideReader
 from mupd.slides.tiff_directories import whole_directories
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_UNITS_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6}
 _RESOLUTION_UNITS_UM = {2: 25400.0, 3: 10000.0}
 _CACHE_BYTES = 64 << 20
 _JPEG = (6, 7)
@@ -67,24 +66,6 @@ def open_tiff(path: Path, mpp: float | None) -> SlideReader:
         if not any(directory.tiled for directory in directories):
             raise
         return TiffReader(path, mpp)
-
-
-def _ome_um(description: str, size_px: tuple[int, int]) -> AxesUm:
-    """PhysicalSizeX and Y of the image of this size, by their units (default: um)."""
-    try:
-        root = ElementTree.fromstring(description)
-    except ElementTree.ParseError as error:
-        raise UnusableError(f"OME-XML that is not well formed ({error.msg})") from error
-
-    def um(pixels: ElementTree.Element, axis: str) -> float | None:
-        unit, stated = pixels.get(f"PhysicalSize{axis}Unit", "µm"), pixels.get(f"PhysicalSize{axis}")
-        # The units "pixel" and "reference frame" are no lengths: the scale is not stated then.
-        return float(stated) * _UNITS_UM[unit] if stated and unit in _UNITS_UM else None
-
-    for pixels in root.iterfind(".//{*}Pixels"):
-        if (pixels.get("SizeX"), pixels.get("SizeY")) == (str(size_px[0]), str(size_px[1])):
-            return um(pixels, "X"), um(pixels, "Y")
-    return None, None
 
 
 def _resolution_um(page: Any) -> AxesUm:
@@ -162,7 +143,8 @@ class TiffReader(SlideReader):
 
     def _um_in_file(self, page: Any) -> AxesUm:
         if self._file.is_ome:
-            return _ome_um(self._file.ome_metadata or "", self.size_px)
+            axes_um, self.scale_not_length = ome_um(self._file.ome_metadata or "", self.size_px)
+            return axes_um
         return _aperio_um(page.description) if self._file.is_svs else _resolution_um(page)
 
     def _segment(self, level: int, plane: int, index: int) -> NDArray[np.uint8] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -135,19 +136,25 @@ def tiff_directories(path: Path) -> list[Directory]:
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         tiff = _TiffBytes(data)
         pending = [(tiff.first_directory, False)]
-        seen: set[int] = set()
+        leads_to: dict[int, set[int]] = {}
         while pending:
             offset, subordinate = pending.pop()
-            if offset in seen:
-                raise UnusableError("the directories of the TIFF form a loop: damaged or made to be endless")
-            seen.add(offset)
-            if len(seen) > _MOST_DIRECTORIES:
+            # Writers of pyramids name each SubIFD in its parent and chain them as well: two ways to one directory.
+            if offset in leads_to:
+                continue
+            if len(leads_to) >= _MOST_DIRECTORIES:
                 raise UnusableError(f"more than {_MOST_DIRECTORIES} TIFF directories: not a slide")
             tags, following = tiff.tags(offset)
             if directory := tiff.picture(tags, subordinate):
                 directories.append(directory)
-            pending += [(int(sub), True) for sub in tiff.values(tags, _SUB_DIRECTORIES) if sub]
+            reduced = [int(sub) for sub in tiff.values(tags, _SUB_DIRECTORIES) if sub]
+            leads_to[offset] = {*reduced, *([following] if following else [])}
             pending += [(following, subordinate)] if following else []
+            pending += [(sub, True) for sub in reduced]
+    try:
+        TopologicalSorter(leads_to).prepare()
+    except CycleError as error:
+        raise UnusableError("the directories of the TIFF form a loop: damaged or made to be endless") from error
     return directories
 
 

@@ -8,11 +8,15 @@ from scipy import ndimage
 from skimage.color import hed_from_rgb
 from skimage.filters import threshold_otsu
 
+from mupd.slides.fill import fill_mask
+
 # Optical density (sum over R, G, B) of tissue above the background: from faint adipose tissue to dense nuclei.
 OD_LEAST, _OD_MOST = 0.10, 0.25
 _CHROMA_LEAST = 0.02
 # Haematoxylin and eosin absorb green most. Ink and pigments that absorb red or blue most are not tissue.
 _GREEN_LEAST = 0.85
+# Of every channel. No pair of the two stains absorbs all of red, green and blue so much.
+_BLACK_OD_LEAST = 1.0
 
 # Density of each of the 256 grey levels. A table is several times faster than a logarithm per pixel.
 _DENSITY = -np.log10((np.arange(256, dtype=np.float32) + 1) / 256)
@@ -29,11 +33,16 @@ def planes(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 _BACKGROUND_OD_MOST = 0.3
 
 
-def od_above_background(rgb: NDArray[np.uint8], most_background: float = _BACKGROUND_OD_MOST) -> NDArray[np.float32]:
-    """Decadic optical density above that of the picture's background, which is rarely pure white.
+def optical_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Decadic optical density against white of (rows, columns, 3) uint8, as (3, rows, columns) float32."""
+    return _DENSITY[planes(rgb)]
 
-    The background is the brightest twentieth. If even that is dense, tissue fills the picture, and pure white is the
-    reference.
+
+def od_above_background(rgb: NDArray[np.uint8], most_background: float = _BACKGROUND_OD_MOST) -> NDArray[np.float32]:
+    """Decadic optical density above that of the picture's background, which is rarely pure white; 0 on fill.
+
+    The background is the brightest twentieth of what is no fill (:mod:`mupd.slides.fill`). If even that is dense,
+    tissue fills the picture, and pure white is the reference.
 
     Parameters
     ----------
@@ -46,14 +55,17 @@ def od_above_background(rgb: NDArray[np.uint8], most_background: float = _BACKGR
     -------
     (3, rows, columns) float32, at least 0.
     """
-    densities = _DENSITY[planes(rgb)]
-    total = densities[0] + densities[1] + densities[2]
+    densities = optical_density(rgb)
+    fill = fill_mask(rgb, densities)
+    scanned = densities[:, ~fill] if fill.any() and not fill.all() else densities.reshape(3, -1)
+    total = scanned[0] + scanned[1] + scanned[2]
     bright = total <= np.percentile(total, 5)
-    background = np.array([np.median(plane[bright]) for plane in densities], np.float32)
-    if background.sum() > most_background:
-        return densities
-    densities -= background[:, None, None]
-    return np.maximum(densities, 0, out=densities)
+    background = np.array([np.median(plane[bright]) for plane in scanned], np.float32)
+    if background.sum() <= most_background:
+        densities -= background[:, None, None]
+        np.maximum(densities, 0, out=densities)
+    densities[:, fill] = 0
+    return densities
 
 
 def _opened_and_closed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -83,7 +95,8 @@ def mask_of_densities(densities: NDArray[np.float32]) -> NDArray[np.bool_]:
     strongest, weakest = np.maximum(red, blue), np.minimum(red, blue)
     coloured = np.maximum(strongest, green) - np.minimum(weakest, green) > _CHROMA_LEAST
     stained = green >= _GREEN_LEAST * strongest
-    return _opened_and_closed((total > np.clip(level, OD_LEAST, _OD_MOST)) & coloured & stained)
+    black = np.minimum(weakest, green) > _BLACK_OD_LEAST
+    return _opened_and_closed((total > np.clip(level, OD_LEAST, _OD_MOST)) & coloured & stained & ~black)
 
 
 def tissue_mask(thumb: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -27,19 +27,22 @@ from mupd.contracts.stage_record import recorded
 from mupd.errors import InputFaults, MupdError
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import denoise_region
-from mupd.run.forecast.calibration import (
+from mupd.run.forecast.costs import (
     FORM,
     Calibration,
+    Cost,
+    Measurement,
+    cost_of,
     differences,
+    fit,
     read_calibration,
     refuse_other_model,
-    setup_of,
+    settings_of,
     this_machine,
     write_calibration,
 )
-from mupd.run.forecast.estimate import artifacts_of, forecast_of, job_costs, wall_of_chains
-from mupd.run.forecast.fit import Cost, Measurement, cost_of, fit
-from mupd.run.forecast.plan import plan_of, table_megabytes, tasks_of_given, units_of, window_evaluations
+from mupd.run.forecast.estimate import RANGES, forecast_of, job_costs, wall_of_chains
+from mupd.run.forecast.plan import plan_of, table_megabytes, tasks_of_pattern, units_of, window_evaluations
 from mupd.run.job_resources import INTAKE_THREADS, mem_mb, runtime_min
 from mupd.run.table_ids import in_tables, table_ids
 from mupd.sheet import Sheet, SheetCase, read_sheet
@@ -47,7 +50,7 @@ from mupd.stages.cohort.forecast import view
 from tests.fixtures.paths import MINI
 from tests.fixtures.tiny_model import make_tiny_model, write_tiny_cohort
 
-ONCE_A_JOB = {"job", "tile_encoder", "text_encoder", "table_mb"}
+ONCE_PER_JOB = {"table_mb"}
 COSTS = {
     "intake": ("job", "slide", "slide_mb", "rna_file", "text_file", "table_mb"),
     "generate": ("job", "tiles", "report", "profile", "he_draw", "he_window", "he_mpix", "text_draw", "rna_slide_draw"),
@@ -66,17 +69,15 @@ def calibration_of(config: Config, model: tuple[str, str] = ("m", "0" * 64), gpu
         stage: {unit: Cost(2.0 + number, 1.0 + number) for number, unit in enumerate(units)}
         for stage, units in COSTS.items()
     }
-    facts = {"model_id": model[0], "model_sha256": model[1], "device": "cpu", "gpu": gpu, "gpu_peak_mb": None}
     sizes = {"he_draw": 1e4, "he_mpix": 1e6, "text_draw": 5e3, "rna_slide_draw": 2e5, "rna_text_draw": 1e4}
     return Calibration(
         form=FORM,
         made="2026-01-01T00:00:00+00:00",
         mupd_version=mupd.__version__,
-        seconds=60.0,
-        load=0.5,
         machine=this_machine(),
-        facts=facts,
-        setup=setup_of(config),
+        settings=settings_of(config, model),
+        gpu=gpu,
+        gpu_peak_mb=0.0,
         costs=costs,
         peak_mb=dict.fromkeys(STAGES, 500.0),
         bytes={"store": sizes, "artifacts": sizes},
@@ -88,7 +89,6 @@ def case_of(number: int, has: tuple[str, ...]) -> SheetCase:
     return SheetCase(f"C{number}", files["he"], files["rna"], files["text"], None, "", "", {}, number)
 
 
-counts = st.integers(0, 50)
 patterns = st.lists(st.sets(st.sampled_from(MODALITIES)).map(lambda s: tuple(m for m in MODALITIES if m in s)))
 
 
@@ -111,25 +111,25 @@ def test_no_cost_is_negative_and_too_few_measurements_are_refused() -> None:
         fit(falling[:1])
 
 
-@given(patterns, st.integers(1, 9), counts)
+@given(patterns, st.integers(1, 9))
 @settings(max_examples=40)
-def test_shards_together_do_what_one_shard_does(has: list[tuple[str, ...]], shards: int, windows: int) -> None:
+def test_shards_together_do_what_one_shard_does(has: list[tuple[str, ...]], shards: int) -> None:
     sheet = Sheet(Path("cases.tsv"), tuple(case_of(number, given_) for number, given_ in enumerate(has)))
     one, many = config_of(shards=1, outdir="/nowhere/a"), config_of(shards=shards, outdir="/nowhere/a")
     whole, parts = plan_of(sheet, one, in_tables(one)), plan_of(sheet, many, in_tables(many))
     assert whole.tasks == parts.tasks
     assert whole.draws == parts.draws
-    for stage in ("intake", "generate", "check", "export"):
+    for stage in STAGES[:-1]:
         summed: dict[str, float] = {}
         for shard in parts.shards:
-            for unit, count in units_of(shard, many, windows)[stage].items():
+            for unit, count in units_of(stage, shard, many).items():
                 summed[unit] = summed.get(unit, 0.0) + count
-        expected = units_of(whole.shards[0], one, windows)[stage] if whole.shards else {}
-        for unit in summed.keys() - ONCE_A_JOB:
+        expected = units_of(stage, whole.shards[0], one) if whole.shards else {}
+        for unit in summed.keys() - ONCE_PER_JOB:
             assert summed[unit] == pytest.approx(expected[unit]), (stage, unit)
-    forecast = forecast_of(parts, many, calibration_of(many), windows, 3)
-    by_shard = [job_costs(shard, many, calibration_of(many), windows) for shard in parts.shards]
-    for stage in ("intake", "generate", "check", "export"):
+    forecast = forecast_of(parts, many, calibration_of(many), 3)
+    by_shard = [job_costs(shard, many, calibration_of(many)) for shard in parts.shards]
+    for stage in STAGES[:-1]:
         assert forecast.stages[stage].cpu_s == pytest.approx(sum(costs[stage].cpu_s for costs in by_shard))
 
 
@@ -159,8 +159,8 @@ def test_windows_are_counted_as_generation_makes_them(side: int, solver: str, ba
 
 def test_tasks_follow_from_what_a_case_has() -> None:
     config = config_of(draws={"he": 2, "rna": 3, "text": 4})
-    assert tasks_of_given(("rna",), config) == {"rna->he": ("he", 2), "rna->text": ("text", 4)}
-    assert tasks_of_given((), config) == {}
+    assert tasks_of_pattern(("rna",), config) == {"rna->he": ("he", 2), "rna->text": ("text", 4)}
+    assert tasks_of_pattern((), config) == {}
 
 
 def test_ids_of_tables_of_every_form(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_calibration_is_read_as_it_was_written(tmp_path: Path) -> None:
     made = calibration_of(config)
     write_calibration(tmp_path / "c.json", made)
     assert read_calibration(tmp_path / "c.json") == made
-    for words, found in (("{}", "form: Field required"), ("no json", "Invalid JSON"), ('{"form": 2}', "made: Field")):
+    for words, found in (("{}", "form: Field required"), ("no json", "Invalid JSON"), ('{"form": 3}', "made: Field")):
         (tmp_path / "bad.json").write_text(words)
         with pytest.raises(InputFaults, match=found):
             read_calibration(tmp_path / "bad.json")
@@ -224,12 +224,12 @@ def test_what_differs_is_said_and_another_model_refused(tmp_path: Path) -> None:
     config = config_of()
     made = calibration_of(config)
     here = this_machine()
-    assert differences(made, config, ("m", "0" * 64), here) == {}
-    moved = differences(made, config, ("m", "0" * 64), replace(here, host="node9"))
+    assert differences(made, settings_of(config, ("m", "0" * 64)), here) == {}
+    moved = differences(made, settings_of(config, ("m", "0" * 64)), "node9, 4 cores of X")
     assert set(moved) == {"machine"}
     assert "node9" in moved["machine"]
     refuse_other_model(moved, tmp_path)
-    other = differences(made, config_of(sampler={"batch_size": 2}), ("m", "1" * 64), here)
+    other = differences(made, settings_of(config_of(sampler={"batch_size": 2}), ("m", "1" * 64)), here)
     assert set(other) == {"model_sha256", "sampler.batch_size"}
     with pytest.raises(MupdError, match=r"another model .*model_sha256"):
         refuse_other_model(other, tmp_path)
@@ -239,19 +239,11 @@ def test_gpu_hours_are_those_of_the_jobs_that_hold_one() -> None:
     config = config_of(shards=3, outdir="/nowhere/a")
     sheet = Sheet(Path("cases.tsv"), tuple(case_of(number, ("rna",)) for number in range(20)))
     plan = plan_of(sheet, config, in_tables(config))
-    on_cpu = forecast_of(plan, config, calibration_of(config), 36, 2)
-    on_gpu = forecast_of(plan, config, calibration_of(config, gpu="H100"), 36, 2)
+    on_cpu = forecast_of(plan, config, calibration_of(config), 2)
+    on_gpu = forecast_of(plan, config, calibration_of(config, gpu="H100"), 2)
     assert on_cpu.gpu_s is None
     assert on_gpu.gpu_s == pytest.approx(on_gpu.stages["generate"].wall_s)
     assert "by the sheet alone" in " ".join(on_cpu.notes)
-
-
-def test_artifacts_are_counted_as_they_are_exported() -> None:
-    """A case that lacks all but RNA gets slides with their map, and a report as JSON, text and DICOM."""
-    config = config_of(shards=1, outdir="/nowhere/a", draws={"he": 2, "rna": 3, "text": 3})
-    sheet = Sheet(Path("cases.tsv"), (case_of(0, ("rna",)), case_of(1, ("he", "text"))))
-    plan = plan_of(sheet, config, {})
-    assert artifacts_of(plan, config) == (2 + 1 + 3) + 1
 
 
 def test_the_report_sets_the_forecast_beside_what_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +252,7 @@ def test_the_report_sets_the_forecast_beside_what_was_taken(tmp_path: Path, monk
     config = config_of(cases="cases.tsv", outdir="out", shards=1)
     assert view([], config) is None
     figures = {stage: StageFigures(1, 10.0, 10.0, 4.0, 200.0) for stage in STAGES}
-    write_forecast(config.out, ForecastFile("now", "here", config_digest(config), 0, figures, 100, 0, 0))
+    write_forecast(config.out, ForecastFile("now", "here", config_digest(config), 0, figures, 100, 0))
     assert read_forecast(config.out) is not None
 
     def run_shard(config: Config, shard: int) -> Path:
@@ -271,10 +263,10 @@ def test_the_report_sets_the_forecast_beside_what_was_taken(tmp_path: Path, monk
     recorded("check", run_shard, config, 0)
     found = view([], config)
     assert found is not None
-    rows = {(row["stage"], row["what"]): row for row in found["rows"]}
+    rows = {(row["stage"], row["quantity"]): row for row in found["rows"]}
     assert rows["check", "CPU time"]["ratio"] > 0
     assert rows["disk", "artifacts"]["ratio"] is None  # nothing was forecast: no ratio to it
-    assert any(note.startswith("export: its jobs left no figures") for note in found["notes"])
+    assert any(note.startswith("export: no figures") for note in found["notes"])
     other = replace(config, seed=config.seed, shards=1, draws=replace(config.draws, rna=9))
     found = view([], other)
     assert found is not None
@@ -305,7 +297,7 @@ def test_the_command_forecasts_from_a_file_of_figures(tiny: Path, tmp_path: Path
     expected = plan_of(read_sheet(config), config, in_tables(config))
     assert found["tasks"] == expected.tasks
     assert found["draws"] == {"he": 2, "rna": 6, "text": 2}
-    assert found["gpu_hours"] == pytest.approx(found["stages"]["generate"]["wall_s"] / 3600)
+    assert found["gpu_s"] == pytest.approx(found["stages"]["generate"]["wall_s"])
     assert "the sheet alone" in found["counted_from"]
     assert found["calibration"]["differs"] == {}
     kept = read_forecast(config.out)
@@ -314,7 +306,8 @@ def test_the_command_forecasts_from_a_file_of_figures(tiny: Path, tmp_path: Path
     table = runner.invoke(app, told)
     assert "GPU-hours" in table.output
     assert "rna + text -> he" in table.output
-    other = replace(read_calibration(figures), facts={"model_id": "other", "model_sha256": "f" * 64})
+    assert f"wall {RANGES['wall'][0]:g} to {RANGES['wall'][1]:g}" in table.output
+    other = replace(read_calibration(figures), settings={"model_id": "other", "model_sha256": "f" * 64})
     write_calibration(figures, other)
     result = runner.invoke(app, told)
     assert result.exit_code
@@ -325,9 +318,8 @@ def test_the_command_forecasts_from_a_file_of_figures(tiny: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--no-calibrate"], "calibration.json is not there"),
-        (["--no-calibrate", "--recalibrate"], "--no-calibrate"),
-        (["--write", "x.json"], "--calibrate-only"),
+        (["--calibration", "x.json", "--recalibrate"], "--calibration"),
+        (["--calibration", "x.json", "--measure", "y.json"], "--calibration"),
         (["--calibration", "absent.json"], "no such file"),
     ],
 )
@@ -371,10 +363,10 @@ def test_this_machine_is_measured_and_what_was_found_is_used_again(tiny: Path, t
     result = CliRunner().invoke(app, ["forecast", "--configfile", str(path), "--json"])
     assert result.exit_code == 0, result.output + str(result.exception)
     found = json.loads(result.output)
-    assert found["cpu_hours"] > 0
+    assert found["cpu_s"] > 0
     assert all(stage["peak_mb"] > 50 for stage in found["stages"].values())
     made = read_calibration(tmp_path / "results" / "calibration.json")
-    assert {"job", "he_window", "he_mpix", "tiles", "report", "text_step"} <= set(made.costs["generate"])
+    assert {"job", "he_window", "he_mpix", "tiles", "text_step"} <= set(made.costs["generate"])
     assert made.bytes["store"]["he_mpix"] == pytest.approx(3e6, rel=0.1)
-    again = CliRunner().invoke(app, ["forecast", "--configfile", str(path), "--json", "--no-calibrate"])
+    again = CliRunner().invoke(app, ["forecast", "--configfile", str(path), "--json"])
     assert json.loads(again.output)["calibration"]["made"] == made.made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from mupd.cli import app
 from mupd.config import parse_config
 from mupd.errors import InputFaults
 from mupd.sheet import SheetCase, read_sheet
-from mupd.sheet.make.folder import expression_of
+from mupd.sheet.make.folder import expression_of, ids_of
 
 OLD = "File ID\tFile Name\tData Category\tData Type\tProject ID\tCase ID\tSample ID\tSample Type"
 NEW = OLD.replace("Sample Type", "Tissue Type\tTumor Descriptor\tSpecimen Type\tPreservation Method")
@@ -193,3 +194,48 @@ def test_a_pattern_finds_the_id_that_it_was_made_with(around: str, case: str) ->
     assert match is not None
     if "*" not in around:
         assert match["case"] == case
+
+
+@pytest.mark.parametrize("pattern", ["{case}*.svs", "slides/{case}?", "*{case}.svs", "?{case}_a.svs", "{case}*/a.svs"])
+def test_a_wildcard_beside_the_id_is_refused(tmp_path: Path, pattern: str) -> None:
+    put(tmp_path, "TCGA-AA-0001-01Z.svs")
+    with pytest.raises(InputFaults, match=r"one letter can be the id; expected what separates the id"):
+        run("from-folder", tmp_path, "--he", pattern, "-o", tmp_path / "cases.tsv")
+    assert not (tmp_path / "cases.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("{case}_*.svs", ("P_1_a.svs", "P_2_a.svs")),
+        ("{case}-*.svs", ("TCGA-AA-0001-01Z.svs", "TCGA-BB-0002-01Z.svs")),
+        ("{case}.*", ("P1.v2.svs", "P2.svs")),
+    ],
+)
+def test_names_that_fit_several_ids_are_named(tmp_path: Path, pattern: str, names: tuple[str, ...]) -> None:
+    put(tmp_path, *names)
+    with pytest.raises(InputFaults, match=rf"names that fit several ids: '{names[0]}' \("):
+        run("from-folder", tmp_path, "--he", pattern, "-o", tmp_path / "cases.tsv")
+
+
+def test_names_of_another_modality_decide_which_id_is_meant(tmp_path: Path) -> None:
+    put(tmp_path, "he/P_1_a.svs", "he/P_1_b_c.svs", "he/P_2_a.svs", "rna/P_1.tsv", "rna/P_2.tsv")
+    run("from-folder", tmp_path, "--he", "he/{case}_*.svs", "--rna", "rna/{case}.tsv", "-o", tmp_path / "cases.tsv")
+    cases = cases_of(tmp_path / "cases.tsv")
+    assert sorted(cases) == ["P_1", "P_2"]
+    assert [path.name for path in cases["P_1"].further_he] == ["P_1_b_c.svs"]
+
+
+def test_ids_of_one_name_in_two_encodings_are_one_case(tmp_path: Path) -> None:
+    put(tmp_path, f"he/{unicodedata.normalize('NFD', 'Zoë')}.svs", "rna/Zoë.tsv")
+    run("from-folder", tmp_path, "--he", "he/{case}.svs", "--rna", "rna/{case}.tsv", "-o", tmp_path / "cases.tsv")
+    (case,) = cases_of(tmp_path / "cases.tsv").values()
+    assert case.he is not None
+    assert case.rna is not None
+
+
+@given(st.text(alphabet="ab._-", min_size=1, max_size=6), st.text(alphabet="ab._-", min_size=1, max_size=6))
+def test_every_id_that_a_name_can_have_is_found(case: str, rest: str) -> None:
+    ids = ids_of(f"{case}_{rest}.svs", "{case}_*.svs")
+    assert case in ids
+    assert all(f"{case}_{rest}.svs".startswith(f"{name}_") for name in ids)

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import time
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,3 +220,18 @@ def test_no_relative_path_leads_out(tmp_path_factory: pytest.TempPathFactory, pa
         paths, problem = Places(cohort).find(cell, SLIDES if several else ONE)
         allowed = (cohort.resolve(), Path.cwd().resolve())
         assert problem or all(any(path.resolve().is_relative_to(root) for root in allowed) for path in paths)
+
+
+@pytest.mark.parametrize(("stored", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+@pytest.mark.parametrize("name", ["Müller/Zoë.svs", "café.svs", "plain/Ångström.svs"])
+def test_an_accent_is_the_same_in_either_encoding(tmp_path: Path, name: str, stored: str, written: str) -> None:
+    on_disk = tmp_path / unicodedata.normalize(stored, name)
+    on_disk.parent.mkdir(exist_ok=True)
+    on_disk.write_text("x")
+    paths, problem = Places(tmp_path).find(unicodedata.normalize(written, name), SLIDES)
+    assert problem is None
+    assert paths == (on_disk,)
+
+
+def test_a_name_that_is_there_in_neither_encoding_is_named_as_written(tmp_path: Path) -> None:
+    assert Places(tmp_path).find("Zoë.svs", SLIDES)[1][0] == "'Zoë.svs', which is not there"  # type: ignore[index]

@@ -210,3 +210,25 @@ def test_any_bytes_give_a_sheet_or_faults(tmp_path: Path, make_config: Make, con
     except InputFaults as error:
         cases = error.faults
     assert cases
+
+
+@pytest.mark.parametrize(
+    "cell", ["NA", "n/a", "NaN", "null", "None", "unknown", "-", "[Not Available]", "not reported"]
+)
+def test_an_organ_that_is_not_stated_is_an_empty_cell(make_config: Make, write_sheet: Write, cell: str) -> None:
+    (case,) = read_sheet(make_config(write_sheet([{"case_id": "A", "organ": cell, "diagnosis": cell}]))).cases
+    assert (case.organ, case.diagnosis) == ("", "")
+
+
+@pytest.mark.parametrize("organ", ["nasal cavity", "Nodes", "breast", "unknown primary", "Naevus"])
+def test_organs_that_begin_like_these_stay(make_config: Make, write_sheet: Write, organ: str) -> None:
+    (case,) = read_sheet(make_config(write_sheet([{"case_id": "A", "organ": organ}]))).cases
+    assert case.organ == organ
+
+
+@pytest.mark.parametrize("column", ["he", "rna", "text", "he_mpp"])
+def test_na_in_place_of_a_file_or_a_number_names_the_empty_cell(
+    make_config: Make, write_sheet: Write, column: str
+) -> None:
+    (fault,) = faults_of(make_config(write_sheet([{"case_id": "A", column: "NA"}])))
+    assert fault.endswith("expected an empty cell where there is nothing")

@@ -51,9 +51,22 @@ def test_a_pyramid_brings_its_own_scale_and_the_sheet_goes_before(tmp_path: Path
     facts = check_he(path, None, LIMITS)
     assert facts["mpp"] == pytest.approx(0.5)
     assert facts["mpp_source"] == "file"
-    facts = check_he(path, 0.25, ANY_SIZE)
-    assert (facts["mpp"], facts["mpp_source"]) == (0.25, "sheet")
+    facts = check_he(path, 0.52, ANY_SIZE)
+    assert (facts["mpp"], facts["mpp_source"]) == (0.52, "sheet")
     assert facts["file_mpp"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("sheet", [0.25, 1.0, 0.44])
+def test_a_sheet_and_a_file_that_state_two_scales(tmp_path: Path, sheet: float) -> None:
+    path = pyramid(tmp_path / "slide.tif", he_pixels(1200, 900))
+    with pytest.raises(UnusableError, match=rf"he_mpp is {sheet:g}, the file states 0\.5 .*he_mpp_over_file"):
+        check_he(path, sheet, ANY_SIZE)
+    assert check_he(path, sheet, replace(ANY_SIZE, he_mpp_over_file=True))["mpp"] == sheet
+
+
+def test_a_scale_that_no_scanner_has_does_not_speak_against_the_sheet(tmp_path: Path) -> None:
+    path = pyramid(tmp_path / "slide.tif", he_pixels(1200, 900), 264.6)
+    assert check_he(path, 0.5, ANY_SIZE)["mpp"] == 0.5
 
 
 @pytest.mark.parametrize("kind", ["png", "tif"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from wsidicom.errors import WsiDicomNotFoundError
 
 from benchmarks.slides.spoilt import vast_tiff
 from mupd.config import load_config
@@ -20,6 +22,7 @@ from mupd.errors import UnusableError
 from mupd.slides.checks import check_he
 from mupd.slides.formats import FORMATS, format_of
 from mupd.slides.limits import MOST_FLAT_PIXELS
+from mupd.slides.ome_scale import unit_um
 from mupd.slides.openslide_formats import OpenSlideReader
 from mupd.slides.reader import open_slide, source_files
 from tests.fixtures.basic import he_pixels
@@ -69,6 +72,7 @@ def test_files_laid_out_as_scn_and_bif_read_with_their_scale(tmp_path: Path, mak
         (0.00025, "mm", 0.25),
         (0.25, "µm", 0.25),
         (1, "pixel", None),
+        (5e-05, "cm", 0.5),
         (None, "µm", None),
         (0, "µm", None),
     ],
@@ -78,6 +82,116 @@ def test_ome_scale_follows_its_unit_and_is_never_guessed(
 ) -> None:
     with open_slide(ome_tiff(tmp_path / "slide.ome.tif", PIXELS, stated, unit)) as slide:
         assert slide.mpp == (pytest.approx(mpp) if mpp else None)
+
+
+@pytest.mark.parametrize("unit", ["µm", "μm", "Âµm", "Î¼m", "?m", "\ufffdm", "um", "micron", "Micrometers", "\\u00B5m"])
+def test_a_micrometre_in_any_encoding(unit: str) -> None:
+    assert unit_um(unit) == 1
+
+
+@pytest.mark.parametrize(
+    ("unit", "um"), [("nm", 1e-3), ("mm", 1e3), ("cm", 1e4), ("m", 1e6), ("Å", 1e-4), ("in", 25400), ("Mm", 1e12)]
+)
+def test_units_of_length_in_micrometres(unit: str, um: float) -> None:
+    assert unit_um(unit) == pytest.approx(um)
+
+
+@pytest.mark.parametrize("unit", ["pixel", "reference frame", "furlong", "px", ""])
+def test_what_is_no_length_is_refused_with_what_was_stated(tmp_path: Path, unit: str) -> None:
+    assert unit_um(unit) is None
+    path = ome_tiff(tmp_path / "slide.ome.tif", PIXELS, 0.5, unit)
+    with pytest.raises(UnusableError, match=rf"PhysicalSizeX = 0\.5 {unit}, which is no length: give it as he_mpp"):
+        check_he(path, None, LIMITS)
+    assert check_he(path, 0.5, LIMITS)["mpp"] == 0.5
+
+
+@pytest.mark.parametrize("subifds", [1, 2, 3, 5])
+@pytest.mark.parametrize("options", [{"ome": True, "bigtiff": True}, {"ome": False}, {"ome": False, "byteorder": ">"}])
+def test_pyramids_of_any_number_of_subifds(tmp_path: Path, subifds: int, options: dict[str, Any]) -> None:
+    path, tiles = tmp_path / "slide.tif", {"tile": (32, 32), "photometric": "rgb"}
+    with tifffile.TiffWriter(path, **options) as writer:
+        writer.write(PIXELS, subifds=subifds, resolution=(20_000, 20_000), resolutionunit="CENTIMETER", **tiles)
+        for level in range(1, subifds + 1):
+            writer.write(PIXELS[:: 2**level, :: 2**level], subfiletype=1, **tiles)
+    assert check_he(path, 0.5, LIMITS)["levels"] == subifds + 1
+
+
+def test_subifds_that_form_a_loop_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(PIXELS, subifds=2, tile=(32, 32), photometric="rgb")
+        for step in (2, 4):
+            writer.write(PIXELS[::step, ::step], subfiletype=1, tile=(32, 32), photometric="rgb")
+    with tifffile.TiffFile(path) as file:
+        first = file.pages[0]
+        last = first.pages[1]
+        link, target = last.offset + 2 + 12 * len(last.tags), first.offset
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, link, target)
+    path.write_bytes(content)
+    assert "form a loop" in refusal(path)
+
+
+FOREIGN = {
+    "slide.czi": b"ZISRAWFILE" + bytes(600),
+    "renamed.tif": b"ZISRAWFILE" + bytes(600),
+    "slide.vsi": b"II*\0" + bytes(600),
+    "slide.nd2": b"\xda\xce\xbe\x0a" + bytes(600),
+    "renamed.svs": b"\xda\xce\xbe\x0a" + bytes(600),
+    "slide.lif": b"\x70\0\0\0" + bytes(600),
+    "slide.isyntax": b"<DataObject" + bytes(600),
+    "slide.oir": b"OLYMPUSRAWFORMAT" + bytes(600),
+    "slide.jp2": b"\0\0\0\x0cjP  " + bytes(600),
+    "slide.kfb": b"KFB" + bytes(600),
+    "slide.ome.zarr.zip": b"PK\x03\x04" + bytes(600),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_formats_that_cannot_be_read_say_what_to_convert_with(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(FOREIGN[name])
+    words = refusal(tmp_path / name)
+    assert "convert it with" in words or "export it from" in words or "export it with" in words or "unpack" in words
+
+
+@pytest.mark.parametrize(
+    ("inside", "words"),
+    [
+        (".zattrs", "OME-Zarr cannot be read here: convert it with raw2ometiff or QuPath"),
+        ("zarr.json", "OME-Zarr"),
+        ("stack1/frame_t.ets", "Olympus VSI"),
+        ("Slidedat.ini", "give the .mrxs file beside it"),
+    ],
+)
+def test_folders_that_are_no_dicom(tmp_path: Path, inside: str, words: str) -> None:
+    (tmp_path / "slide" / inside).parent.mkdir(parents=True)
+    (tmp_path / "slide" / inside).write_bytes(b"{}")
+    assert words in refusal(tmp_path / "slide")
+
+
+def test_other_files_in_place_of_a_slide(tmp_path: Path) -> None:
+    for content, words in (
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html>", "download the slide again"),
+        (b"%PDF-1.4", "a print of a slide"),
+    ):
+        (tmp_path / "slide.svs").write_bytes(content)
+        assert words in refusal(tmp_path / "slide.svs")
+
+
+def test_a_readable_file_may_have_any_name(tmp_path: Path) -> None:
+    for name in ("slide.dat", "slide.czi", "slide.zip"):
+        Image.fromarray(PIXELS).save(tmp_path / name, "PNG")
+        with open_slide(tmp_path / name, 0.5) as slide:
+            assert slide.format == "png"
+
+
+def test_mirax_without_its_folder_or_its_index(tmp_path: Path) -> None:
+    path = tmp_path / "slide.mrxs"
+    path.write_bytes(b"\xff\xd8\xff")
+    assert "copy that folder beside the file" in refusal(path)
+    (tmp_path / "slide").mkdir()
+    assert "lacks Slidedat.ini" in refusal(path)
 
 
 def test_pixels_that_are_not_square_are_refused(tmp_path: Path) -> None:
@@ -203,3 +317,23 @@ def test_the_table_of_formats_recognises_files_by_their_bytes_or_name(tmp_path: 
     assert [format_of(tmp_path / name).name for name in names] == ["DICOM", "DICOM", "MIRAX", "TIFF", "plain picture"]
     assert source_files(tmp_path / "slide.mrxs") == [tmp_path / "slide.mrxs", tmp_path / "slide"]
     assert len({one.name for one in FORMATS}) == len(FORMATS)
+
+
+def test_warnings_of_pydicom_name_their_file(tmp_path: Path) -> None:
+    path = dicom_level(tmp_path / "level.dcm", PIXELS, "1.2.3")
+    content = path.read_bytes()
+    # A UID with a letter: pydicom warns and goes on.
+    path.write_bytes(content.replace(b"1.2.3\0", b"1.2.x\0"))
+    with pytest.warns(UserWarning, match=r"^level\.dcm: .*Invalid value"):
+        source_files(path)
+
+
+def test_dicom_without_a_level_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_found(files: Any) -> Any:
+        raise WsiDicomNotFoundError("Level files")
+
+    monkeypatch.setattr("wsidicom.WsiDicom.open", none_found)
+    path = dicom_level(tmp_path / "level.dcm", PIXELS, "1.2.3", codec="jpegls")
+    words = refusal(path)
+    assert "none of the slide's 1 DICOM files holds a level that can be read" in words
+    assert "export the whole series again" in words

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from skimage.color import hed2rgb
 
 from benchmarks.slides.spoilt import KINDS
 from mupd.config import load_config
 from mupd.errors import UnusableError
+from mupd.slides.channels import swapped_channels_caution
 from mupd.slides.checks import check_he
 from mupd.slides.quality import FOCUS_LEAST, focus_of, pen_marks, refuse_if_not_he
+from mupd.slides.reader import open_slide
 from mupd.slides.thumbnails import outlined, outlined_picture, picture_of
 from mupd.slides.tissue import od_above_background
 from tests.fixtures.basic import he_pixels
@@ -174,3 +177,102 @@ def test_pictures_for_pages_show_the_outline_of_the_tissue(write_he: Write) -> N
     assert not green[130:170, 180:220].any()
     for kind, magic in (("JPEG", b"\xff\xd8"), ("PNG", b"\x89PNG")):
         assert outlined_picture(write_he(), None, 100, kind).startswith(magic)
+
+
+def padded(picture: Array, share: float, value: int, noise: int = 0) -> Array:
+    """The picture with fill of one grey value at its right, which takes a share of the whole."""
+    width = round(picture.shape[1] * share / (1 - share))
+    fill = value + np.random.default_rng(0).integers(0, noise + 1, (picture.shape[0], width, 1))
+    return np.concatenate([picture, np.broadcast_to(fill, (*fill.shape[:2], 3)).astype(np.uint8)], axis=1)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.45])
+@pytest.mark.parametrize(("value", "noise"), [(0, 0), (3, 8), (64, 0), (192, 0), (211, 0), (255, 0)])
+def test_fill_outside_the_scan_is_no_tissue(tmp_path: Path, share: float, value: int, noise: int) -> None:
+    picture = he_pixels(900, 700)
+    Image.fromarray(picture).save(tmp_path / "plain.png")
+    plain = check_he(tmp_path / "plain.png", 0.5, LIMITS)
+    assert (plain["fill_fraction"], plain["cautions"]) == (0, [])
+    Image.fromarray(padded(picture, share, value, noise)).save(tmp_path / "filled.png")
+    filled = check_he(tmp_path / "filled.png", 0.5, LIMITS)
+    assert filled["fill_fraction"] == pytest.approx(share, abs=0.02)
+    assert filled["cautions"] == [f"{filled['fill_fraction']:.0%} of the picture is fill outside the scan: "
+                                  "taken as no tissue"]  # fmt: skip
+    assert filled["tissue_mm2"] == pytest.approx(plain["tissue_mm2"], rel=0.02)
+    for fact in ("haematoxylin_od", "eosin_od", "green_od_share", "pink_fraction"):
+        assert filled[fact] == pytest.approx(plain[fact], abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.45])
+def test_black_fill_beside_real_tissue(shared_data: Path, tmp_path: Path, share: float) -> None:
+    for tile in real_tiles(shared_data, 200):
+        picture = np.asarray(Image.open(tile).convert("RGB"))
+        Image.fromarray(padded(picture, share, 0)).save(tmp_path / "filled.png")
+        filled = check_he(tmp_path / "filled.png", 0.5, LIMITS)
+        assert filled["haematoxylin_od"] == pytest.approx(check_he(tile, 0.5, LIMITS)["haematoxylin_od"], abs=0.15)
+
+
+def test_fill_alone_is_no_slide(write_he: Write) -> None:
+    assert "fill of one colour" in unusable(write_he(pixels=padded(he_pixels(100, 700), 0.995, 128)))
+    assert "nearly black" in unusable(write_he(pixels=np.full((700, 900, 3), 4, np.uint8)))
+
+
+def test_glass_of_one_exact_value_is_no_fill(write_he: Write) -> None:
+    picture = he_pixels(900, 700)
+    y, x = np.mgrid[0:700, 0:900]
+    picture[((x / 900 - 0.5) / 0.41) ** 2 + ((y / 700 - 0.5) / 0.41) ** 2 > 1] = 255
+    assert check_he(write_he(pixels=picture), 0.5, LIMITS)["fill_fraction"] == 0
+
+
+def swapped_share(pictures: list[Array]) -> tuple[float, float]:
+    """Shares that are refused, and that are refused or bring a caution."""
+    refused, noted = 0, 0
+    for picture in pictures:
+        try:
+            noted += swapped_channels_caution([picture]) is not None
+        except UnusableError:
+            refused += 1
+    return refused / len(pictures), (refused + noted) / len(pictures)
+
+
+def test_swapped_channels_are_refused_or_named_and_real_slides_are_not(shared_data: Path) -> None:
+    tiles = [np.asarray(Image.open(path).convert("RGB")) for path in real_tiles(shared_data, 25)]
+    assert swapped_share(tiles)[0] == 0
+    assert swapped_share(tiles)[1] < 0.05
+    refused, noted = swapped_share([tile[..., ::-1] for tile in tiles])
+    assert refused > 0.8
+    assert noted > 0.95
+
+
+@pytest.mark.parametrize("name", ["slides/CMU-1-Small-Region.svs", "her2st/images/C5.jpg"])
+def test_swapped_channels_of_a_whole_slide(shared_data: Path, tmp_path: Path, name: str) -> None:
+    with open_slide(shared_data / name, 0.5) as slide:
+        width, height = slide.size_px
+        region = slide.read(width // 3, height // 3, 1400, 1400)
+    Image.fromarray(region).save(tmp_path / "right.png")
+    assert check_he(tmp_path / "right.png", 0.5, LIMITS)["cautions"] == []
+    Image.fromarray(region[..., ::-1]).save(tmp_path / "swapped.png")
+    assert "red and blue are swapped" in unusable(tmp_path / "swapped.png")
+
+
+@pytest.mark.parametrize("pink", [0.02, 0.041, 0.049])
+def test_dense_tumour_with_little_pink_passes_and_haematoxylin_alone_does_not(pink: float) -> None:
+    # Haematoxylin with a little eosin in most pixels: nearly as much red as green is absorbed.
+    picture = hed2rgb(np.broadcast_to([0.14, 0.004, 0.0], (512, 512, 3)))
+    stroma = hed2rgb(np.broadcast_to([0.03, 0.1, 0.0], (512, 512, 3)))
+    columns = np.arange(512) < round(512 * pink) + 1
+    picture = (np.where(columns[None, :, None], stroma, picture) * 255).round().astype(np.uint8)
+    colour = refuse_if_not_he(picture, od_above_background(picture))
+    assert colour.pink_share == pytest.approx(pink, abs=0.006)
+    alone = (hed2rgb(np.broadcast_to([0.14, 0.0, 0.0], (512, 512, 3))) * 255).round().astype(np.uint8)
+    with pytest.raises(UnusableError, match="no eosin"):
+        refuse_if_not_he(alone, od_above_background(alone))
+
+
+def test_a_few_brown_cells_on_haematoxylin_are_no_dense_tumour() -> None:
+    stains = np.broadcast_to([0.14, 0.0, 0.0], (512, 512, 3)).copy()
+    stains[:, :10] = [0.03, 0.1, 0.0]
+    stains[:, 100:110] = [0.05, 0.0, 0.2]
+    picture = (hed2rgb(stains) * 255).round().astype(np.uint8)
+    with pytest.raises(UnusableError, match="immunohistochemistry"):
+        refuse_if_not_he(picture, od_above_background(picture))

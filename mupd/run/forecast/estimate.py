@@ -1,4 +1,4 @@
-"""From a plan and a calibration to hours, bytes and memory."""
+"""From a plan and a calibration to time, memory and disk space, with their range."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from mupd.config import Config
 from mupd.contracts.forecast import ForecastFile, StageFigures, config_digest
 from mupd.contracts.layout import STAGES, Stage
 from mupd.contracts.stage_record import now
-from mupd.run.forecast.calibration import Calibration
-from mupd.run.forecast.fit import Cost, cost_of
-from mupd.run.forecast.plan import Plan, ShardPlan, cohort_units, draw_units, has_stains, units_of
+from mupd.run.forecast.costs import Calibration, Cost, cost_of
+from mupd.run.forecast.plan import Plan, ShardPlan, cohort_units, draw_units, units_of
 from mupd.run.forecast.specimens import LARGE_PX
 from mupd.run.job_resources import INTAKE_THREADS, latents_mb
 
-_ARTIFACTS_PER_CASE = {"rna": 1, "text": 3}
-"""One file of profiles; a report as JSON, text and DICOM."""
-
-_BUSY_LOAD = 1.5
+RANGES = {"wall": (0.5, 2.5), "cpu": (0.7, 1.3), "memory": (0.7, 1.3), "disk": (0.5, 1.0)}
+"""Actual over forecast, smallest and largest of the measured stages (docs/forecast.md, `python -m
+benchmarks.forecast`)."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,6 @@ class Forecast:
 
     Attributes
     ----------
-    window_evaluations
-        Windows of all slides through the network, over all evaluations, one guidance pass.
     wall_s
         From the first job to the last, `jobs` at a time, without Snakemake's own time and a cluster's queue.
     gpu_s
@@ -40,15 +36,12 @@ class Forecast:
     """
 
     plan: Plan
-    calibration: Calibration
     stages: dict[Stage, StageFigures]
-    window_evaluations: int
     jobs: int
     wall_s: float
     gpu_s: float | None
     store_bytes: int
     artifact_bytes: int
-    artifacts: int
     notes: tuple[str, ...] = ()
 
     @property
@@ -57,30 +50,29 @@ class Forecast:
         return sum(figures.cpu_s for figures in self.stages.values())
 
 
-def wall_of_chains(seconds: Iterable[float], at_a_time: int) -> float:
-    """Time until all chains are done, `at_a_time` in parallel, the longest first (Graham's LPT rule)."""
-    free = [0.0] * max(at_a_time, 1)
+def wall_of_chains(seconds: Iterable[float], jobs: int) -> float:
+    """Time until all chains are done, `jobs` in parallel, the longest first (Graham's LPT rule)."""
+    free_at = [0.0] * max(jobs, 1)
     for chain in sorted(seconds, reverse=True):
-        heapq.heapreplace(free, free[0] + chain)
-    return max(free)
+        heapq.heapreplace(free_at, free_at[0] + chain)
+    return max(free_at)
 
 
 def _costs_of(stage: Stage, calibration: Calibration) -> dict[str, Cost]:
     """Costs of a stage's units. Reading a cohort table is measured in intake and costs the same in each stage."""
-    table = calibration.costs["intake"].get("table_mb", Cost())
-    return {"table_mb": table} | calibration.costs[stage]
+    return {"table_mb": calibration.costs["intake"].get("table_mb", Cost())} | calibration.costs[stage]
 
 
-def job_costs(shard: ShardPlan, config: Config, calibration: Calibration, windows: int) -> dict[Stage, Cost]:
+def job_costs(shard: ShardPlan, config: Config, calibration: Calibration) -> dict[Stage, Cost]:
     """Cost of each stage's job on a shard."""
     costs = {
-        stage: cost_of(units, _costs_of(stage, calibration))
-        for stage, units in units_of(shard, config, windows).items()
+        stage: cost_of(units_of(stage, shard, config), _costs_of(stage, calibration))
+        for stage in STAGES
+        if stage != "cohort"
     }
     # Intake reads several inputs at a time.
-    whole, start = costs["intake"], calibration.costs["intake"]["job"]
-    costs["intake"] = Cost(start.wall_s + (whole.wall_s - start.wall_s) / INTAKE_THREADS, whole.cpu_s)
-    return costs
+    costs["intake"] = replace(costs["intake"], wall_s=costs["intake"].wall_s / INTAKE_THREADS)
+    return {stage: calibration.costs[stage]["job"] + cost for stage, cost in costs.items()}
 
 
 def _figures(costs: Sequence[Cost], peak_mb: float) -> StageFigures:
@@ -93,13 +85,7 @@ def _figures(costs: Sequence[Cost], peak_mb: float) -> StageFigures:
     )
 
 
-def artifacts_of(plan: Plan, config: Config) -> int:
-    """Number of artifacts if every draw is accepted. Several slides of a case also have a map of their spread."""
-    per_case = _ARTIFACTS_PER_CASE | {"he": config.draws.he + (config.draws.he > 1)}
-    return sum(cases * per_case.get(task.partition("->")[2], 0) for task, cases in plan.tasks.items())
-
-
-def peak_mb(stage: Stage, config: Config, calibration: Calibration) -> float:
+def _peak_mb(stage: Stage, config: Config, calibration: Calibration) -> float:
     """Peak memory of a job: the measured one; for generation plus the latents of larger slides."""
     measured = calibration.peak_mb[stage]
     if stage != "generate":
@@ -108,46 +94,26 @@ def peak_mb(stage: Stage, config: Config, calibration: Calibration) -> float:
     return measured + max(latents_mb(config) - latents_mb(calibrated), 0.0)
 
 
-def _notes(plan: Plan, calibration: Calibration) -> list[str]:
+def _notes(plan: Plan, config: Config) -> list[str]:
     notes = []
-    if unread := len(plan.shards) - plan.known_shards:
+    if unread := sum(not shard.from_inventory for shard in plan.shards):
         notes.append(
             f"{unread:,} of {len(plan.shards):,} shards are counted by the sheet alone: inputs that intake will find "
             "unusable count as measured."
         )
-    if has_stains(plan.draws):
+    if config.stains:
         notes.append("Stains of slides count as tasks. Their time, memory and disk space are not in the forecast.")
-    if calibration.load > _BUSY_LOAD:
-        notes.append(
-            f"The machine was busy during the calibration ({calibration.load:g} processes per core). On an idle "
-            "machine, wall times are shorter; CPU-hours change less."
-        )
-    if calibration.facts.get("one_slide_size"):
-        notes.append(
-            "Only small slides were calibrated, since they took long. Times of larger slides are less certain."
-        )
     return notes
 
 
-def forecast_of(plan: Plan, config: Config, calibration: Calibration, windows: int, jobs: int) -> Forecast:
-    """Estimate what a plan takes.
-
-    Parameters
-    ----------
-    windows
-        :func:`mupd.run.forecast.plan.window_evaluations` of the configuration.
-    jobs
-        Number of jobs that run at a time.
-    """
-    by_shard = [job_costs(shard, config, calibration, windows) for shard in plan.shards]
-    cohort = cost_of(cohort_units(plan), _costs_of("cohort", calibration))
-    stages = {
-        stage: _figures(
-            [cohort] if stage == "cohort" else [costs[stage] for costs in by_shard], peak_mb(stage, config, calibration)
-        )
-        for stage in STAGES
-    }
-    chains = [sum(cost.wall_s for cost in costs.values()) for costs in by_shard]
+def forecast_of(plan: Plan, config: Config, calibration: Calibration, jobs: int) -> Forecast:
+    """Estimate what a plan takes with `jobs` jobs at a time."""
+    by_shard = [job_costs(shard, config, calibration) for shard in plan.shards]
+    cohort = cost_of(cohort_units(plan) | {"job": 1.0}, _costs_of("cohort", calibration))
+    stages: dict[Stage, StageFigures] = {}
+    for stage in STAGES:
+        costs = [cohort] if stage == "cohort" else [costs_by_stage[stage] for costs_by_stage in by_shard]
+        stages[stage] = _figures(costs, _peak_mb(stage, config, calibration))
     drawn: Counter[str] = Counter()
     for shard in plan.shards:
         drawn.update(draw_units(shard, config))
@@ -155,30 +121,27 @@ def forecast_of(plan: Plan, config: Config, calibration: Calibration, windows: i
         int(sum(calibration.bytes[place].get(unit, 0.0) * count for unit, count in drawn.items()))
         for place in ("store", "artifacts")
     )
+    chains = [sum(cost.wall_s for cost in costs_by_stage.values()) for costs_by_stage in by_shard]
     return Forecast(
         plan=plan,
-        calibration=calibration,
         stages=stages,
-        window_evaluations=int(plan.draws.get("he", 0)) * windows,
         jobs=jobs,
         wall_s=wall_of_chains(chains, jobs) + cohort.wall_s,
-        gpu_s=stages["generate"].wall_s if calibration.on_gpu else None,
+        gpu_s=stages["generate"].wall_s if calibration.gpu else None,
         store_bytes=stored,
         artifact_bytes=exported,
-        artifacts=artifacts_of(plan, config),
-        notes=tuple(_notes(plan, calibration)),
+        notes=tuple(_notes(plan, config)),
     )
 
 
-def as_file(forecast: Forecast, config: Config) -> ForecastFile:
+def as_file(forecast: Forecast, config: Config, calibration: Calibration) -> ForecastFile:
     """The part that is kept for the report."""
     return ForecastFile(
         made=now(),
-        calibrated=f"{forecast.calibration.hardware}, {forecast.calibration.made}",
+        calibrated=f"{calibration.place}, {calibration.made}",
         config=config_digest(config),
         cases=forecast.plan.cases,
         stages={stage: figures for stage, figures in forecast.stages.items()},
         store_bytes=forecast.store_bytes,
         artifact_bytes=forecast.artifact_bytes,
-        artifacts=forecast.artifacts,
     )

@@ -1,27 +1,30 @@
-"""What a run has to do: tasks, draws and disk space, and the units of work per shard and stage.
+"""Counts the work of a run: tasks, draws and disk space, and units of work per shard and stage.
 
-A calibration has a cost for each unit: a process start (``job``), a slide, a megabyte, a draw, a window.
+A unit is something that has a measured cost: a process start (``job``), a slide, a megabyte, a draw, a window.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mupd.base.ids import MODALITIES, Modality, Target, shard_name, stain_name, stain_target
 from mupd.config import Config
 from mupd.contracts.layout import Layout, Stage
 from mupd.model_folder.geometry import evaluations, read_geometry
-from mupd.run.job_resources import window_steps
 from mupd.run.table_ids import TableIds
 from mupd.sheet import Sheet, SheetCase, cases_by_shard
+from mupd.sheet.columns import is_anndata
 from mupd.sheet.sources import usable_sources
 
 Units = dict[str, float]
 """{unit: count}."""
+
+Pattern = tuple[Modality, ...]
+"""The modalities that a case has."""
 
 _MAX_DRAW_BYTES = {"rna": 8_000_000, "text": 1_000_000}
 """Upper bound for one draw of RNA or of a record, in the store and as artifacts together."""
@@ -36,55 +39,48 @@ class ShardPlan:
 
     Attributes
     ----------
-    tasks
-        {``rna+text->he``: number of cases}.
-    draws
-        {target: number of draws}, including ``stain:NAME``.
-    given
-        {``rna+text``: number of cases that have exactly these}; "" for cases that have nothing.
+    cases
+        {modalities that a case has: number of such cases}; the key is empty for cases that have nothing.
     reads
         Units that intake reads.
     rna_table_mb
         Megabytes of the RNA table; 0 if no case of the shard has a row in it.
-    known
+    from_inventory
         Whether intake has run. If so, unusable inputs are known.
+    windows
+        :func:`window_evaluations` of the configuration.
     """
 
-    shard: int
-    cases: int
-    tasks: dict[str, int]
-    draws: dict[Target, int]
-    given: dict[str, int]
+    cases: dict[Pattern, int]
     reads: Units
     rna_table_mb: float
-    known: bool
+    from_inventory: bool
+    windows: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The work of a run. A slide has `tiles` windows; each is evaluated `evaluations` times."""
+    """The work of a run: {``rna+text->he``: number of cases} and {target: number of draws}, stains included."""
 
     shards: tuple[ShardPlan, ...]
-    tiles: int
-    evaluations: int
+    tasks: dict[str, int]
+    draws: dict[Target, int]
     disk_bytes: int
-    tasks: dict[str, int] = field(default_factory=dict)
-    draws: dict[Target, int] = field(default_factory=dict)
 
     @property
     def cases(self) -> int:
         """Number of cases in all shards."""
-        return sum(shard.cases for shard in self.shards)
+        return sum(sum(shard.cases.values()) for shard in self.shards)
 
     @property
-    def known_shards(self) -> int:
-        """Number of shards on which intake has run."""
-        return sum(shard.known for shard in self.shards)
-
-
-def evaluations_of(config: Config) -> int:
-    """Evaluations of the network per draw."""
-    return evaluations(config.sampler.solver, config.sampler.steps)
+    def counted_from(self) -> str:
+        """Where the tasks are counted from, in words."""
+        known = sum(shard.from_inventory for shard in self.shards)
+        if known == len(self.shards):
+            return "the inventories of a finished intake"
+        if not known:
+            return "the sheet alone: intake has not run"
+        return f"the inventories of {known:,} of {len(self.shards):,} shards, the sheet for the others"
 
 
 def window_evaluations(config: Config) -> int:
@@ -94,53 +90,40 @@ def window_evaluations(config: Config) -> int:
     """
     geometry, slide, batch = read_geometry(Path(config.model)), config.slide, config.sampler.batch_size
     size_px = geometry.native_size_px((slide.width_px, slide.height_px), slide.mpp)
-    counts = geometry.windows_by_evaluation(size_px, evaluations_of(config))
+    counts = geometry.windows_by_evaluation(size_px, evaluations(config.sampler.solver, config.sampler.steps))
     return sum(-(-windows // batch) * batch for windows in counts)
 
 
-def megapixels(config: Config) -> float:
-    """Megapixels of a generated slide."""
-    return config.slide.width_px * config.slide.height_px / 1e6
-
-
-def guidance_passes_of(given: Sequence[str], config: Config) -> int:
+def _guidance_passes(pattern: Pattern, config: Config) -> int:
     """Passes per evaluation of an H&E draw: guidance adds passes, depending on the conditions."""
     from mupd.model.guidance import guidance_passes
 
     guidance = config.sampler.guidance
     scales = {"text": guidance.text, "rna": guidance.rna, "pathways": guidance.rna}
-    streams = (["text"] if "text" in given else []) + (["pathways", "rna"] if "rna" in given else [])
+    streams = (["text"] if "text" in pattern else []) + (["pathways", "rna"] if "rna" in pattern else [])
     return len(guidance_passes(dict.fromkeys(streams), scales))
-
-
-def draw_unit(given: Sequence[str], target: str) -> str:
-    """Unit of a draw: RNA drawn for the tiles of a slide costs more than one profile drawn from text."""
-    if target == "rna":
-        return "rna_slide_draw" if "he" in given else "rna_text_draw"
-    return f"{target}_draw"
 
 
 def table_megabytes(path: str | None) -> float:
     """Megabytes of text that a job parses to find one row; 0 for .h5ad and .h5mu, of which single rows are read."""
-    if path is None or path.lower().endswith((".h5ad", ".h5mu")):
+    if path is None or is_anndata(path):
         return 0.0
     table = Path(path)
     if table.suffix.lower() != ".gz":
         return table.stat().st_size / 1e6
-    with table.open("rb") as packed:
+    with table.open("rb") as stream:
         # The last four bytes of a gzip file are the length of its content, modulo 4 GiB.
-        packed.seek(-4, os.SEEK_END)
-        return max(int.from_bytes(packed.read(4), "little"), table.stat().st_size) / 1e6
+        stream.seek(-4, os.SEEK_END)
+        return max(int.from_bytes(stream.read(4), "little"), table.stat().st_size) / 1e6
 
 
-def tasks_of_given(given: Sequence[Modality], config: Config) -> dict[str, tuple[Target, int]]:
+def tasks_of_pattern(pattern: Pattern, config: Config) -> dict[str, tuple[Target, int]]:
     """{task: (target, number of draws)} for a case that has these modalities; empty for a case that has none."""
-    name = "+".join(given)
     tasks: dict[str, tuple[Target, int]] = {}
-    for target in MODALITIES if given else ():
-        if target not in given:
-            tasks[f"{name}->{target}"] = (target, getattr(config.draws, target))
-    if "he" in given:
+    for target in MODALITIES if pattern else ():
+        if target not in pattern:
+            tasks[f"{'+'.join(pattern)}->{target}"] = (target, getattr(config.draws, target))
+    if "he" in pattern:
         tasks |= {f"he->{stain.name}": (stain_target(stain.name), stain.draws) for stain in config.stains}
     return tasks
 
@@ -155,38 +138,26 @@ def _size(path: Path) -> int:
 
 def _plan_shard(index: int, cases: Sequence[SheetCase], config: Config, tables: TableIds) -> ShardPlan:
     sources = {case.case_id: {m: usable_sources(case, m, config, tables) for m in MODALITIES} for case in cases}
-    given = {case_id: tuple(m for m in MODALITIES if by_modality[m]) for case_id, by_modality in sources.items()}
+    patterns = {case_id: tuple(m for m in MODALITIES if by_modality[m]) for case_id, by_modality in sources.items()}
     slides, rna, text = ([source for by_modality in sources.values() for source in by_modality[m]] for m in MODALITIES)
-    rows_of = {m: any(s.is_table and not s.named for s in of_m) for m, of_m in (("rna", rna), ("text", text))}
-    rna_table_mb = table_megabytes(config.tables.rna) if rows_of["rna"] else 0.0
+    rna_table_mb, text_table_mb = (
+        table_megabytes(table) if any(source.is_table and not source.named for source in of_modality) else 0.0
+        for table, of_modality in ((config.tables.rna, rna), (config.tables.text, text))
+    )
     reads = {
         "slide": float(len(slides)),
         "slide_mb": sum(_size(source.path) for source in slides) / 1e6,
         "rna_file": float(len(rna)),
         "text_file": float(len(text)),
-        "table_mb": rna_table_mb + (table_megabytes(config.tables.text) if rows_of["text"] else 0.0),
+        "table_mb": rna_table_mb + text_table_mb,
     }
     inventory = Layout(config.out).inventory(shard_name(index))
-    known = inventory.is_file()
-    if known:
+    from_inventory = inventory.is_file()
+    if from_inventory:
         from mupd.contracts.inventory import read_inventory
 
-        given |= {case.case_id: case.given for case in read_inventory(inventory) if case.case_id in given}
-    patterns = Counter(given.values())
-    tasks: Counter[str] = Counter()
-    draws: Counter[Target] = Counter()
-    for pattern, count in patterns.items():
-        for task, (target, each) in tasks_of_given(pattern, config).items():
-            tasks[task] += count
-            draws[target] += count * each
-    by_name = {"+".join(pattern): count for pattern, count in patterns.items()}
-    return ShardPlan(index, len(cases), dict(tasks), dict(draws), by_name, reads, rna_table_mb, known)
-
-
-def _disk_bytes(draws: Counter[Target], config: Config) -> int:
-    """Upper bound for the bytes of all draws, in the store and as artifacts; without stains."""
-    slides = draws["he"] * megapixels(config) * 1e6 * 3 * _HE_COPIES
-    return int(slides) + sum(draws[target] * size for target, size in _MAX_DRAW_BYTES.items())
+        patterns |= {case.case_id: case.given for case in read_inventory(inventory) if case.case_id in patterns}
+    return ShardPlan(dict(Counter(patterns.values())), reads, rna_table_mb, from_inventory, window_evaluations(config))
 
 
 def plan_of(sheet: Sheet, config: Config, tables: TableIds) -> Plan:
@@ -203,71 +174,60 @@ def plan_of(sheet: Sheet, config: Config, tables: TableIds) -> Plan:
     tasks: Counter[str] = Counter()
     draws: Counter[Target] = Counter()
     for shard in shards:
-        tasks.update(shard.tasks)
-        draws.update(shard.draws)
-    count = evaluations_of(config)
-    return Plan(shards, window_steps(config) // count, count, _disk_bytes(draws, config), dict(tasks), dict(draws))
+        for pattern, cases in shard.cases.items():
+            for task, (target, draws_per_case) in tasks_of_pattern(pattern, config).items():
+                tasks[task] += cases
+                draws[target] += cases * draws_per_case
+    # An upper bound, without stains.
+    disk_bytes = int(draws["he"] * _megapixels(config) * 1e6 * 3 * _HE_COPIES)
+    disk_bytes += sum(draws[target] * size for target, size in _MAX_DRAW_BYTES.items())
+    return Plan(shards, dict(tasks), dict(draws), disk_bytes)
 
 
-def _conditions_and_target(task: str) -> tuple[tuple[str, ...], str]:
-    """Split a task, e.g. ``rna+text->he`` into (``rna``, ``text``) and ``he``."""
-    given, _, target = task.partition("->")
-    return tuple(given.split("+")), target
+def _megapixels(config: Config) -> float:
+    return config.slide.width_px * config.slide.height_px / 1e6
 
 
 def draw_units(shard: ShardPlan, config: Config) -> Units:
-    """Draws by kind, and megapixels of generated slides. Stains are left out: a calibration has no costs for them."""
+    """Draws by kind, and megapixels of generated slides. Stains are left out: they have no measured costs.
+
+    RNA drawn for the tiles of a slide (``rna_slide_draw``) costs more than one profile (``rna_text_draw``).
+    """
     units: Counter[str] = Counter()
-    for task, cases in shard.tasks.items():
-        given, target = _conditions_and_target(task)
-        if target in MODALITIES:
-            units[draw_unit(given, target)] += cases * getattr(config.draws, target)
-    return {unit: float(count) for unit, count in units.items()} | {"he_mpix": units["he_draw"] * megapixels(config)}
+    for pattern, cases in shard.cases.items():
+        for target, draws in tasks_of_pattern(pattern, config).values():
+            if not stain_name(target):
+                kind = ("rna_slide" if "he" in pattern else "rna_text") if target == "rna" else target
+                units[f"{kind}_draw"] += cases * draws
+    return {unit: float(count) for unit, count in units.items()} | {"he_mpix": units["he_draw"] * _megapixels(config)}
 
 
-def _generate_units(shard: ShardPlan, config: Config, windows: int) -> Units:
+def _generate_units(shard: ShardPlan, config: Config) -> Units:
     units = draw_units(shard, config)
-    encoded: Counter[str] = Counter()
-    for name, cases in shard.given.items():
-        given = name.split("+") if name else []
-        if 0 < len(given) < len(MODALITIES):  # a complete case needs no conditions
-            encoded.update(dict.fromkeys(given, cases))
-    units |= {"tiles": float(encoded["he"]), "report": float(encoded["text"]), "profile": float(encoded["rna"])}
-    units |= {"tile_encoder": float(encoded["he"] > 0), "text_encoder": float(encoded["text"] > 0)}
-    units["he_window"] = 0.0
-    for task, cases in shard.tasks.items():
-        given_by_task, target = _conditions_and_target(task)
-        if target == "he":
-            units["he_window"] += cases * config.draws.he * windows * guidance_passes_of(given_by_task, config)
-    for kind in ("rna_slide", "rna_text"):
-        units[f"{kind}_step"] = units.get(f"{kind}_draw", 0.0) * evaluations_of(config)
-    units["text_step"] = units.get("text_draw", 0.0) * config.sampler.steps
+    count = evaluations(config.sampler.solver, config.sampler.steps)
+    for kind, steps in (("rna_slide", count), ("rna_text", count), ("text", config.sampler.steps)):
+        units[f"{kind}_step"] = units.get(f"{kind}_draw", 0.0) * steps
+    incomplete = {pattern: cases for pattern, cases in shard.cases.items() if 0 < len(pattern) < len(MODALITIES)}
+    for unit, modality in (("tiles", "he"), ("report", "text"), ("profile", "rna")):
+        units[unit] = float(sum(cases for pattern, cases in incomplete.items() if modality in pattern))
+    units["he_window"] = float(
+        sum(
+            cases * config.draws.he * shard.windows * _guidance_passes(pattern, config)
+            for pattern, cases in incomplete.items()
+            if "he" not in pattern
+        )
+    )
     return units | {"table_mb": shard.rna_table_mb}
 
 
-def units_of(shard: ShardPlan, config: Config, windows: int) -> dict[Stage, Units]:
-    """The work of each stage on a shard; for the cohort stage, which has no shards, see :func:`cohort_units`.
-
-    Parameters
-    ----------
-    windows
-        :func:`window_evaluations` of the configuration.
-    """
-    job = {"job": 1.0}
-    return {
-        "intake": job | shard.reads,
-        "generate": job | _generate_units(shard, config, windows),
-        "check": job | draw_units(shard, config),
-        "export": job | draw_units(shard, config),
-    }
+def units_of(stage: Stage, shard: ShardPlan, config: Config) -> Units:
+    """The work of a stage on a shard, without the start of its process; for the cohort stage :func:`cohort_units`."""
+    if stage == "intake":
+        return shard.reads
+    return _generate_units(shard, config) if stage == "generate" else draw_units(shard, config)
 
 
 def cohort_units(plan: Plan) -> Units:
     """The work of the one job over all shards."""
     table_mb = max((shard.rna_table_mb for shard in plan.shards), default=0.0)
-    return {"job": 1.0, "run": 1.0, "case": float(plan.cases), "table_mb": table_mb}
-
-
-def has_stains(draws: Iterable[Target]) -> bool:
-    """Whether any of the targets is a stain of a slide."""
-    return any(stain_name(target) for target in draws)
+    return {"run": 1.0, "case": float(plan.cases), "table_mb": table_mb}

@@ -23,6 +23,17 @@ _RULES: tuple[tuple[tuple[Modality, ...], str, str], ...] = (
         "Raise intake.file_mb if the machine has the memory, or give a smaller file.",
     ),
     (
+        ("he",),
+        r"convert it with|export it (?:from|with)|cannot be read here",
+        "Give the slide in a form that is read, as the reason says: SVS, NDPI, DICOM, OME-TIFF or another of the list.",
+    ),
+    (
+        ("he",),
+        r"he_mpp_over_file",
+        "Compare the two scales: empty he_mpp, or set intake.he_mpp_over_file to true.",
+    ),
+    (("he",), r"red and blue are swapped: ", "Write the picture again with its channels in the order RGB."),
+    (
         _ALL,
         r"file is empty|of 0 bytes|truncated|cut short|cut off|stored of|end-of-stream|copy (?:the file|it) anew|"
         r"file signature not found|first bytes are (?:of no|not)|stream has ended|file is not a zip|"

@@ -1,4 +1,4 @@
-"""Forecast beside actual, for the report: what `mupd forecast` said of a run, and what its stages took."""
+"""For the report: what `mupd forecast` estimated beside what the stages took."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from mupd.base.ids import MODALITIES
 from mupd.config import Config
-from mupd.contracts.forecast import StageFigures, config_digest, read_forecast
+from mupd.contracts.forecast import StageFigures, config_digest, read_forecast, size, time
 from mupd.contracts.layout import Layout
 from mupd.contracts.stage_record import StageRecord, read_record
 from mupd.sheet import cases_by_shard, read_sheet
@@ -17,20 +17,16 @@ from mupd.stages.cohort.gather import CohortCase
 _STAGES = ("intake", "generate", "check", "export")
 
 
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.2f} h"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
-def _row(stage: str, what: str, forecast: float, actual: float, words: Callable[[float], str]) -> dict[str, Any]:
-    """A line of the table; `ratio` is actual over forecast, None where nothing was forecast."""
+def _row(stage: str, quantity: str, forecast: float, actual: float, in_words: Callable[[float], str]) -> dict[str, Any]:
+    """A row of the table; `ratio` is actual over forecast, None if the forecast is 0."""
     ratio = actual / forecast if forecast > 0 else None
-    return {"stage": stage, "what": what, "forecast": words(forecast), "actual": words(actual), "ratio": ratio}
+    return {
+        "stage": stage,
+        "quantity": quantity,
+        "forecast": in_words(forecast),
+        "actual": in_words(actual),
+        "ratio": ratio,
+    }
 
 
 def _stage_rows(stage: str, figures: StageFigures, records: Sequence[StageRecord]) -> list[dict[str, Any]]:
@@ -38,9 +34,9 @@ def _stage_rows(stage: str, figures: StageFigures, records: Sequence[StageRecord
     cpu = sum(record.cpu_seconds for record in records)
     peak = max(record.peak_mb for record in records)
     return [
-        _row(stage, "all jobs in turn", figures.wall_s, wall, _time),
-        _row(stage, "CPU time", figures.cpu_s, cpu, _time),
-        _row(stage, "most memory of a job", figures.peak_mb * 1e6, peak * 1e6, _size),
+        _row(stage, "wall time of all jobs", figures.wall_s, wall, time),
+        _row(stage, "CPU time", figures.cpu_s, cpu, time),
+        _row(stage, "peak memory of a job", figures.peak_mb * 1e6, peak * 1e6, size),
     ]
 
 
@@ -50,18 +46,18 @@ def _bytes(paths: Iterable[Path]) -> int:
 
 
 def _kept_before(cases: Sequence[CohortCase], began: str) -> int:
-    """Draws that were made before the stage's last run and cost it nothing."""
+    """Draws from before the stage's last run, which took no time in it."""
     metas = (draw.meta for case in cases for m in MODALITIES for draw in case.parts[m].draws)
     return sum(meta is not None and meta.created < began for meta in metas)
 
 
 def view(cases: Sequence[CohortCase], config: Config) -> dict[str, Any] | None:
-    """What the report's template shows; None where no forecast was made.
+    """Values for the report's template; None if no forecast was made.
 
     Raises
     ------
     MupdError
-        If ``forecast.json`` or a stage's record is something else.
+        If ``forecast.json`` or the record of a stage cannot be read.
     """
     forecast = read_forecast(config.out)
     if forecast is None:
@@ -70,26 +66,24 @@ def view(cases: Sequence[CohortCase], config: Config) -> dict[str, Any] | None:
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     if forecast.config != config_digest(config):
-        notes.append("The forecast was made for another configuration: the figures are not of one run.")
+        notes.append("The forecast was made for another configuration: its figures are not those of this run.")
     if forecast.cases != len(cases):
         notes.append(f"The forecast was made for {forecast.cases:,} cases, the run has {len(cases):,}.")
     for stage in _STAGES:
         if stage not in forecast.stages:
             continue
-        of_shards = (read_record(config.out, stage, shard) for shard in shards)
-        records = [record for record in of_shards if record is not None]
+        shard_records = (read_record(config.out, stage, shard) for shard in shards)
+        records = [record for record in shard_records if record is not None]
         if not records:
-            notes.append(f"{stage}: its jobs left no figures.")
+            notes.append(f"{stage}: no figures, since its jobs left no records.")
             continue
         rows += _stage_rows(stage, forecast.stages[stage], records)
         if len(records) < len(shards):
-            notes.append(f"{stage}: {len(records):,} of {len(shards):,} jobs left figures; the others count nothing.")
+            notes.append(f"{stage}: {len(records):,} of {len(shards):,} jobs left records; the others are not counted.")
         if stage == "generate" and (kept := _kept_before(cases, min(record.started for record in records))):
-            notes.append(f"generate: {kept:,} draws were there from an earlier run and took no time in this one.")
+            notes.append(f"generate: {kept:,} draws are from an earlier run and took no time in this one.")
     draws = (draw for case in cases for m in MODALITIES for draw in case.parts[m].draws if draw.meta is not None)
     store = _bytes({config.out / draw.folder for draw in draws if draw.folder})
-    rows.append(_row("disk", "store", forecast.store_bytes, store, _size))
-    rows.append(_row("disk", "artifacts", forecast.artifact_bytes, _bytes([Layout(config.out).artifacts]), _size))
-    listed = sum(len(case.parts[m].artifacts) for case in cases for m in MODALITIES)
-    rows.append(_row("disk", "number of artifacts", forecast.artifacts, listed, lambda value: f"{value:,.0f}"))
+    rows.append(_row("disk", "store", forecast.store_bytes, store, size))
+    rows.append(_row("disk", "artifacts", forecast.artifact_bytes, _bytes([Layout(config.out).artifacts]), size))
     return {"rows": rows, "notes": notes, "made": forecast.made, "calibrated": forecast.calibrated}

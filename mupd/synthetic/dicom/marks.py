@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mupd.base.messages import warnings_with_name
 from mupd.contracts.draws import DrawMeta
 from mupd.errors import UnusableError
 from mupd.synthetic.dicom.pixel_digest import FIELD as DIGEST_FIELD
@@ -70,9 +71,10 @@ def read_header(path: Path) -> Dataset:
 
     damaged = (InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, KeyError, AttributeError)
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        for _ in dataset.iterall():
-            pass  # values are parsed when they are asked for: a damaged one shows here
+        with warnings_with_name(path):
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            for _ in dataset.iterall():
+                pass  # values are parsed when they are asked for: a damaged one shows here
     except (*damaged, NotImplementedError) as error:
         raise UnusableError(f"{path.name}: found bytes that are not DICOM ({error}); expected a DICOM file") from error
     if len(dataset) == 0 and "MediaStorageSOPClassUID" not in dataset.file_meta:

@@ -108,7 +108,7 @@ def test_valid_files_are_measured(suffix: str, tmp_path: Path) -> None:
     modality, _ = VALID[suffix]
     path = tmp_path / f"input{suffix}"
     path.write_bytes(_valid(suffix))
-    request: dict[str, Any] = {"mpp": 0.78} if modality == "he" else {}
+    request: dict[str, Any] = {"mpp": 0.78} if modality == "he" and suffix != ".svs" else {}
     outcome = examine_request(Request(modality, str(path), **request), CONFIG, GENES)
     assert outcome.status == "measured", outcome.reason
 
