@@ -98,8 +98,30 @@ def check_language(text: str) -> None:
         raise UnusableError(f"written in {name} ({certainty:.0%} certain): expected English, the encoder's language")
 
 
+# A note in place of a report: "See scanned report in media tab", "Specimen lost in transit", "Patient declined biopsy".
+_NO_REPORT = re.compile(
+    r"\b(?:see|refer\s+to|scanned\s+(?:in(?:to)?|under|to)|located\s+in|available\s+in|filed\s+(?:in|under))\b[^.;]{0,60}"
+    r"\b(?:scan\w*|media|attach\w*|pdf|image|chart|paper|outside|separate|original|external|document|tab|folder)\b"
+    r"|\bspecimens?\s+(?:\w+\s+){0,3}?(?:lost|misplaced|discarded|rejected|insufficient|inadequate|unsatisfactory|"
+    r"not\s+(?:received|labell?ed|found|processed|submitted))\b|\bno\s+specimens?\s+(?:was\s+|were\s+)?received\b"
+    r"|\b(?:patient|family)\s+(?:\w+\s+){0,2}?(?:declined|refused|did\s+not\s+(?:attend|show|consent)|no\s?show)\b"
+    r"|\b(?:biopsy|procedure|surgery|test|examination|order|case|request)\s+(?:\w+\s+){0,2}?"
+    r"(?:declined|refused|cancel\w*|not\s+(?:performed|done|carried\s+out)|withdrawn|aborted|postponed|duplicate)\b"
+    r"|\b(?:report|results?)\s+(?:\w+\s+){0,2}?(?:pending|to\s+follow|not\s+(?:yet\s+)?available|unavailable|awaited|"
+    r"sent\s+separately|missing)\b|\b(?:entered|ordered|scanned)\s+in\s+error\b|\bquantity\s+not\s+sufficient\b"
+)
+_MOST_WORDS_OF_NOTE = 60
+# What a report finds, and a note in its place does not.
+_FINDINGS = ("diagnosis", "subtype", "grade", "t_category")
+
+
 def check_content(text: str) -> None:
-    """Raise UnusableError for an empty template or a pointer to another document."""
+    """Raise UnusableError for an empty template, a pointer to another document, or a note that there is no report."""
+    words = flatten(_MASK.sub(" ", text))
+    if _NO_REPORT.search(words) and len(words.split()) <= _MOST_WORDS_OF_NOTE:
+        record = extract_record(text)
+        if not any(field in record for field in _FINDINGS):
+            raise UnusableError("a note in place of a report, without findings: give the report itself")
     content: set[str] = set()
     for word in _WORD.finditer(_MASK.sub(" ", text).lower()):
         if word[0] not in _FORM_WORDS:

@@ -18,8 +18,9 @@ from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.reports.checks import check_case_id, check_content, check_language, check_organ
 from mupd.reports.deidentify.mask import mask_identifiers, masked_counts
+from mupd.reports.files.markup import plain_words, refuse_cut_cell
 from mupd.reports.files.report_file import plain_text
-from mupd.reports.files.tables import texts_of
+from mupd.reports.files.tables import RowFault, texts_of
 from mupd.reports.record.fields import extract_record
 from mupd.reports.record.synoptic import extract_report
 
@@ -88,13 +89,17 @@ def read_text_row(table: Path, case_id: str) -> str:
     Raises
     ------
     UnusableError
-        If the table cannot be read, or does not have exactly one row of this case.
+        If the table cannot be read, or does not have exactly one row of this case; for a row with another number of
+        cells than the header, a text that a spreadsheet has cut, and what :func:`plain_words` refuses.
     """
     texts = texts_of(table).get(case_id, [])
     if len(texts) != 1:
         found = f"{len(texts)} rows" if texts else "no row"
         raise UnusableError(f"{found} of this case in the text table: expected exactly one")
-    return mask_identifiers(_bounded(texts[0]))
+    if isinstance(texts[0], RowFault):
+        raise UnusableError(texts[0])
+    refuse_cut_cell(texts[0])
+    return mask_identifiers(_bounded(plain_words(texts[0])))
 
 
 def check_text(

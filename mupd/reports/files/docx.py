@@ -1,4 +1,4 @@
-"""The text of a Word document (.docx): paragraphs, tables, headers, footers, notes; no deletions, no comments."""
+"""The text of a Word document (.docx): paragraphs, tables, headers, footers, notes; no deleted or struck-out words."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _PARTS = (
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STRICT = "{http://purl.oclc.org/ooxml/wordprocessingml/main}"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+_STRIKES = ("strike", "dstrike")
+_OFF = ("0", "false", "off")
 _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "p": "\n", "tc": "\t", "tr": "\n"}
 
 
@@ -44,18 +46,32 @@ def _part(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return data
 
 
+def _is_struck(run: Any) -> bool:
+    """Whether a run of text is struck out: withdrawn by its author."""
+    marks = [mark for space in (_W, _STRICT) for kind in _STRIKES for mark in run.iter(f"{space}{kind}")]
+    return any(value.lower() not in _OFF for mark in marks for value in [*_values_of(mark), "on"][:1])
+
+
+def _values_of(mark: Any) -> list[str]:
+    return [str(value) for name, value in mark.attrib.items() if name.endswith("}val")]
+
+
 def _xml_text(data: bytes) -> str:
     from defusedxml.ElementTree import iterparse
 
     out: list[str] = []
-    skipping = 0
+    skipping = run_starts = 0
     for event, element in iterparse(io.BytesIO(data), events=("start", "end"), forbid_dtd=True):
         # Word stores a text box twice, once as a fallback for older programs.
         if element.tag == _FALLBACK:
             skipping += 1 if event == "start" else -1
+        name = element.tag.removeprefix(_W).removeprefix(_STRICT)
+        if name == "r" and event == "start":
+            run_starts = len(out)
         if event == "start" or skipping:
             continue
-        name = element.tag.removeprefix(_W).removeprefix(_STRICT)
+        if name == "r" and _is_struck(element):
+            del out[run_starts:]
         if name == "t":
             out.append(element.text or "")
         elif name in _BREAKS:

@@ -1,50 +1,26 @@
-"""The text of an HL7 FHIR DiagnosticReport (JSON, R4 and R5), alone or in a Bundle."""
+"""The text of an HL7 FHIR DiagnosticReport or DocumentReference (JSON, R4 and R5), alone or in a Bundle."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from mupd.errors import UnusableError
 from mupd.reports.deidentify.mask import Known
 from mupd.reports.files.decode import decode
+from mupd.reports.files.markup import html_text
 from mupd.reports.files.pdf import pdf_text
 
 MOST_FHIR_BYTES = 64 << 20
 _MOST_OBSERVATIONS, _MOST_ATTACHMENTS = 500, 20
-_NOT_A_RESULT = ("entered-in-error", "cancelled", "registered", "unknown")
+_REPORTS = ("DiagnosticReport", "DocumentReference")
+_NOT_A_RESULT = ("entered-in-error", "cancelled", "registered", "unknown", "superseded")
+_NOT_FINAL = ("preliminary", "partial")
+_REPLACING = ("amended", "corrected", "modified")
 _PERSONS = ("Patient", "Practitioner", "RelatedPerson", "Person")
-_BLOCKS = frozenset({"p", "div", "br", "li", "tr", "h1", "h2", "h3", "h4", "h5", "h6", "table", "ul", "ol", "pre"})
-
-
-class _Html(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.out: list[str] = []
-        self.hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        self.hidden += tag in ("script", "style", "head")
-        self.out.append("\n" if tag in _BLOCKS else " " if tag in ("td", "th") else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden = max(0, self.hidden - (tag in ("script", "style", "head")))
-        self.out.append("\n" if tag in _BLOCKS else "")
-
-    def handle_data(self, data: str) -> None:
-        self.out.append("" if self.hidden else data)
-
-
-def html_text(html: str) -> str:
-    """The words of HTML, one line a block."""
-    parser = _Html()
-    parser.feed(html)
-    parser.close()
-    return "\n".join(filter(None, (" ".join(line.split()) for line in "".join(parser.out).splitlines())))
 
 
 def _list(value: Any) -> list[Any]:
@@ -144,55 +120,141 @@ def _observation(resource: dict[str, Any]) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _one_patient(reports: list[dict[str, Any]], resources: list[dict[str, Any]]) -> None:
-    references = {_string(r.get("subject", {}).get("reference")) for r in reports if isinstance(r.get("subject"), dict)}
+def _reference(resource: dict[str, Any], field: str) -> str:
+    """The reference of a field, without the server's address: ``Patient/1``."""
+    value = resource.get(field)
+    words = _string(value.get("reference")) if isinstance(value, dict) else ""
+    return "/".join(words.split("/")[-2:]) if words.startswith(("http:", "https:")) else words
+
+
+def _one_patient(reports: list[dict[str, Any]], resources: list[dict[str, Any]]) -> str:
+    """The reference of the reports' patient; "" if they name none."""
+    references = {_reference(report, "subject") for report in reports} - {""}
     patients = sum(resource.get("resourceType") == "Patient" for resource in resources)
-    if len(references - {""}) > 1 or (patients > 1 and len(references - {""}) != 1):
+    if len(references) > 1 or (patients > 1 and len(references) != 1):
         raise UnusableError("the bundle holds reports of several patients: give each case a file of its own")
+    return next(iter(references), "")
+
+
+def _identifiers(resource: dict[str, Any]) -> set[str]:
+    own = {_string(item.get("value")) for item in _dicts(resource.get("identifier"))}
+    return (own | {_reference({"based": item}, "based") for item in _dicts(resource.get("basedOn"))}) - {""}
+
+
+def _status(resource: dict[str, Any]) -> str:
+    """The status of the document: of a DocumentReference also that of its content."""
+    if resource.get("resourceType") == "DocumentReference":
+        if (status := _string(resource.get("status"))) != "current":
+            return status or "unknown"
+        return _string(resource.get("docStatus")) or "final"
+    return _string(resource.get("status"))
+
+
+def _replaces(newer: dict[str, Any], older: dict[str, Any]) -> bool:
+    """Whether an amended or corrected report stands for an older one: by identifier or order, else by its code."""
+    if _status(newer) not in _REPLACING or (_status(older) in _REPLACING and _date(newer) <= _date(older)):
+        return False
+    mine, other = _identifiers(newer), _identifiers(older)
+    return bool(mine & other) if mine and other else _concept(newer.get("code")) == _concept(older.get("code"))
+
+
+def _date(resource: dict[str, Any]) -> str:
+    meta = resource.get("meta")
+    updated = _string(meta.get("lastUpdated")) if isinstance(meta, dict) else ""
+    return _string(resource.get("issued")) or _string(resource.get("date")) or updated
+
+
+def _valid_reports(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The reports that hold: no drafts, withdrawn ones, or ones that an amended report replaces."""
+    reports = [resource for resource in resources if resource.get("resourceType") in _REPORTS]
+    if not reports:
+        raise UnusableError("a FHIR resource without a DiagnosticReport or DocumentReference")
+    held = [report for report in reports if _status(report) not in (*_NOT_A_RESULT, *_NOT_FINAL)]
+    if not held:
+        statuses = ", ".join(sorted({_status(report) or "none" for report in reports}))
+        raise UnusableError(f"the report has status {statuses}: expected final, amended, corrected or appended")
+    return [report for report in held if not any(_replaces(newer, report) for newer in held if newer is not report)]
+
+
+def _observations(
+    report: dict[str, Any], resources: list[dict[str, Any]], patient: str, names: dict[int, set[str]]
+) -> list[str]:
+    """Lines of the observations that are results of a report.
+
+    They have a valid status, are of the same patient, and are among the report's ``result`` if it lists any.
+    """
+    listed = {_reference({"result": item}, "result") for item in _dicts(report.get("result"))} - {""}
+    lines = []
+    for resource in resources:
+        if resource.get("resourceType") != "Observation" or _status(resource) in (*_NOT_A_RESULT, *_NOT_FINAL):
+            continue
+        subject = _reference(resource, "subject")
+        if (subject and patient and subject != patient) or (listed and not listed & names[id(resource)]):
+            continue
+        lines += _observation(resource).splitlines()
+    return lines[:_MOST_OBSERVATIONS]
+
+
+def _names(root: dict[str, Any], resources: list[dict[str, Any]]) -> dict[int, set[str]]:
+    """What references may call each resource: ``Observation/1``, ``#1``, its full URL."""
+    names = {
+        id(item): {f"{item.get('resourceType')}/{item.get('id')}", f"#{item.get('id')}"} if item.get("id") else set()
+        for item in resources
+    }
+    for entry in _dicts(root.get("entry")):
+        if isinstance(entry.get("resource"), dict) and (url := _string(entry.get("fullUrl"))):
+            names[id(entry["resource"])] |= {url, "/".join(url.split("/")[-2:])}
+    return names
+
+
+def _forms(report: dict[str, Any]) -> list[dict[str, Any]]:
+    contents = [form for item in _dicts(report.get("content")) for form in _dicts(item.get("attachment"))]
+    return [*_dicts(report.get("presentedForm")), *contents][:_MOST_ATTACHMENTS]
+
+
+def _report_words(report: dict[str, Any], observations: list[str], path: Path) -> tuple[list[str], dict[str, Any]]:
+    parts: list[str] = []
+    facts: dict[str, Any] = {}
+    for form in _forms(report):
+        words, more = _attachment(form, path)
+        parts.append(words)
+        facts |= more
+    parts += [_string(report.get("conclusion"))]
+    parts += [_concept(code) for code in _dicts(report.get("conclusionCode"))]
+    # The rendered report usually contains the observations; only those with other words are added.
+    so_far = " ".join(parts).lower()
+    parts += [line for line in observations if line.split(": ")[-1].lower() not in so_far]
+    narrative = report.get("text")
+    if not any(parts) and isinstance(narrative, dict):
+        parts.append(html_text(_string(narrative.get("div"))))
+    title = _concept(report.get("code")) or _concept(report.get("type"))
+    return ([title, *parts] if any(parts) else []), facts
 
 
 def fhir_text(root: Any, path: Path) -> tuple[str, dict[str, Any], Known]:
     """Text, facts (those of an attached PDF) and what the resources state of persons.
 
-    Taken are, of each report: title, attached forms (text, HTML, PDF; what is only linked is not fetched), the
-    conclusion with its codes, and observations; the narrative (`text.div`) where none of these has words.
+    Taken are, of each valid DiagnosticReport or DocumentReference: title, attached forms (text, HTML, PDF; what is only
+    linked is not fetched), the conclusion with its codes, and its observations; the narrative (`text.div`) where none
+    of these has words. A report that an amended or corrected one replaces is left out.
 
     Raises
     ------
     UnusableError
-        If there is no DiagnosticReport, it was cancelled or entered in error, several patients are in it, or it has
-        no words.
+        If there is no valid report, several patients are in it, or it has no words.
     """
     if not isinstance(root, dict) or not isinstance(root.get("resourceType"), str):
         raise UnusableError("JSON without resourceType: expected a FHIR DiagnosticReport; of a table give PATH::ROW")
     resources = _resources(root)
-    reports = [resource for resource in resources if resource.get("resourceType") == "DiagnosticReport"]
-    if not reports:
-        raise UnusableError("a FHIR resource without a DiagnosticReport")
-    if statuses := {_string(report.get("status")) for report in reports} & set(_NOT_A_RESULT):
-        raise UnusableError(f"the DiagnosticReport has status {', '.join(sorted(statuses))}")
-    _one_patient(reports, resources)
-    observations = [_observation(r) for r in resources if r.get("resourceType") == "Observation"][:_MOST_OBSERVATIONS]
+    reports = _valid_reports(resources)
+    patient = _one_patient(reports, resources)
+    names = _names(root, resources)
     texts: list[str] = []
     facts: dict[str, Any] = {}
     for report in reports:
-        parts = []
-        for form in _dicts(report.get("presentedForm"))[:_MOST_ATTACHMENTS]:
-            words, more = _attachment(form, path)
-            parts.append(words)
-            facts |= more
-        parts += [_string(report.get("conclusion"))]
-        parts += [_concept(code) for code in _dicts(report.get("conclusionCode"))]
-        # The rendered report usually contains the observations; only those with other words are added.
-        so_far = " ".join(parts).lower()
-        parts += [
-            line for item in observations for line in item.splitlines() if line.split(": ")[-1].lower() not in so_far
-        ]
-        narrative = report.get("text")
-        if not any(parts) and isinstance(narrative, dict):
-            parts.append(html_text(_string(narrative.get("div"))))
-        if any(parts):
-            texts += [_concept(report.get("code")), *parts]
+        words, more = _report_words(report, _observations(report, resources, patient, names), path)
+        texts += words
+        facts |= more
     text = "\n".join(filter(None, texts))
     if not text:
         linked = "; its form is only linked, and links are not fetched" if "attachment_not_fetched" in facts else ""

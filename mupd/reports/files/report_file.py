@@ -10,8 +10,9 @@ from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
 from mupd.reports.deidentify.mask import Known
 from mupd.reports.files.decode import decode, read_bounded
+from mupd.reports.files.markup import plain_words
 
-SUFFIXES = (".txt", ".md", ".pdf", ".docx", ".json", ".dcm")
+SUFFIXES = (".txt", ".md", ".pdf", ".docx", ".json", ".ndjson", ".dcm")
 MOST_TEXT_BYTES = 16 << 20
 """A long report has 20,000 characters."""
 _MAGIC = ((b"%PDF", ".pdf"), (b"PK\x03\x04", ".docx"), (b"\xd0\xcf\x11\xe0", ".doc"), (b"{\\rtf", ".rtf"))
@@ -23,6 +24,8 @@ _ELSE = {
     ".html": "HTML: save it as text",
     ".htm": "HTML: save it as text",
     ".xml": "XML: of FHIR give the JSON form, of other documents text",
+    ".hl7": "an HL7 v2 message: export the report's text (OBX-5) as .txt",
+    ".cda": "a CDA document: export the report's text as .txt, or give the FHIR JSON",
     ".zip": "an archive: unpack it and name the report",
     ".gz": "an archive: unpack it; only tables of reports may be gzipped",
     ".csv": "a table: give the row as PATH::CASE_ID, or the table as tables.text",
@@ -73,7 +76,7 @@ def _read(path: Path) -> PlainText:
     if kind in _PLAIN:
         text, encoding = decode(read_bounded(path, MOST_TEXT_BYTES))
         evident = {} if encoding == "UTF-8" else {"encoding": encoding}
-        return PlainText(text, {"format": kind[1:]} | evident)
+        return PlainText(plain_words(text), {"format": kind[1:]} | evident)
     if kind == ".pdf":
         from mupd.reports.files.pdf import MOST_PDF_BYTES, pdf_text
 
@@ -84,12 +87,11 @@ def _read(path: Path) -> PlainText:
 
         text, facts = docx_text(read_bounded(path, MOST_DOCX_BYTES), path)
         return PlainText(text, {"format": "docx"} | facts)
-    if kind == ".json":
+    if kind in (".json", ".ndjson"):
         from mupd.reports.files.fhir import MOST_FHIR_BYTES, fhir_text
-        from mupd.reports.files.tables import parse_json
+        from mupd.reports.files.tables import parse_resources
 
-        root = parse_json(decode(read_bounded(path, MOST_FHIR_BYTES))[0])
-        text, facts, known = fhir_text(root, path)
+        text, facts, known = fhir_text(parse_resources(decode(read_bounded(path, MOST_FHIR_BYTES))[0]), path)
         return PlainText(text, {"format": "fhir"} | facts, known)
     from mupd.reports.files.dicom_sr import sr_text
 

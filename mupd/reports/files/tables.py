@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from mupd.sheet.columns import TEXT_TABLE_SUFFIXES
 MOST_TABLE_BYTES = 512 << 20
 """Decompressed; 10,000 reports of 3,000 characters are 30 MB."""
 _MOST_CELL = 8_000_000
+_MOST_ID, _MOST_NAMED = 64, 8
 _COLUMNS = ("case_id", "text")
 
 
@@ -46,20 +48,84 @@ def parse_json(text: str) -> Any:
         raise UnusableError(f"not JSON: {str(error)[:120]}") from error
 
 
+def parse_resources(text: str) -> Any:
+    """One JSON document; of JSON lines (NDJSON), a FHIR Bundle of their resources.
+
+    Raises
+    ------
+    UnusableError
+        If it does not parse.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        return parse_json(text)
+    except UnusableError:
+        if len(lines) < 2 or not all(line.lstrip().startswith("{") for line in lines):
+            raise
+    return {"resourceType": "Bundle", "entry": [{"resource": parse_json(line)} for line in lines]}
+
+
 def _words(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
+class RowFault(str):
+    """Why a row gives no text: what stands in place of its text."""
+
+
+def _shape(case_id: str) -> str:
+    """An id with each run of digits as 9 and of letters as a: rows of one table have few shapes.
+
+    >>> _shape("TCGA-AA-0001")
+    'a-a-9'
+    """
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", case_id.strip()))
+
+
+def _joined_rows(rows: list[tuple[int, list[str]]], column: int, delimiter: str) -> set[int]:
+    """Positions of rows with a cell in which another row begins: its quote was never closed."""
+    shapes = {_shape(cells[column]) for _, cells in rows if len(cells) > column and cells[column].strip()}
+    joined = set()
+    for position, (_, cells) in enumerate(rows):
+        for cell in cells:
+            starts = (line.partition(delimiter) for line in cell.splitlines()[1:])
+            if any(mark and len(start) < _MOST_ID and _shape(start.strip('"')) in shapes for start, mark, _ in starts):
+                joined.add(position)
+    return joined
+
+
 def _delimited(text: str, delimiter: str) -> Iterable[tuple[str, str]]:
     csv.field_size_limit(_MOST_CELL)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-    names = list(reader.fieldnames or ())
-    if missing := set(_COLUMNS) - set(names):
-        raise UnusableError(f"the text table has no column {' and '.join(sorted(missing))}")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            if cells:
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise UnusableError(
+            f"line {reader.line_num} of the text table: {error}; expected cells with line breaks, delimiters or quotes "
+            "in closed quotes, and a quote inside a cell doubled"
+        ) from error
+    names = [name.strip() for name in rows[0][1]] if rows else []
+    if missing := [name for name in _COLUMNS if name not in names]:
+        there = ", ".join(names[:_MOST_NAMED]) or "none"
+        raise UnusableError(f"the text table has no column {' and '.join(missing)}; its columns are {there}")
     if twice := [name for name in _COLUMNS if names.count(name) > 1]:
         raise UnusableError(f"the text table has two columns {' and '.join(twice)}")
-    for row in reader:
-        yield _words(row["case_id"]), _words(row["text"])
+    id_column, text_column = (names.index(name) for name in _COLUMNS)
+    joined = _joined_rows(rows[1:], id_column, delimiter)
+    for position, (line, cells) in enumerate(rows[1:]):
+        case_id = cells[id_column] if len(cells) > id_column else ""
+        words = cells[text_column] if len(cells) > text_column else ""
+        if position in joined:
+            words = RowFault(f"the row that ends in line {line} holds the next row: a quote was opened and not closed")
+        elif len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
+            words = RowFault(
+                f"line {line} of the text table has {len(cells)} cells, the header {len(names)}: put a text with "
+                f"{'commas' if delimiter == ',' else 'tabs'} in quotes"
+            )
+        yield case_id, words
 
 
 def _objects(items: Iterable[Any]) -> Iterable[tuple[str, str]]:

@@ -15,6 +15,15 @@ _NEGATION = re.compile(
     r"\b(no|not|non|without|negative for|free of|free from|absence of|absent|exclude[sd]?|rule out|r/o|"
     r"uninvolved by|never|denies|suspicious for|neither|nor)\b[^.;:]{0,60}$"
 )
+# Matches " is not identified", " not seen", ": absent", " was ruled out" and " has been excluded" behind a finding.
+_NEGATED_AFTER = re.compile(
+    r"^[\w\s,()/-]{0,40}?\b(?:not|never)\s+(?:\w+\s+){0,2}?(?:identified|seen|present|found|detected|demonstrated|"
+    r"observed|evident|noted|confirmed|appreciated|visualized|represented|established)\b"
+    r"|^\s*(?:\([^)]{0,30}\)\s*)?[:=-]\s*(?:absent|none|no\b|not\b|negative|nil|0\b)"
+    r"|^[\w\s,()/-]{0,25}?\b(?:is|was|are|were|has been|have been|been)\s+(?:\w+\s+)?"
+    r"(?:absent|excluded|ruled out|negative|lacking|unlikely)\b"
+    r"|^\s*(?:absent|excluded|ruled out)\b"
+)
 # Matches "history of " and "metastatic " before a word.
 _NOT_HERE = re.compile(
     r"\b(history of|h/o|prior|previous(ly)?|family|metasta(tic|sis|ses)( of| from)?|secondary)\b[^.;:]{0,40}$"
@@ -50,24 +59,30 @@ _ADENO = re.compile(
 )
 _SQUAMOUS = re.compile(rf"squamous{GAP}(cell{GAP})?carcinoma")
 _MALIGNANT = re.compile(r"carcinoma|sarcoma|malignan|cancer|neoplas|tumou?r|lymphoma|melanoma|glioma|blastoma|metasta")
+_PRIMARY = re.compile(r"carcinoma|sarcoma|glioma|blastoma|astrocytoma|melanoma|lymphoma")
 _BENIGN = re.compile(
     r"\b(benign|no (evidence of )?(malignancy|tumou?r|carcinoma)|negative for (malignancy|carcinoma)|"
     r"normal tissue|unremarkable)\b"
 )
 
 
-def _affirmed(text: str, start: int) -> bool:
-    before = text[max(0, start - 70) : start]
-    return not _NEGATION.search(before)
+def _affirmed(text: str, start: int, end: int) -> bool:
+    denied = _NEGATION.search(text[max(0, start - 70) : start]) or _NEGATED_AFTER.search(text[end : end + 70])
+    return denied is None
 
 
 def stated_here(text: str, start: int, end: int) -> bool:
     """Whether ``text[start:end]`` is said of this tumour: not negated, in situ, an earlier tumour or a metastasis."""
     return (
-        _affirmed(text, start)
+        _affirmed(text, start, end)
         and not _IN_SITU.search(text[end : end + 20])
         and not _NOT_HERE.search(text[max(0, start - 50) : start])
     )
+
+
+def is_malignant(text: str) -> bool:
+    """Whether a flattened text states a malignant tumour of the organ itself: none denied, earlier or metastatic."""
+    return any(stated_here(text, match.start(), match.end()) for match in _PRIMARY.finditer(text))
 
 
 def _mentioned(pattern: re.Pattern[str], text: str) -> bool:
@@ -83,6 +98,8 @@ def find_diagnosis(text: str, organ: str | None) -> str | None:
         for kind, pattern in (("adeno", _ADENO), ("squamous", _SQUAMOUS)):
             if (organ, kind) in _PLAIN and _mentioned(pattern, text):
                 return _PLAIN[organ, kind]
-    if _BENIGN.search(text) and not any(_affirmed(text, match.start()) for match in _MALIGNANT.finditer(text)):
+    if _BENIGN.search(text) and not any(
+        _affirmed(text, match.start(), match.end()) for match in _MALIGNANT.finditer(text)
+    ):
         return "benign tissue"
     return None

@@ -13,6 +13,7 @@ from mupd.base.organs import RECORD_ORGANS, flatten, record_organ
 from mupd.reports.record.diagnosis import find_diagnosis
 from mupd.reports.record.findings import MAX_CHARACTERS, lowered
 from mupd.reports.record.grade import histologic_grade
+from mupd.reports.record.specimens import tumour_organs, without_history
 from mupd.reports.record.subtypes import find_subtype, find_tissue
 from mupd.reports.record.tnm import t_category
 
@@ -95,7 +96,7 @@ def extract_record(text: str) -> dict[str, str]:
     Sentences of :func:`render_record` state their own field and nothing else. Rules read the rest of the text:
     negated findings (no evidence of carcinoma) give no diagnosis, "high grade" alone gives no G (urothelial
     carcinoma is graded high or low), and T loses its suffix (pT3a is T3). G4, Ta, Tis and TX are left out, as are
-    contradictory statements.
+    contradictory statements, the clinical history, and reports of tumours of two organs.
     """
     record, rest = {}, text
     for field, pattern in _STATED.items():
@@ -103,9 +104,13 @@ def extract_record(text: str) -> dict[str, str]:
             record[field] = match[1]
             rest = pattern.sub(" ", rest)
     flat = flatten(rest)
+    if len(tumour_organs(flat)) > 1:
+        # Type, grade and T of one tumour beside the organ of another would be a patient that does not exist.
+        return record
     organ = record.get("organ") or record_organ(flat)
     read = rest[:MAX_CHARACTERS]
     low = lowered(read)
+    flat = flatten(without_history(rest)) or flat
     inferred = {
         "organ": organ,
         "diagnosis": find_diagnosis(flat, organ),

@@ -15,12 +15,14 @@ MAX_CHARACTERS = 60_000
 """Longer texts are read up to here; public reports have up to 20,000 characters."""
 Abstention = Literal["", "not stated", "contradictory"]
 
-# Trust in a section where sections differ. The checklist comes first: it is filled in last and on purpose.
+# Trust in a section where sections differ. An addendum corrects what stands before it. Then comes the checklist: it is
+# filled in last and on purpose.
 _RANK: dict[SectionName, int] = {
-    "synoptic": 5, "diagnosis": 4, "comment": 3, "head": 3, "specimens": 2, "ancillary": 2, "microscopic": 2,
-    "gross": 1, "history": 0, "intraoperative": 0, "blocks": 1, "boilerplate": -1,
+    "addendum": 6, "synoptic": 5, "diagnosis": 4, "comment": 3, "head": 3, "specimens": 2, "ancillary": 2,
+    "microscopic": 2, "gross": 1, "history": 0, "intraoperative": 0, "blocks": 1, "boilerplate": -1,
 }  # fmt: skip
-UNREAD: frozenset[SectionName] = frozenset({"boilerplate"})
+UNREAD: frozenset[SectionName] = frozenset({"boilerplate", "history"})
+"""No value is read from these: a history tells of earlier tumours, or of what was suspected."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Literal
 
 SectionName = Literal[
-    "head", "specimens", "history", "intraoperative", "diagnosis", "synoptic", "comment", "microscopic", "gross",
-    "blocks", "ancillary", "boilerplate",
+    "head", "addendum", "specimens", "history", "intraoperative", "diagnosis", "synoptic", "comment", "microscopic",
+    "gross", "blocks", "ancillary", "boilerplate",
 ]  # fmt: skip
 
 _CAPITAL = r"(?<![\w-])"
@@ -62,7 +62,12 @@ _HEADINGS: tuple[tuple[SectionName, str], ...] = (
         r"diagnosis\s+based\s+on\s+gross\s+and\s+microscopic\s+examination\s*:|im?o?pr\w*ssion\s*:|"
         r"(?:diagnosis|summary)\s*[:.]|conclusions?\s*:|primary\s+site\s*:",
     ),
-    ("comment", r"(?:diagnosis\s+)?comments?\s*:|note\s*:|addendum(?:\s+(?:report|diagnosis|comment))?\s*[:.]"),
+    (
+        "addendum",
+        r"(?:addend(?:um|a)|amend(?:ment|ed)|corrected|revised|supplement(?:al|ary))(?:\s+(?:surgical\s+)?"
+        r"(?:patholog\w+\s+)?(?:report|diagnos[ie]s|comment|findings?))?(?:\s*#?\s?\d{1,2})?\s*:|addendum\s*\.",
+    ),
+    ("comment", r"(?:diagnosis\s+)?comments?\s*:|note\s*:"),
     (
         "blocks",
         r"(?:block|section|slide|cassette)\s*(?:summary|key|code|list|legend)\s*[:.]|summary\s+of\s+sections\s*[:.]|"
@@ -102,6 +107,7 @@ _BOILERPLATE = re.compile(
     r"incorporates\s+data\s+elements|informed\s+consent|consent\s+(?:was\s+obtained|form)"
 )
 _LONGEST_SENTENCE = 250
+_USUAL_HISTORY, _LONGEST_HISTORY = 80, 500
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,17 @@ def sections_of(text: str) -> tuple[Section, ...]:
     if len(starts) > 1 and starts[1][0] == 0:
         del starts[0]
     ends = [start for start, _ in starts[1:]] + [len(text)]
-    return tuple(Section(name, start, end) for (start, name), end in zip(starts, ends, strict=True) if start < end)
+    sections = (Section(name, start, end) for (start, name), end in zip(starts, ends, strict=True) if start < end)
+    return tuple(part for section in sections for part in _ended_history(section, text))
+
+
+def _ended_history(section: Section, text: str) -> list[Section]:
+    """A section as it is; a history without a heading behind it ends with its sentence after some lines."""
+    endless = section.end == len(text) or section.end - section.start > _LONGEST_HISTORY
+    stop = text.find(". ", section.start + _USUAL_HISTORY) + 1
+    if section.name != "history" or not endless or not section.start < stop < section.end:
+        return [section]
+    return [Section("history", section.start, stop), Section("head", stop, section.end)]
 
 
 @lru_cache(maxsize=8)
