@@ -83,11 +83,10 @@ def find_tissue(thumb: NDArray[np.uint8], size_px: tuple[int, int], mpp: float |
     return Tissue(thumb, densities, mask, pen, float(fill.mean()))
 
 
-def _without_fill(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-    """The tiles that are nearly without fill; if there is none, all of them with their fill in white."""
-    fills = [fill_mask(tile, optical_density(tile)) for tile in tiles]
-    clean = [tile for tile, fill in zip(tiles, fills, strict=True) if fill.mean() <= _TILE_FILL_MOST]
-    return clean or [np.where(fill[..., None], np.uint8(255), tile) for tile, fill in zip(tiles, fills, strict=True)]
+def _with_white_fill(tile: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """A tile with its fill in white, and the share of fill (0-1)."""
+    fill = fill_mask(tile, optical_density(tile))
+    return np.where(fill[..., None], np.uint8(255), tile), float(fill.mean())
 
 
 def _decode_probe(reader: SlideReader, mask: NDArray[np.bool_]) -> None:
@@ -166,8 +165,10 @@ def _examine(path: Path, reader: SlideReader, scale: float, limits: IntakeLimits
     if not tissue.mask.any() or tissue_mm2 < limits.min_tissue_mm2:
         raise UnusableError(_too_little(tissue, tissue_mm2, scale, limits))
     origins = tissue_windows(tissue.mask, reader.size_px, _WINDOWS)
-    tiles = _without_fill(list(read_windows(reader.read, reader.size_px, origins)))
-    clipped = refuse_if_clipped([clipped_share(tile) for tile in tiles])
+    tiles = list(read_windows(reader.read, reader.size_px, origins))
+    whitened = [_with_white_fill(tile) for tile in tiles]
+    tiles = [tile for tile, (_, fill) in zip(tiles, whitened, strict=True) if fill <= _TILE_FILL_MOST] or tiles
+    clipped = refuse_if_clipped([clipped_share(tile) for tile, _ in whitened])
     sharpness = [focus for tile in tiles if (focus := focus_of(tile, scale)) is not None]
     focus, blurred = refuse_if_blurred(sharpness) if sharpness else (None, None)
     stain = stain_of(tiles, _STAIN_STEP_PX)

@@ -337,3 +337,11 @@ def test_dicom_without_a_level_says_what_is_missing(tmp_path: Path, monkeypatch:
     words = refusal(path)
     assert "none of the slide's 1 DICOM files holds a level that can be read" in words
     assert "export the whole series again" in words
+
+
+@pytest.mark.parametrize("name", ["he-ome-um/P1.ome.tif", "he-ome-cm/P1.ome.tif", "he-tif-subifd3/P1.tif"])
+def test_pyramids_that_users_sent(shared_data: Path, name: str) -> None:
+    path = shared_data.parent / "cases" / name
+    if not path.exists():
+        pytest.skip("CASES ABSENT: ../shared/cases is not there; this test needs it")
+    assert check_he(path, None, LIMITS)["mpp"] == pytest.approx(0.5)
