@@ -18,6 +18,7 @@ from mupd.config import IntakeLimits
 from mupd.errors import UnusableError
 from mupd.reports.checks import check_case_id, check_content, check_language, check_organ
 from mupd.reports.deidentify.mask import mask_identifiers, masked_counts
+from mupd.reports.files.markup import refuse_markup
 from mupd.reports.files.report_file import plain_text
 from mupd.reports.files.tables import texts_of
 from mupd.reports.record.fields import extract_record
@@ -94,6 +95,7 @@ def read_text_row(table: Path, case_id: str) -> str:
     if len(texts) != 1:
         found = f"{len(texts)} rows" if texts else "no row"
         raise UnusableError(f"{found} of this case in the text table: expected exactly one")
+    refuse_markup(texts[0])
     return mask_identifiers(_bounded(texts[0]))
 
 

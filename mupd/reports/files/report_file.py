@@ -10,6 +10,7 @@ from mupd.base.messages import reason_of
 from mupd.errors import UnusableError
 from mupd.reports.deidentify.mask import Known
 from mupd.reports.files.decode import decode, read_bounded
+from mupd.reports.files.markup import refuse_markup
 
 SUFFIXES = (".txt", ".md", ".pdf", ".docx", ".json", ".dcm")
 MOST_TEXT_BYTES = 16 << 20
@@ -72,6 +73,7 @@ def _read(path: Path) -> PlainText:
     kind = _kind(path)
     if kind in _PLAIN:
         text, encoding = decode(read_bounded(path, MOST_TEXT_BYTES))
+        refuse_markup(text)
         evident = {} if encoding == "UTF-8" else {"encoding": encoding}
         return PlainText(text, {"format": kind[1:]} | evident)
     if kind == ".pdf":

@@ -52,13 +52,17 @@ def _words(value: Any) -> str:
 
 def _delimited(text: str, delimiter: str) -> Iterable[tuple[str, str]]:
     csv.field_size_limit(_MOST_CELL)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     names = list(reader.fieldnames or ())
     if missing := set(_COLUMNS) - set(names):
         raise UnusableError(f"the text table has no column {' and '.join(sorted(missing))}")
     if twice := [name for name in _COLUMNS if names.count(name) > 1]:
         raise UnusableError(f"the text table has two columns {' and '.join(twice)}")
     for row in reader:
+        if None in row:
+            raise UnusableError(
+                f"the text table has too many cells at line {reader.line_num}: quote texts that hold {delimiter!r}"
+            )
         yield _words(row["case_id"]), _words(row["text"])
 
 
