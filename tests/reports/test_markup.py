@@ -20,6 +20,7 @@ OTHER_FORMS = {
     "doctype": f"<!DOCTYPE html>\n<html><body>{REPORT}</body></html>",
     "hl7": f"MSH|^~\\&|LAB|HOSP|||202601011200||ORU^R01|1|P|2.5\rOBX|1|TX|22637-3||{REPORT}||||||F",
     "hl7 in MLLP": f"\x0bMSH|^~\\&|LAB|HOSP|||2026||ORU^R01|1|P|2.5\rOBX|1|TX|1||{REPORT}",
+    "hl7 segments": f"PID|1||12345678||Mueller^Hannelore\rOBX|1|TX|22637-3||{REPORT}||||||F",
     "hl7 batch": f"FHS|^~\\&|LAB\rBHS|^~\\&|LAB\rMSH|^~\\&|LAB\rOBX|1|TX|1||{REPORT}",
     "cda": f'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"><text>{REPORT}</text></ClinicalDocument>',
     "xml": f'<?xml version="1.0"?><report><text>{REPORT}</text></report>',

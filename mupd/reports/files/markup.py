@@ -19,18 +19,19 @@ _TAG = re.compile(
     r"</?(html|head|body|p|div|span|br|b|i|u|s|del|strike|table|tr|td|th|ul|ol|li|font|h[1-6]|pre)\b[^<>]*>", re.I
 )
 _LEAST_TAGS = 2
+_LEAST_BASE64_LINE = 40
 _MOST_WORDS_OF_PATH = 12
 # <!DOCTYPE html>, <html>, or any element at the very beginning
 _HTML = re.compile(r"^\s*(<!doctype\s+html|<html\b|<head\b|<body\b|<div\b|<p\b|<table\b|<pre\b)", re.I)
 # {\rtf1\ansi
 _RTF = re.compile(r"^\s*\{\\rtf\d?")
-# MSH|^~\&| as HL7 v2 messages begin, after MLLP's start byte or a batch header
-_HL7 = re.compile(r"^[\s\x0b]*(FHS|BHS|MSH)\|\^~\\?&")
+# MSH|^~\&| as HL7 v2 messages begin, also after MLLP's start byte or a batch header; PID|1|| of a part of one
+_HL7 = re.compile(r"(?:^|[\r\n\x0b])\s*(?:(?:FHS|BHS|MSH)\|\^~|(?:PID|OBR|OBX)\|\d*\|)")
 _CDA = re.compile(r"<(\w+:)?ClinicalDocument\b")
 _XML = re.compile(r"^\s*<\?xml\b|^\s*<\w+[^<>]*\bxmlns")
 _JSON_RESOURCE = re.compile(r'^\s*[\[{].{0,200}"resourceType"', re.S)
 # JVBERi0xLjQKJ..., in lines or as one
-_BASE64 = re.compile(r"^(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/\s]{200,}={0,2}\s*$")
+_BASE64 = re.compile(r"^\s*(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/][A-Za-z0-9+/\s]{200,}={0,2}\s*$")
 # /data/reports/P1.pdf, C:\reports\P1.docx, https://host/P1.pdf, reports/P1.txt
 _PATH = re.compile(
     r"^\s*(file:|https?:|s3:|gs:|[A-Za-z]:[\\/]|\\\\|\.{0,2}/|~/)?[^\n<>|\"*?]{1,300}"
@@ -72,7 +73,7 @@ def _other_form(text: str) -> str:
     """What a text is instead of a report's words, and the fix; "" for words."""
     if _RTF.match(text):
         return "RTF, not plain text: save it as .docx or .txt"
-    if _HL7.match(text):
+    if _HL7.search(text):
         return "an HL7 v2 message, not plain text: export the report's text (OBX-5) as .txt"
     if _CDA.search(text[:5000]):
         return "a CDA document (XML), not plain text: export the report's text as .txt, or give the FHIR JSON"
@@ -82,7 +83,7 @@ def _other_form(text: str) -> str:
         return "HTML, not plain text: save it as text"
     if _JSON_RESOURCE.match(text):
         return "a FHIR resource, not plain text: name the file .json"
-    if _BASE64.match(text) and len(text.split()) <= len(text) / 40:
+    if _BASE64.match(text) and len(text.split()) * _LEAST_BASE64_LINE <= len(text.strip()):
         return "base64, not plain text: decode it and give the file"
     if _URL.match(text) or (_PATH.match(text) and len(text.split()) <= _MOST_WORDS_OF_PATH):
         return "a path, not a report: write the path in the sheet's column text"
