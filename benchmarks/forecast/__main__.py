@@ -94,10 +94,10 @@ def _ratio(ratio: float | None) -> str:
 def _table(name: str, config_path: Path, seconds: float) -> None:
     from mupd.config import load_config
     from mupd.stages.cohort.forecast import view
-    from mupd.stages.cohort.gather import gather
+    from mupd.stages.cohort.join_shards import join_shards
 
     config = load_config(config_path)
-    forecast = view(gather(config), config)
+    forecast = view(join_shards(config), config)
     if forecast is None:
         raise MupdError(f"{config_path}: the run has no forecast; expected that of `mupd forecast`")
     rows = [

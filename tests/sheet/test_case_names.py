@@ -13,7 +13,7 @@ from mupd.base.ids import MODALITIES, artifact_name
 from mupd.config import Config
 from mupd.contracts.inventory import read_inventory
 from mupd.contracts.manifest import COLUMNS
-from mupd.stages.cohort.gather import CohortCase, Part
+from mupd.stages.cohort.join_shards import CohortCase, Part
 from mupd.stages.cohort.manifest import manifest_rows, write_case_ids
 from mupd.stages.intake import run_shard
 

@@ -44,19 +44,19 @@ Checker = Callable[[CheckInput], list[Check]]
 
 
 def _he(draw: CheckInput) -> list[Check]:
-    from mupd.stages.check.he import check_he
+    from mupd.stages.check.he_checks import check_he
 
     return check_he(draw.folder, draw.config, draw.reference, draw.meta.settings)
 
 
 def _rna(draw: CheckInput) -> list[Check]:
-    from mupd.stages.check.rna import check_rna
+    from mupd.stages.check.rna_checks import check_rna
 
     return check_rna(draw.folder, draw.reference)
 
 
 def _text(draw: CheckInput) -> list[Check]:
-    from mupd.stages.check.text import check_text
+    from mupd.stages.check.text_checks import check_text
 
     if draw.record is None:
         raise ValueError("the draw has no record")
@@ -64,7 +64,7 @@ def _text(draw: CheckInput) -> list[Check]:
 
 
 def _stain(draw: CheckInput) -> list[Check]:
-    from mupd.stages.check.stain import check_stain
+    from mupd.stages.check.stain_checks import check_stain
 
     name = stain_name(draw.meta.target)
     stain = next((stain for stain in draw.config.stains if stain.name == name), None)

@@ -30,7 +30,7 @@ class _Read:
 
 
 def _read(out: Path, draw: Draw) -> _Read:
-    from mupd.stages.check.text import read_record
+    from mupd.stages.check.text_checks import read_record
 
     folder = out / draw.folder
     if not folder.is_dir():
@@ -95,8 +95,8 @@ def check_task(
     trained_on
         Organs that the model was trained on.
     """
-    from mupd.stages.check.rna_facts import rna_facts
-    from mupd.stages.check.text import agreement
+    from mupd.stages.check.generated_rna_row import generated_rna_row
+    from mupd.stages.check.text_checks import agreement
 
     if result.state == "failed":
         return [failed_task(result.case_id, result.target, result.reason or "generation failed without saying why")]
@@ -130,7 +130,7 @@ def check_task(
                 as_json(checks),
                 read.sha256,
                 draw.folder,
-                rna_facts(folder) if meta.target == "rna" else {},
+                generated_rna_row(folder) if meta.target == "rna" else {},
             )
         )
     return verdicts

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mupd.base.ids import MODALITIES, Modality
-from mupd.stages.cohort.gather import CheckedDraw, CohortCase, Part, State
-from mupd.stages.cohort.values import CaseValues, RnaValues
+from mupd.stages.cohort.case_values import CaseValues, RnaValues
+from mupd.stages.cohort.join_shards import CheckedDraw, CohortCase, Part, State
 
 
 @dataclass(frozen=True)

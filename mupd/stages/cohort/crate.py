@@ -17,7 +17,7 @@ from mupd.base.ids import MODALITIES, stain_name
 from mupd.config import Config, config_schema
 from mupd.stages.cohort.crate_actions import RunEntities, add_actions
 from mupd.stages.cohort.crate_entities import GENERATED, Crate, RunFacts
-from mupd.stages.cohort.gather import Artifact, CohortCase, Part
+from mupd.stages.cohort.join_shards import Artifact, CohortCase, Part
 
 if TYPE_CHECKING:
     from rocrate.model import ContextEntity, Entity

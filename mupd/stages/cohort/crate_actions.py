@@ -15,7 +15,7 @@ from mupd.config import Config
 from mupd.contracts.layout import Layout
 from mupd.contracts.stage_record import StageRecord, read_record
 from mupd.stages.cohort.crate_entities import Crate, RunFacts
-from mupd.stages.cohort.gather import CohortCase
+from mupd.stages.cohort.join_shards import CohortCase
 
 if TYPE_CHECKING:
     from rocrate.model import ContextEntity, Entity

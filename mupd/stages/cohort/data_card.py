@@ -17,9 +17,9 @@ from mupd.base.ids import MODALITIES
 from mupd.config import Config
 from mupd.stages.cohort import card_figures as figures
 from mupd.stages.cohort.card_figures import Spread
+from mupd.stages.cohort.case_values import CaseValues
 from mupd.stages.cohort.crate_entities import RunFacts
-from mupd.stages.cohort.gather import CohortCase, State
-from mupd.stages.cohort.values import CaseValues
+from mupd.stages.cohort.join_shards import CohortCase, State
 
 NOT_MEASURED = "not measured"
 _MOST_REASONS = 20

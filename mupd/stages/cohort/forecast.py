@@ -12,7 +12,7 @@ from mupd.contracts.forecast import StageFigures, config_digest, read_forecast, 
 from mupd.contracts.layout import Layout
 from mupd.contracts.stage_record import StageRecord, read_record
 from mupd.sheet import cases_by_shard, read_sheet
-from mupd.stages.cohort.gather import CohortCase
+from mupd.stages.cohort.join_shards import CohortCase
 
 _STAGES = ("intake", "generate", "check", "export")
 

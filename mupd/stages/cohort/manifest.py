@@ -9,7 +9,7 @@ from mupd.base.ids import MODALITIES
 from mupd.base.spreadsheet import write_table
 from mupd.contracts.artifacts import Artifact
 from mupd.contracts.manifest import COLUMNS, one_line
-from mupd.stages.cohort.gather import CohortCase, Part
+from mupd.stages.cohort.join_shards import CohortCase, Part
 
 _MAIN_KINDS = ("dicom-wsi", "anndata", "report")
 

@@ -15,10 +15,10 @@ import mupd
 from mupd.base.files import atomic_path
 from mupd.base.ids import MODALITIES, Modality
 from mupd.rna.stored_values import Values2D
-from mupd.stages.cohort.gather import CohortCase
+from mupd.stages.cohort.case_values import CaseValues
+from mupd.stages.cohort.join_shards import CohortCase
 from mupd.stages.cohort.manifest import main_artifacts
-from mupd.stages.cohort.measured import measured_matrix
-from mupd.stages.cohort.values import CaseValues
+from mupd.stages.cohort.measured_rna_matrix import measured_matrix
 from mupd.synthetic.statement import synthetic_id
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mupd.stages.cohort.values import RnaValues
+from mupd.stages.cohort.case_values import RnaValues
 
 TOP_GENES = 20
 WIDTH = 390

@@ -19,14 +19,14 @@ from mupd.base.pages import page_stream
 from mupd.config import Config
 from mupd.contracts.shared_inputs import sharing_of
 from mupd.stages.cohort.card_figures import mean_profile, profiles_of
-from mupd.stages.cohort.gather import CohortCase, Part, State
-from mupd.stages.cohort.looks import looks
+from mupd.stages.cohort.case_values import CaseValues, TextValues
+from mupd.stages.cohort.join_shards import CohortCase, Part, State
 from mupd.stages.cohort.manifest import further_artifacts, main_artifacts
 from mupd.stages.cohort.model_figures import number, read_metrics
 from mupd.stages.cohort.plots import WIDTH, rna_plot
+from mupd.stages.cohort.review_notes import review_notes
 from mupd.stages.cohort.stains import stain_views
 from mupd.stages.cohort.thumbnails import data_uri, mark_synthetic
-from mupd.stages.cohort.values import CaseValues, TextValues
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAMES = {"he": "H&E", "rna": "RNA", "text": "Text"}
@@ -239,7 +239,7 @@ def write_report(
         model_sha256=content.model_sha256,
         summary=_summary(cases),
         overview=overview,
-        looks=looks(overview),
+        review_notes=review_notes(overview),
         metrics=read_metrics(Path(config.model)),
         cases=views(),
         n_cases=len(cases),

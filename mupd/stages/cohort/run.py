@@ -12,7 +12,7 @@ from mupd.contracts.manifest import write_manifest
 from mupd.contracts.stage_record import now
 from mupd.inputs.runners import in_workers
 from mupd.model_folder.contents import model_genes
-from mupd.stages.cohort.gather import CohortCase, gather
+from mupd.stages.cohort.join_shards import CohortCase, join_shards
 from mupd.stages.cohort.manifest import manifest_rows, write_case_ids
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run(config: Config) -> list[Path]:
     from mupd.stages.cohort.forecast import view as forecast_view
     from mupd.stages.cohort.model_figures import read_metrics
     from mupd.stages.cohort.mudata import build, write_cohort
-    from mupd.stages.cohort.read import read_values
+    from mupd.stages.cohort.read_case_values import read_case_values
     from mupd.stages.cohort.report import ReportContent, write_report
     from mupd.stages.cohort.workflow_copy import copy_workflow
     from mupd.synthetic.signature import fingerprint
@@ -80,14 +80,14 @@ def run(config: Config) -> list[Path]:
     layout = Layout(config.out)
     manifest, cohort, report = layout.manifest, layout.cohort, layout.report
     card, crate = layout.data_card, layout.crate
-    cases = gather(config)
+    cases = join_shards(config)
     genes = model_genes(Path(config.model))
     rows = manifest_rows(cases)
     write_manifest(manifest, rows)
     expected = meet_and_write([case.inventory for case in cases], rows, config)
     write_case_ids(layout.case_ids, cases)
     signatures = _sign(manifest, key)
-    values = read_values(cases, config, genes, in_workers(config, genes, jobs=1), MOST_PICTURED_CASES)
+    values = read_case_values(cases, config, genes, in_workers(config, genes, jobs=1), MOST_PICTURED_CASES)
     model = model_of(cases)
     of_modalities = [row for row in rows if stain_name(row["modality"]) is None]
     write_cohort(cohort, build(cases, values, genes, model, of_modalities))

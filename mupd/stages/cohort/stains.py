@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mupd.base.ids import stain_name
 from mupd.config import Config
 from mupd.config.stains import StainSettings
-from mupd.stages.cohort.gather import CheckedDraw, CohortCase, Part
+from mupd.stages.cohort.join_shards import CheckedDraw, CohortCase, Part
 from mupd.stages.cohort.thumbnails import data_uri, mark_synthetic
 
 _SIDE_PX = 420

@@ -183,6 +183,22 @@ def _subject(meta: DrawMeta, study_uid: str, study_moment: datetime.datetime) ->
     return subject
 
 
+def _first_item_only(content: Dataset) -> Dataset:
+    """The root container with its first child.
+
+    highdicom copies the tree and searches it three times for references to images, of which it has none: half the time
+    of a report. The whole tree is put in place afterwards.
+    """
+    from pydicom.dataset import Dataset
+
+    root = Dataset()
+    for element in content:
+        if element.keyword != "ContentSequence":
+            root.add(element)
+    root.ContentSequence = content.ContentSequence[:1]
+    return root
+
+
 def build_sr(
     fields: Mapping[str, Field],
     metas: Sequence[DrawMeta],
@@ -223,9 +239,10 @@ def build_sr(
     uids["device"] = derived_uid("device", first.model_id, first.model_sha256)
     moment, study_moment = created_utc(first.created), created_utc(study_created)
     study = derived_uid("study", run_seed, first.case_id, first.model_sha256, study_created)
+    content = _content(fields, metas, uids)[0]
     report = ComprehensiveSR(
         evidence=[_subject(first, study, study_moment)],
-        content=_content(fields, metas, uids)[0],
+        content=_first_item_only(content),
         series_instance_uid=derived_uid("series", *identity),
         series_number=1,
         sop_instance_uid=derived_uid("instance", *identity, "SR"),
@@ -244,6 +261,7 @@ def build_sr(
             CodingSchemeIdentificationItem(PRIVATE_SCHEME, name=PRIVATE_SCHEME_NAME, responsible_organization="mupd")
         ],
     )
+    report.ContentSequence = content.ContentSequence
     # Nothing in the tree refers to another object: a measured source's UIDs are the patient's own.
     del report.CurrentRequestedProcedureEvidenceSequence
     provenance = provenance_of_draws(metas, artifact_key, content_digest(report))

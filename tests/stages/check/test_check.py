@@ -23,9 +23,9 @@ from mupd.model_folder.geometry import evaluations, read_geometry
 from mupd.reports.record.fields import FIELDS
 from mupd.slides.stain_density import WINDOW_PX, reduce_picture, tissue_windows
 from mupd.stages.check import run_shard
-from mupd.stages.check.he import check_he
+from mupd.stages.check.he_checks import check_he
 from mupd.stages.check.reference import read_reference
-from mupd.stages.check.text import agreement, check_text
+from mupd.stages.check.text_checks import agreement, check_text
 from tests.fixtures.cohort import (
     GENES,
     make_config,
@@ -382,7 +382,7 @@ def test_windows_lie_inside_and_reach_every_edge(width: int, height: int) -> Non
 
 def test_a_sparse_tile_among_others_is_no_fault_but_a_wrong_scale_is(tmp_path: Path) -> None:
     from mupd.stages.check.reference import Reference
-    from mupd.stages.check.rna import check_rna
+    from mupd.stages.check.rna_checks import check_rna
 
     def library_of(factor: float, sparse: float) -> tuple[object, bool | None]:
         values = np.full((5, 4), np.log1p(2500.0 * factor), np.float32)

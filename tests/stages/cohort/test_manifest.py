@@ -18,7 +18,7 @@ from mupd.config import Config
 from mupd.contracts.draws import Draw
 from mupd.contracts.manifest import COLUMNS, write_manifest
 from mupd.errors import MupdError
-from mupd.stages.cohort.gather import CheckedDraw, explain, gather
+from mupd.stages.cohort.join_shards import CheckedDraw, explain, join_shards
 from mupd.stages.cohort.manifest import manifest_rows
 from tests.fixtures.cohort import PLANS, Plan, make_cohort, read_json, with_notes
 
@@ -34,7 +34,7 @@ def exported_of(config: Config, case_id: str) -> Path:
 
 def rows_of(config: Config) -> dict[tuple[str, str], dict[str, str]]:
     path = config.out / "manifest.tsv"
-    write_manifest(path, manifest_rows(gather(config)))
+    write_manifest(path, manifest_rows(join_shards(config)))
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert tuple(rows[0]) == COLUMNS
@@ -95,7 +95,7 @@ def test_rejected_and_warned_draws_are_told_apart(tmp_path: Path) -> None:
         return replace(draw, meta=replace(draw.meta, content_sha256="0" * 64)) if draw.meta.target == "he" else draw
 
     config = make_cohort(tmp_path, (Plan("A", measured=("text",), spoil=spoil), Plan("B", ("he", "rna"), spoil=spoil)))
-    parts = {case.case_id: case.parts for case in gather(config)}
+    parts = {case.case_id: case.parts for case in join_shards(config)}
     rna = parts["A"]["rna"]
     assert rna.verdict == "accepted"
     assert [draw.draw for draw in rna.accepted] == [0, 2]
@@ -123,7 +123,7 @@ def test_missing_files_of_a_shard_are_named(config: Config) -> None:
     path = exported_of(config, "EVIL-4")
     path.unlink()
     with pytest.raises(MupdError, match=r"exported.*mupd export --shard"):
-        gather(config)
+        join_shards(config)
 
 
 def test_reasons_said_of_all_draws_are_said_once() -> None:

@@ -15,7 +15,7 @@ from mupd.reports.record.fields import FIELDS
 from mupd.rna.files import read_rna
 from mupd.rna.profiles import to_log_cp10k
 from mupd.stages.cohort import run
-from mupd.stages.cohort.gather import CohortCase, gather
+from mupd.stages.cohort.join_shards import CohortCase, join_shards
 from tests.fixtures.cohort import EVIL, GENES, Plan, make_cohort, make_model
 
 
@@ -36,7 +36,7 @@ def read(config: Config) -> Any:
 
 
 def case_of(config: Config, case_id: str) -> CohortCase:
-    return next(case for case in gather(config) if case.case_id == case_id)
+    return next(case for case in join_shards(config) if case.case_id == case_id)
 
 
 def draws_of(config: Config, case_id: str, name: str) -> list[np.ndarray]:
@@ -243,7 +243,7 @@ def test_an_input_let_in_with_synthetic_marks_stays_synthetic(tmp_path: Path) ->
     for table in cohort.mod.values():
         assert table.obs.synthetic.all()
         assert all(name.startswith("SYN-") for name in table.obs_names)
-    rows = [row for row in manifest_rows(gather(config)) if row["status"] == "measured"]
+    rows = [row for row in manifest_rows(join_shards(config)) if row["status"] == "measured"]
     assert rows
     assert {row["synthetic"] for row in rows} == {"yes"}
     page = (config.out / "report.html").read_text(encoding="utf-8")

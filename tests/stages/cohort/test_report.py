@@ -18,14 +18,14 @@ from mupd.errors import ModelError
 from mupd.inputs.runners import in_place
 from mupd.reports.record.fields import FIELDS
 from mupd.stages.cohort import run
-from mupd.stages.cohort.gather import gather
-from mupd.stages.cohort.looks import MOST_NAMED, looks
+from mupd.stages.cohort.case_values import RnaValues
+from mupd.stages.cohort.join_shards import join_shards
 from mupd.stages.cohort.model_figures import read_metrics
 from mupd.stages.cohort.plots import TOP_GENES, rna_plot
-from mupd.stages.cohort.read import read_values
+from mupd.stages.cohort.read_case_values import read_case_values
 from mupd.stages.cohort.report import TEMPLATES, ReportContent, write_report
+from mupd.stages.cohort.review_notes import MOST_NAMED, review_notes
 from mupd.stages.cohort.thumbnails import MAGENTA, data_uri, heat, mark_synthetic
-from mupd.stages.cohort.values import RnaValues
 from tests.fixtures import cohort as cohort_fixtures
 from tests.fixtures.cohort import EVIL, GENES, Plan, make_cohort, profile, tissue_picture
 
@@ -145,7 +145,7 @@ def test_an_undetermined_field_says_so(tmp_path: Path) -> None:
 def test_every_case_has_its_section_and_every_link_a_target(finished: tuple[Config, str]) -> None:
     config, html = finished
     page = Page(html)
-    assert {f"case-{case.case_id}" for case in gather(config)} <= set(page.ids)
+    assert {f"case-{case.case_id}" for case in join_shards(config)} <= set(page.ids)
     assert {target[1:] for target in page.loaded if target.startswith("#")} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
 
@@ -222,8 +222,8 @@ def test_metrics_are_shown_and_broken_ones_are_an_error(tmp_path: Path) -> None:
 
 def test_only_the_first_cases_have_pictures_and_the_page_says_so(tmp_path: Path) -> None:
     config = make_cohort(tmp_path, tuple(Plan(f"C{index}") for index in range(3)))
-    cases = gather(config)
-    values = read_values(cases, config, GENES, in_place(config, GENES), most_pictured=2)
+    cases = join_shards(config)
+    values = read_case_values(cases, config, GENES, in_place(config, GENES), most_pictured=2)
     path = tmp_path / "short.html"
     write_report(path, cases, values, config, ReportContent(GENES, "", "", most_pictured=2))
     html = path.read_text()
@@ -293,19 +293,22 @@ def _overview(*rows: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"id": case, "parts": [plain | {"look": True} | part]} for case, part in rows]
 
 
-def test_the_same_words_of_many_cases_stand_once() -> None:
+def test_a_sentence_about_many_cases_stands_once() -> None:
     many = [(f"C{number:02}", {"why": "a guess"}) for number in range(MOST_NAMED + 3)]
-    apart = ("D", {"why": "a guess", "state": "rejected", "word": "rejected"})
+    other_modality = ("D", {"why": "a guess", "name": "RNA"})
+    other_state = ("D", {"why": "a guess", "state": "rejected", "word": "rejected"})
     quiet = ("E", {"why": "a guess", "look": False})
-    first, second = looks(_overview(*many, apart, quiet))
-    assert (first.said, len(first.cases), first.further) == ("a guess", MOST_NAMED + 3, 3)
-    assert first.named == tuple(case for case, _ in many[:MOST_NAMED])
-    assert (second.cases, second.state, second.further) == (("D",), "rejected", 0)
+    first, second = review_notes(_overview(*many, other_modality, other_state, quiet))
+    assert (first.sentence, list(first.cases), first.further("H&E")) == ("a guess", ["H&E", "RNA"], 3)
+    assert first.named("H&E") == [case for case, _ in many[:MOST_NAMED]]
+    assert (first.named("RNA"), first.further("RNA")) == (["D"], 0)
+    assert (second.cases, second.state) == ({"H&E": ["D"]}, "rejected")
 
 
-def test_words_name_the_input_the_draw_and_the_other_case() -> None:
+def test_notes_name_the_input_the_draw_and_the_other_case() -> None:
     part = {"status": "unusable", "reason": "empty", "why": "a guess", "same": "the words of B"}
-    (look,) = looks(_overview(("A", part)))
-    assert look.said.startswith("Input unusable: empty. a guess. It has the words of B: one of them")
-    (look,) = looks(_overview(("A", {"state": "let_in", "reason": "it is synthetic"})))
-    assert look.said == "it is synthetic"
+    unusable, draw, same = (note.sentence for note in review_notes(_overview(("A", part))))
+    assert (unusable, draw) == ("Input unusable: empty", "a guess")
+    assert same.startswith("It has the words of B: one of them")
+    (note,) = review_notes(_overview(("A", {"state": "let_in", "reason": "it is synthetic"})))
+    assert note.sentence == "it is synthetic"

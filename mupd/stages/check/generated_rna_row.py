@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def rna_facts(folder: Path) -> dict[str, Any]:
+def generated_rna_row(folder: Path) -> dict[str, Any]:
     """Facts of one draw; empty where its files cannot be read, which its verdict says."""
     try:
         values = np.load(folder / "values.npy", allow_pickle=False)

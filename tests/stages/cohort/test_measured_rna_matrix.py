@@ -24,10 +24,10 @@ from mupd.inputs.runners import in_place
 from mupd.rna.cohort_tables import original_ids
 from mupd.rna.stored_values import StoredValues, summed
 from mupd.sheet.sources import Source
-from mupd.stages.cohort.gather import CohortCase, Part
-from mupd.stages.cohort.measured import measured_matrix, unique_names
+from mupd.stages.cohort.join_shards import CohortCase, Part
+from mupd.stages.cohort.measured_rna_matrix import measured_matrix, unique_names
 from mupd.stages.cohort.mudata import build, write_cohort
-from mupd.stages.cohort.read import read_values
+from mupd.stages.cohort.read_case_values import read_case_values
 from tests.fixtures.cohort import make_config
 
 POOL = ("ACTB", "GAPDH", "KRT8", "ERBB2", "MKI67", "CD3E", "VIM", "EPCAM")
@@ -170,7 +170,7 @@ def cohort_of(tmp_path: Path, sources: list[Source]) -> Any:
         entries["rna"] = Entry(f"C{number}", "rna", "measured", "", str(source.path), "0" * 64, source_row=source.row)
         inventory = CaseInventory(f"C{number}", entries)
         cases.append(CohortCase(inventory, {m: Part(entries[m]) for m in MODALITIES}))
-    values = read_values(cases, config, POOL, in_place(config, POOL), most_pictured=0)
+    values = read_case_values(cases, config, POOL, in_place(config, POOL), most_pictured=0)
     assert [value.problems for value in values] == [()] * len(cases)
     path = tmp_path / "cohort.h5mu"
     write_cohort(path, build(cases, values, POOL, ("", ""), [{"case_id": "C0"}]))

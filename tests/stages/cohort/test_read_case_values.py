@@ -15,15 +15,15 @@ from mupd.inputs.pool import Pool
 from mupd.inputs.process import Numbered
 from mupd.inputs.runners import in_place
 from mupd.rna.stored_values import StoredValues
-from mupd.stages.cohort.gather import gather
-from mupd.stages.cohort.read import read_values
+from mupd.stages.cohort.join_shards import join_shards
+from mupd.stages.cohort.read_case_values import read_case_values
 from tests.fixtures.cohort import GENES, Plan, make_cohort
 from tests.fixtures.misbehaving_worker import COMMAND
 
 
 def test_an_input_that_crashes_or_hangs_is_a_problem_of_its_case_alone(tmp_path: Path) -> None:
     config = make_cohort(tmp_path, (Plan("A"), Plan("B"), Plan("C")), intake={"file_seconds": 3})
-    cases = {case.case_id: case for case in gather(config)}
+    cases = {case.case_id: case for case in join_shards(config)}
     Path(cases["A"].parts["text"].entry.source).write_text("segv now please")
     Path(cases["B"].parts["he"].entry.source).write_text("hang now please")
     pool = Pool(1, COMMAND)
@@ -32,7 +32,7 @@ def test_an_input_that_crashes_or_hangs_is_a_problem_of_its_case_alone(tmp_path:
         return pool.run(requests, config, GENES)
 
     try:
-        values = dict(zip(cases, read_values([*cases.values()], config, GENES, run, most_pictured=3), strict=True))
+        values = dict(zip(cases, read_case_values([*cases.values()], config, GENES, run, most_pictured=3), strict=True))
     finally:
         pool.close()
     assert values["A"].text is None
@@ -54,7 +54,7 @@ def test_slides_without_pictures_are_not_opened(tmp_path: Path) -> None:
         asked.extend(request.modality for _, request in requests)
         return in_place(config, GENES)(requests)
 
-    first, second = read_values(gather(config), config, GENES, run, most_pictured=1)
+    first, second = read_case_values(join_shards(config), config, GENES, run, most_pictured=1)
     assert sorted(asked) == ["he", "rna", "rna", "text", "text"]
     assert first.he is not None
     assert second.he is not None

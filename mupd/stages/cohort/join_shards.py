@@ -183,7 +183,7 @@ def _generated(config: Config, case: CaseInventory, target: Target, entry: Entry
     return Part(entry, task, "failed", why or "the check stage left no row for this task", draws)
 
 
-def gather(config: Config) -> list[CohortCase]:
+def join_shards(config: Config) -> list[CohortCase]:
     """All cases in the order of the sheet.
 
     Raises

@@ -1,4 +1,4 @@
-"""Reads what each case has, measured and generated, into :mod:`mupd.stages.cohort.values`."""
+"""Reads what each case has, measured and generated, into :mod:`mupd.stages.cohort.case_values`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from mupd.inputs.examine import Outcome, Request
 from mupd.inputs.measured import Measured, MeasuredRna, MeasuredText, from_plain
 from mupd.inputs.runners import Runner
 from mupd.rna.panels import mean_profile, on_genes
-from mupd.stages.cohort.gather import CheckedDraw, CohortCase
-from mupd.stages.cohort.values import (
+from mupd.stages.cohort.case_values import (
     THUMBNAIL_PX,
     CaseValues,
     HeValues,
@@ -27,6 +26,7 @@ from mupd.stages.cohort.values import (
     TextValues,
     Vector,
 )
+from mupd.stages.cohort.join_shards import CheckedDraw, CohortCase
 
 _REDUCED_PX = 1024
 _MOST_PICTURES = 4
@@ -171,7 +171,7 @@ def _measured_he(entry_facts: Mapping[str, Any], pictures: tuple[Picture, ...] =
     return HeValues(*_floats([entry_facts.get(name) for name in _STAIN_FACTS]), pictures)
 
 
-def read_values(
+def read_case_values(
     cases: Sequence[CohortCase], config: Config, genes: tuple[str, ...], run: Runner, most_pictured: int
 ) -> list[CaseValues]:
     """Every measured and accepted modality of each case.
