@@ -241,8 +241,9 @@ def verify(
 ) -> None:
     """Report whether files are synthetic, by which model, from which inputs, and whether they were altered.
 
-    Exit code: 0 nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks, 1 unreadable.
-    For several paths, the first of 1, 4, 3, 0 that applies to any.
+    Exit code: 0 searched and nothing synthetic, 3 synthetic and intact, 4 synthetic but altered or stripped of marks,
+    5 unknown (a kind of file whose content cannot be searched, such as PDF, WebP or GIF), 1 unreadable. For several
+    paths, the first of 1, 4, 5, 3, 0 that applies to any.
     """
     from mupd.synthetic.verify.verify import exit_code, paths_to_verify, verify_path
     from mupd.synthetic.verify.words import render

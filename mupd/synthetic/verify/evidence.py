@@ -21,12 +21,11 @@ from mupd.synthetic.picture.ome_marks import OME_MARKS, PIXELS_DIGEST, OmeLook, 
 from mupd.synthetic.picture.png_marks import PNG_TEXT, is_png
 from mupd.synthetic.statement import PREFIX, synthetic_id
 from mupd.synthetic.verify.recognise import (
-    FILE_NAME,
     Kind,
     dicom_files,
     kind_of,
-    synthetic_marks,
     text_tells,
+    whole_text_marks,
 )
 
 ContentState = Literal["intact", "altered", "unknown"]
@@ -54,6 +53,8 @@ class Look:
         What else there is to say, e.g. that pixels could not be looked at.
     named
         Whether the name of such a file has to say synthetic; not if it holds measured data too.
+    unsearched
+        Why its content could not be searched for marks; "" if it was.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Look:
     content: ContentState = "unknown"
     notes: tuple[str, ...] = ()
     named: bool = True
+    unsearched: str = ""
 
 
 def _agreed(states: list[ContentState]) -> ContentState:
@@ -80,15 +82,15 @@ def _frames_state(path: Path, provenance: dict[str, Any]) -> ContentState:
     return "intact" if frames_digest(path) == stated else "altered"
 
 
-def _look_for_watermark(path: Path, dicom: bool) -> tuple[list[str], list[str]]:
-    """The watermark among marks found, and a note if the pixels cannot be looked at."""
+def _look_for_watermark(path: Path, dicom: bool) -> tuple[list[str], str]:
+    """The watermark among marks found, and why the pixels could not be searched ("" if they were)."""
     try:
         found = find_watermark(path)
     except UnusableError as error:
         if not dicom and error.__cause__ is not None:
             raise  # damaged, and not only of a kind without such marks
-        return [], [f"not searched for the watermark: {error}"]
-    return ([watermark_words(found)] if found.present else []), []
+        return [], f"not searched for the watermark: {error}"
+    return ([watermark_words(found)] if found.present else []), ""
 
 
 def _look_slide(path: Path) -> Look:
@@ -104,6 +106,7 @@ def _look_slide(path: Path) -> Look:
     found: dict[str, None] = {}
     missing: list[str] = []
     notes: list[str] = []
+    unsearched = ""
     provenance: dict[str, Any] = {}
     states: list[ContentState] = []
     flavours: set[str] = set()
@@ -126,14 +129,13 @@ def _look_slide(path: Path) -> Look:
     if path.is_dir():
         missing += [f"a {flavour} image" for flavour in ("VOLUME", "LABEL", "THUMBNAIL") if flavour not in flavours]
     if any(is_slide_image(header) for header in headers.values()):
-        marks, more = _look_for_watermark(path, dicom=True)
+        marks, unsearched = _look_for_watermark(path, dicom=True)
         found |= dict.fromkeys(marks)
-        notes += more
     if "draw" in provenance:
         provenance["draws"] = [provenance["draw"]]
     provenance["case_id"] = provenance.get("case", "")
     kind = "dicom-wsi" if path.is_dir() else "dicom"
-    return Look(kind, tuple(found), tuple(missing), provenance, _agreed(states), tuple(notes))
+    return Look(kind, tuple(found), tuple(missing), provenance, _agreed(states), tuple(notes), unsearched=unsearched)
 
 
 def _look_derived(path: Path) -> Look:
@@ -237,11 +239,11 @@ def _look_picture(path: Path) -> Look:
     if ome is not None and ome.found:
         return _look_ome(path, ome)
     found = header_marks(path)
-    marks, notes = _look_for_watermark(path, dicom=False)
+    marks, unsearched = _look_for_watermark(path, dicom=False)
     missing = (PNG_TEXT,) if is_png(path) and not found else ()
     if marks and not found:
         missing = (*missing, SLIDE_HEADERS)
-    return Look("picture", (*found, *marks), missing, notes=tuple(notes))
+    return Look("picture", (*found, *marks), missing, unsearched=unsearched)
 
 
 def look_at(path: Path) -> Look:
@@ -276,7 +278,9 @@ def _look_other(path: Path) -> Look:
     suffix = path.suffix.lower()
     if suffix in _BINARY_SUFFIXES:
         raise UnusableError(f"{path.name}: found other bytes; expected what {suffix} promises")
-    return Look("other", tuple(mark for mark in synthetic_marks(path) if mark != FILE_NAME))
+    if kind_of(path) == "text":
+        return Look("other", tuple(whole_text_marks(path)))
+    return Look("other", unsearched=f"{suffix or 'a file without a suffix'}: a kind that marks are not searched for in")
 
 
 _READERS: dict[Kind, Callable[[Path], Look]] = {

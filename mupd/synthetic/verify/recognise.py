@@ -20,6 +20,7 @@ Kind = Literal["zarr", "folder", "dicom", "hdf5", "picture", "text", "other"]
 FILE_NAME = f"file name contains {FILE_WORD}"
 
 _HEAD_BYTES = 1 << 16
+_PIECE_BYTES, _OVERLAP_BYTES = 1 << 24, 1 << 12
 _MOST_FILES = 64
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _TEXT_SUFFIXES = frozenset({".txt", ".json", ".md", ".csv", ".tsv"})
@@ -99,9 +100,35 @@ def table_marks(head: str) -> list[str]:
 
 
 def _text_head_marks(path: Path) -> list[str]:
+    return _marks_of_text(_head(path), _text_suffix(path))
+
+
+def whole_text_marks(path: Path) -> list[str]:
+    """Marks anywhere in a text or table, which may be gzipped; read in pieces that overlap.
+
+    Raises
+    ------
+    UnusableError
+        If it is gzip and cannot be read.
+    """
+    try:
+        with path.open("rb") as plain:
+            opener = gzip.open if plain.read(2) == b"\x1f\x8b" else open
+        marks: dict[str, None] = {}
+        with opener(path, "rb") as stream:
+            tail = b""
+            while piece := stream.read(_PIECE_BYTES):
+                words = (tail + piece).decode("utf-8", errors="replace")
+                marks |= dict.fromkeys(_marks_of_text(words, _text_suffix(path)))
+                tail = piece[-_OVERLAP_BYTES:]
+        return list(marks)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UnusableError(f"{path.name}: found a file that cannot be read ({error}); expected text") from error
+
+
+def _marks_of_text(head: str, suffix: str) -> list[str]:
     from mupd.synthetic.text.marks import BANNER_FIELD, FLAG_FIELD, IDENTIFIER, text_marks
 
-    head, suffix = _head(path), _text_suffix(path)
     if suffix == ".json":
         marks = [BANNER_FIELD] if BANNER in head else []
         marks += [FLAG_FIELD] if _FLAG.search(head) else []

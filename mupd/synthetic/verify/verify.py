@@ -19,8 +19,12 @@ from mupd.synthetic.verify.recognise import FILE_NAME, dicom_files, is_hdf5, nam
 if TYPE_CHECKING:
     from mupd.synthetic.signature import SignatureState
 
-MEASURED, UNREADABLE, INTACT, ALTERED = 0, 1, 3, 4
-"""Exit codes: no sign of synthesis; not readable; synthetic and intact; synthetic and altered or stripped."""
+MEASURED, UNREADABLE, INTACT, ALTERED, UNKNOWN = 0, 1, 3, 4, 5
+"""Exit codes.
+
+Searched, and no sign of synthesis; not readable; synthetic and intact; synthetic and altered or stripped; not searched,
+and no sign of synthesis outside the content.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Verification:
         Against the digest inside the file alone; ``unknown`` if it holds none.
     signature
         Of the manifest, or of the path itself if it has one beside it; None if neither was looked at.
+    unsearched
+        Why the content could not be searched for marks; "" if it was.
     """
 
     path: Path
@@ -63,6 +69,7 @@ class Verification:
     signature: SignatureState | None = None
     notes: tuple[str, ...] = ()
     problem: str = ""
+    unsearched: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -72,7 +79,7 @@ class Verification:
         if self.signature == "invalid":
             return ALTERED
         if not self.synthetic:
-            return MEASURED
+            return UNKNOWN if self.unsearched else MEASURED
         return ALTERED if self.marks_missing or self.hash_state == "altered" else INTACT
 
 
@@ -144,19 +151,21 @@ def verify_path(path: Path, manifest: Path | None = None, public_key: Path | Non
         content=look.content,
         signature=signature,
         notes=look.notes,
+        unsearched=look.unsearched,
     )
 
 
 def exit_code(verifications: Iterable[Verification]) -> int:
     """The exit code for several paths is that of the gravest.
 
-    In this order: unreadable (1: what is there is not known), altered or stripped (4), synthetic and
-    intact (3), measured (0).
+    In this order: unreadable (1), altered or stripped (4), not searched (5), synthetic and intact (3), measured (0).
     """
     codes = {verification.exit_code for verification in verifications}
-    return next((code for code in (UNREADABLE, ALTERED, INTACT) if code in codes), MEASURED)
+    return next((code for code in (UNREADABLE, ALTERED, UNKNOWN, INTACT) if code in codes), MEASURED)
 
 
+_UNSEARCHED = (".pdf", ".webp", ".gif", ".jp2", ".jxl", ".avif", ".heic", ".docx", ".parquet", ".rds", ".loom")
+"""Kinds of files below a folder that may hold artifacts, though marks are not searched for in them."""
 _TEXTS = (".json", ".txt", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
@@ -180,7 +189,7 @@ def _is_one_slide(files: list[Path]) -> bool:
 
 def _is_candidate(file: Path) -> bool:
     """Whether a file is of a kind that artifacts, or pictures of them, have."""
-    if file.name.lower().endswith(_TEXTS) or file.suffix.lower() in (".dcm", ".h5ad", ".h5mu"):
+    if file.name.lower().endswith((*_TEXTS, *_UNSEARCHED)) or file.suffix.lower() in (".dcm", ".h5ad", ".h5mu"):
         return True
     return is_hdf5(file) or is_picture(file)
 

@@ -25,6 +25,10 @@ def lines_of(verification: Verification) -> list[str]:
         return [f"{verification.path}: unreadable", f"  {verification.problem}"]
     signature = [f"  signature: {verification.signature}"] if verification.signature not in (None, "unsigned") else []
     notes = [*signature, *(f"  note: {note}" for note in verification.notes)]
+    if verification.unsearched:
+        notes.append(f"  note: {verification.unsearched}")
+    if verification.unsearched and not verification.synthetic:
+        return [f"{verification.path}: UNKNOWN ({verification.kind}): its content was not searched for marks", *notes]
     if not verification.synthetic:
         return [f"{verification.path}: no sign of synthesis ({verification.kind})", *notes]
     sources = [

@@ -163,8 +163,8 @@ def test_measured_and_damaged_pictures(tmp_path: Path) -> None:
         assert (found.kind, found.synthetic, found.exit_code) == ("picture", False, 0)
     Image.fromarray(np.arange(90000, dtype=np.uint16).reshape(300, 300)).save(tmp_path / "deep.tif")
     deep = verify_path(tmp_path / "deep.tif")
-    assert deep.exit_code == 0
-    assert deep.notes[0].startswith("not searched for the watermark: ")
+    assert deep.exit_code == 5
+    assert deep.unsearched.startswith("not searched for the watermark: ")
     (tmp_path / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:20000])
     (tmp_path / "none.png").write_bytes(b"nothing")
     for name in ("cut.png", "none.png"):
