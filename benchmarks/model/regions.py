@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.model.bench import Bench, workflow_guidance
 from benchmarks.process import peak_memory_mb as process_peak_mb
 from benchmarks.stats import Figure, Metrics
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model_folder.geometry import DOWNSAMPLE
 from mupd.slides.seams import line_steps, measure_seams
@@ -45,7 +45,9 @@ def measure_regions(bench: Bench) -> Metrics:
     side, section = bench.effort.region_px, bench.section
     y, x = densest_corner(section.xy_px, side, section.image.shape)
     here = ((section.xy_px >= (x, y)) & (section.xy_px < (x + side, y + side))).all(1)
-    given = Given(rna=section.conditions[here], pathways=section.pathways[here], rna_xy_px=section.xy_px[here] - (x, y))
+    given = CaseVectors(
+        rna=section.conditions[here], pathways=section.pathways[here], rna_xy_px=section.xy_px[here] - (x, y)
+    )
     steps = bench.effort.steps
 
     def generate() -> NDArray[np.uint8]:
@@ -88,7 +90,7 @@ def _region_memory_mb(folder: Path, side: int, spots: int) -> float:
     """Peak memory of generating one region in this process; one step, since steps repeat the same work."""
     pipeline = MuPDPipeline.from_pretrained(folder)
     rng = np.random.default_rng(0)
-    given = Given(
+    given = CaseVectors(
         rna=np.zeros((spots, pipeline.rna_codec.dim + 1), np.float32),
         pathways=np.zeros((spots, pipeline.pathway_scorer.dim), np.float32),
         rna_xy_px=rng.uniform(0, side, (spots, 2)),

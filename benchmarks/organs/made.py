@@ -16,7 +16,7 @@ from benchmarks.model.bench import cached_array, workflow_guidance
 from benchmarks.model.distances import JudgeEncoder
 from mupd.base.files import sha256_file
 from mupd.base.progress import track
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.regions import he_extra
 from mupd.model.sampling import sample_he_windows
@@ -106,7 +106,7 @@ class Maker:
             def write(y: int, x: int, tile: NDArray[np.uint8]) -> None:
                 pixels[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
 
-            given = Given(text=self._encoded(text))
+            given = CaseVectors(text=self._encoded(text))
             size = (size_px, size_px)
             self.pipeline.generate_he(
                 given, size, write, seed=seed, steps=self.steps, guidance=self.scales, batch_size=_BATCH

@@ -15,7 +15,7 @@ from benchmarks.process import peak_memory_mb
 from benchmarks.speed.plain import plain_loop
 from benchmarks.speed.work import convolution_ms, gflops, rates, shares
 from mupd.model.attention import Conditions
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.guidance import guided
 from mupd.model.pipeline import MuPDPipeline
@@ -113,7 +113,7 @@ def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None
     """Print seconds per megapixel of a region, decoding included, and the peak memory of the process."""
     rng = np.random.default_rng(0)
     dims = pipeline.transformer.config["streams"]
-    given = Given(
+    given = CaseVectors(
         rna=rng.standard_normal((1, dims["rna"]), np.float32),
         pathways=rng.standard_normal((1, dims["pathways"]), np.float32),
     )

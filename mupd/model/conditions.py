@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Given:
+class CaseVectors:
     """Encoded conditions of one case; None = absent.
 
     Attributes

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mupd.errors import ModelError
 from mupd.model import loading
 from mupd.model.attention import Conditions
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.cpu.prepared import prepare
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.guidance import guided
@@ -160,7 +160,7 @@ class MuPDPipeline:
     @torch.no_grad()
     def generate_he(
         self,
-        given: Given,
+        given: CaseVectors,
         size_px: tuple[int, int],
         write: Callable[[int, int, NDArray[np.uint8]], None],
         *,
@@ -211,14 +211,14 @@ class MuPDPipeline:
         latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal, geometry)
         decode_region(self.vae, latents[:, :height, :width], write, journal)
 
-    def rna_kind(self, given: Given) -> Kind:
+    def rna_kind(self, given: CaseVectors) -> Kind:
         """Kind of profile that is generated: spots where there is H&E to place them on, else bulk."""
         return "bulk" if given.tiles is None else "spot"
 
     @torch.no_grad()
     def generate_rna(
         self,
-        given: Given,
+        given: CaseVectors,
         *,
         seed: int,
         steps: int,
@@ -265,7 +265,7 @@ class MuPDPipeline:
         return RnaDraw(np.concatenate(expected), np.concatenate(values))
 
     @torch.no_grad()
-    def generate_record(self, given: Given, *, seed: int, steps: int) -> tuple[dict[str, str], Probabilities]:
+    def generate_record(self, given: CaseVectors, *, seed: int, steps: int) -> tuple[dict[str, str], Probabilities]:
         """One draw of the synoptic record: a value for each field, and each field's probabilities.
 
         Raises

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mupd.model.attention import Conditions, Context
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.transformer import MuPDTransformer
 from mupd.model_folder.geometry import DOWNSAMPLE
 
@@ -47,7 +47,7 @@ class WindowContexts:
         Side of a window in latents.
     """
 
-    def __init__(self, model: MuPDTransformer, given: Given, size: tuple[int, int], window: int) -> None:
+    def __init__(self, model: MuPDTransformer, given: CaseVectors, size: tuple[int, int], window: int) -> None:
         self.model, self.given, self.window = model, given, window
         self.used = self._nearest_anywhere(size)
         self.kept: Context | None = None

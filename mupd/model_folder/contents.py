@@ -66,27 +66,6 @@ def read_panels(model: Path, part: str = "rna_codec") -> dict[str, tuple[str, ..
 
 
 RECORD_FILE = "record.json"
-FIELDS_BEFORE_RECORD_FILE: dict[str, tuple[str, ...]] = {
-    "organ": ("breast", "bladder", "colorectum", "stomach", "lung", "bone", "brain"),
-    "diagnosis": (
-        "invasive breast carcinoma",
-        "urothelial carcinoma",
-        "colorectal adenocarcinoma",
-        "mucinous adenocarcinoma",
-        "gastric adenocarcinoma",
-        "diffuse-type gastric carcinoma",
-        "signet ring cell carcinoma",
-        "tubular adenocarcinoma",
-        "lung adenocarcinoma",
-        "lung squamous cell carcinoma",
-        "osteosarcoma",
-        "glioma",
-        "benign tissue",
-    ),
-    "grade": ("G1", "G2", "G3"),
-    "t_category": ("T0", "T1", "T2", "T3", "T4"),
-}
-"""The record of models that were made before they kept their vocabulary themselves."""
 
 
 def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
@@ -95,11 +74,11 @@ def read_record_fields(model: Path) -> dict[str, tuple[str, ...]]:
     Raises
     ------
     ModelError
-        If the file is there and is no such vocabulary.
+        If the file is not there, or is no such vocabulary.
     """
     value = read_json_file(model / RECORD_FILE)
     if value is None:
-        return dict(FIELDS_BEFORE_RECORD_FILE)
+        raise ModelError(f'{RECORD_FILE} of the model is not there: expected {{"fields": {{field: [values]}}}}')
     fields = value.get("fields") if isinstance(value, dict) else None
     if not (isinstance(fields, dict) and fields):
         raise ModelError(f'{RECORD_FILE} of the model: found no fields; expected {{"fields": {{field: [values]}}}}')

@@ -30,7 +30,7 @@ from mupd.base.progress import track
 from mupd.config import Config, load_config
 from mupd.engines.mupd.conditions import CaseConditions
 from mupd.errors import MupdError, UnusableError
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.rna_codec import Kind
 from mupd.model_folder.geometry import TRAINED
@@ -80,7 +80,7 @@ def bulk_counts(pipeline: MuPDPipeline, text: str, seed: int) -> NDArray[np.int6
     rng = np.random.default_rng(seed)
     codec = pipeline.rna_codec
     genes = list(codec.panels["bulk"].genes)
-    drawn = pipeline.generate_rna(Given(text=pipeline.text_encoder(text)), seed=seed, steps=STEPS)
+    drawn = pipeline.generate_rna(CaseVectors(text=pipeline.text_encoder(text)), seed=seed, steps=STEPS)
     components = codec.encode(drawn.expected, genes, "bulk")
     perturbed = components + 0.25 * rng.standard_normal(components.shape)
     return counts_of(codec.decode(perturbed, "bulk"), BULK_DEPTH, rng)[0]
@@ -130,7 +130,7 @@ def write_spots(path: Path, case_id: str, genes: list[str], counts: NDArray[np.i
         adata.write_h5ad(temporary, compression="gzip")
 
 
-def picture(pipeline: MuPDPipeline, given: Given, seed: int) -> NDArray[np.uint8]:
+def picture(pipeline: MuPDPipeline, given: CaseVectors, seed: int) -> NDArray[np.uint8]:
     """A picture (512, 512, 3) uint8 at 0.78 um/px."""
     canvas = np.empty((SIDE_PX, SIDE_PX, 3), np.uint8)
 
@@ -148,7 +148,7 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
         Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=png_info(STATEMENT), compress_level=9)
 
 
-def write_usable_png(path: Path, pipeline: MuPDPipeline, given: Given, seed: int, config: Config) -> None:
+def write_usable_png(path: Path, pipeline: MuPDPipeline, given: CaseVectors, seed: int, config: Config) -> None:
     """The first of a few seeds whose picture intake takes as a usable slide.
 
     Raises
@@ -167,7 +167,9 @@ def write_usable_png(path: Path, pipeline: MuPDPipeline, given: Given, seed: int
     raise MupdError(f"{path.name}: the model drew no usable slide in {TRIES} tries; the last one: {reason}")
 
 
-def _conditions(pipeline: MuPDPipeline, config: Config, case_id: str, rna: Path | None, text: Path | None) -> Given:
+def _conditions(
+    pipeline: MuPDPipeline, config: Config, case_id: str, rna: Path | None, text: Path | None
+) -> CaseVectors:
     """Conditions of a picture from a profile and a report, exactly as the generate stage would make them."""
     case = SheetCase(case_id, None, rna, text, None, "", "", {}, 0)
     # The table is not there yet, and no case is to find a row in it.
@@ -206,7 +208,7 @@ def make(folder: Path, pipeline: MuPDPipeline, config: Config) -> None:
     pictures = {
         case: _conditions(pipeline, config, case, rna and folder / rna, text and folder / text)  # type: ignore[arg-type]
         for case, (rna, text) in parts.items()
-    } | {"EX-07": Given(rna=tumour), "EX-08": Given(rna=tumour)}
+    } | {"EX-07": CaseVectors(rna=tumour), "EX-08": CaseVectors(rna=tumour)}
     for case, given in track(pictures.items(), "H&E", total=len(pictures)):
         write_usable_png(folder / f"{case}.synthetic.png", pipeline, given, 200 + int(case[-1]), config)
     whole = (folder / "EX-08.synthetic.png").read_bytes()

@@ -40,7 +40,7 @@ from benchmarks.stats import (
 )
 from mupd.base.files import write_json
 from mupd.errors import InputFaults, MupdError
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TILE_PX
 from mupd.model.pipeline import MuPDPipeline, model_sha256
 from mupd.model.rna_codec import RnaCodec, Spread
@@ -296,7 +296,7 @@ def test_record_probabilities_are_the_pipelines(plan: Plan, measured: Path) -> N
     tiles = pipeline.tile_encoder(np.random.default_rng(0).integers(0, 255, (2, TILE_PX, TILE_PX, 3)).astype(np.uint8))
     scored = records_of_groups(pipeline, [TileClass("g", tiles, {"organ": "lung"})], seed=5)
     own = calibrated(scored, pipeline.record_codec, "he")
-    _, expected = pipeline.generate_record(Given(tiles=tiles), seed=5, steps=2)
+    _, expected = pipeline.generate_record(CaseVectors(tiles=tiles), seed=5, steps=2)
     for index, (field, values) in enumerate(pipeline.record_codec.fields.items()):
         assert own[0, index, : len(values)] == pytest.approx(list(expected[field].values()), abs=1e-4)
         assert own[0, index].sum() == pytest.approx(1.0)

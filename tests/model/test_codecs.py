@@ -17,7 +17,7 @@ from mupd.errors import ModelError
 from mupd.model.calibration import apply_temperature
 from mupd.model.record_codec import RecordCodec, direction_of
 from mupd.model.rna_codec import KINDS, RnaCodec, fit_panel, panel_values
-from mupd.model_folder.contents import DIRECTIONS, FIELDS_BEFORE_RECORD_FILE
+from mupd.model_folder.contents import DIRECTIONS
 from mupd.reports.record.fields import FIELDS
 from tests.fixtures.tiny_model import BULK_GENES, RNA_DIM, SPOT_GENES, tiny_codec
 
@@ -213,10 +213,9 @@ def test_a_model_keeps_its_own_vocabulary(fields: dict[str, list[str]]) -> None:
     assert again.dim == len(fields) * max(len(values) for values in fields.values())
 
 
-def test_a_model_without_a_vocabulary_has_the_one_before_it(tmp_path: Path) -> None:
-    codec = RecordCodec.from_pretrained(tmp_path)
-    assert codec.fields == FIELDS_BEFORE_RECORD_FILE
-    assert (codec.block, codec.dim) == (13, 52)
+def test_a_model_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"record\.json of the model is not there"):
+        RecordCodec.from_pretrained(tmp_path)
 
 
 def test_a_temperature_of_a_field_tempers_it_alone_and_in_its_direction(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from mupd.base.files import write_json
 from mupd.errors import ModelError
 from mupd.model import window_contexts
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import MICRO_BATCH, MuPDPipeline, model_sha256
 from mupd.model.record_codec import RecordCodec
@@ -177,7 +177,7 @@ def rows(n: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def slide(
-    pipeline: MuPDPipeline, given: Given, size: tuple[int, int], seed: int = 1, **changes: Any
+    pipeline: MuPDPipeline, given: CaseVectors, size: tuple[int, int], seed: int = 1, **changes: Any
 ) -> NDArray[np.uint8]:
     picture = np.zeros((size[1], size[0], 3), np.uint8)
     written = np.zeros((size[1], size[0]), int)
@@ -198,12 +198,12 @@ def test_slides(pipeline: MuPDPipeline, size: tuple[int, int], what: str) -> Non
     rna = rows(1, RNA_DIM + 1) if what != "text" else None
     pathways = rows(1, len(GENE_SETS)) if what in ("pathways", "all") else None
     text = rows(3, TEXT_DIM) if what in ("text", "all") else None
-    given = Given(rna=rna, pathways=pathways, text=text)
+    given = CaseVectors(rna=rna, pathways=pathways, text=text)
     found = slide(pipeline, given, size)
     assert found.std() > 10
     # A draw is the same whatever was drawn before.
     torch.manual_seed(5)
-    slide(pipeline, Given(rna=rows(1, RNA_DIM + 1, 7)), (64, 64), seed=4)
+    slide(pipeline, CaseVectors(rna=rows(1, RNA_DIM + 1, 7)), (64, 64), seed=4)
     assert np.array_equal(found, slide(pipeline, given, size))
     assert not np.array_equal(found, slide(pipeline, given, size, seed=2))
     if pathways is not None:
@@ -215,7 +215,7 @@ def test_slides(pipeline: MuPDPipeline, size: tuple[int, int], what: str) -> Non
 
 
 def test_how_a_slide_is_drawn(pipeline: MuPDPipeline) -> None:
-    given, size = Given(rna=rows(1, RNA_DIM + 1), text=rows(1, TEXT_DIM)), (136, 128)
+    given, size = CaseVectors(rna=rows(1, RNA_DIM + 1), text=rows(1, TEXT_DIM)), (136, 128)
     found = slide(pipeline, given, size)
     done: list[int] = []
     other = slide(pipeline, given, size, solver="heun", on_step=lambda: done.append(1))
@@ -233,7 +233,7 @@ def test_profiles_of_windows_are_projected_once(pipeline: MuPDPipeline) -> None:
     calls: list[int] = []
     model = pipeline.transformer
     handle = model.stream["rna"].register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
-    spots = Given(rna=rows(9, RNA_DIM + 1), rna_xy_px=np.random.default_rng(0).uniform(0, 256, (9, 2)))
+    spots = CaseVectors(rna=rows(9, RNA_DIM + 1), rna_xy_px=np.random.default_rng(0).uniform(0, 256, (9, 2)))
     try:
         slide(pipeline, spots, (256, 256), steps=3)
     finally:
@@ -244,7 +244,7 @@ def test_profiles_of_windows_are_projected_once(pipeline: MuPDPipeline) -> None:
 
 def test_profiles_that_are_too_many_to_keep(pipeline: MuPDPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Projected batch by batch, the slide is the same."""
-    spots = Given(rna=rows(9, RNA_DIM + 1), rna_xy_px=np.random.default_rng(0).uniform(0, 256, (9, 2)))
+    spots = CaseVectors(rna=rows(9, RNA_DIM + 1), rna_xy_px=np.random.default_rng(0).uniform(0, 256, (9, 2)))
     found = slide(pipeline, spots, (256, 136))
     monkeypatch.setattr(window_contexts, "_MOST_SPOTS", 3)
     other = slide(pipeline, spots, (256, 136))
@@ -252,7 +252,7 @@ def test_profiles_that_are_too_many_to_keep(pipeline: MuPDPipeline, monkeypatch:
 
 
 def test_a_small_slide_is_the_corner_of_a_whole_window(pipeline: MuPDPipeline) -> None:
-    given = Given(text=rows(1, TEXT_DIM))
+    given = CaseVectors(text=rows(1, TEXT_DIM))
     whole = slide(pipeline, given, (8 * TRAINED.window, 8 * TRAINED.window))
     part = slide(pipeline, given, (8 * TRAINED.window, 64))
     # Decoded without what lies below; far from the cut they agree.
@@ -261,13 +261,13 @@ def test_a_small_slide_is_the_corner_of_a_whole_window(pipeline: MuPDPipeline) -
 
 def test_slides_that_cannot_be_made(pipeline: MuPDPipeline) -> None:
     with pytest.raises(ValueError, match="found neither rna nor text"):
-        slide(pipeline, Given(tiles=rows(1, TILE_COMPONENTS)), (64, 64))
+        slide(pipeline, CaseVectors(tiles=rows(1, TILE_COMPONENTS)), (64, 64))
     with pytest.raises(ValueError, match=r"found \(64, 60\); expected multiples of 8"):
-        slide(pipeline, Given(text=rows(1, TEXT_DIM)), (64, 60))
+        slide(pipeline, CaseVectors(text=rows(1, TEXT_DIM)), (64, 60))
 
 
 def test_a_window_reads_its_nearest_spot(pipeline: MuPDPipeline) -> None:
-    given = Given(rna=rows(3, RNA_DIM + 1), rna_xy_px=np.array([[64.0, 64.0], [320.0, 64.0], [64.0, 1000.0]]))
+    given = CaseVectors(rna=rows(3, RNA_DIM + 1), rna_xy_px=np.array([[64.0, 64.0], [320.0, 64.0], [64.0, 1000.0]]))
     corners = np.array([[0, 0], [0, 32], [0, 15], [0, 17], [100, 0]])
     contexts = WindowContexts(pipeline.transformer, given, (64, 128), TRAINED.window)
     np.testing.assert_array_equal(contexts.used, [0, 1, 2])
@@ -283,33 +283,35 @@ def test_a_window_reads_its_nearest_spot(pipeline: MuPDPipeline) -> None:
     # A slide that no window near the third spot is in: its profile is not even projected.
     np.testing.assert_array_equal(WindowContexts(pipeline.transformer, given, (64, 32), TRAINED.window).used, [0, 1])
     # Without positions the mean profile conditions every window.
-    mean = WindowContexts(pipeline.transformer, Given(rna=given.rna), (64, 128), TRAINED.window)(corners).streams["rna"]
+    mean = WindowContexts(pipeline.transformer, CaseVectors(rna=given.rna), (64, 128), TRAINED.window)(corners).streams[
+        "rna"
+    ]
     whole = pipeline.transformer.context({"rna": row_tokens(pipeline.transformer, given.rna.mean(0, keepdims=True))}, 1)
     torch.testing.assert_close(mean.pooled, whole.streams["rna"].pooled.expand(5, -1))
 
 
 def test_rna_of_tiles_and_of_text(pipeline: MuPDPipeline) -> None:
     tiles, text = rows(5, TILE_COMPONENTS), rows(2, TEXT_DIM)
-    spots = pipeline.generate_rna(Given(tiles=tiles, text=text), seed=1, steps=3)
+    spots = pipeline.generate_rna(CaseVectors(tiles=tiles, text=text), seed=1, steps=3)
     assert (spots.values.shape, spots.values.dtype) == ((5, len(SPOT_GENES)), np.float32)
-    bulk = pipeline.generate_rna(Given(text=text), seed=1, steps=3)
+    bulk = pipeline.generate_rna(CaseVectors(text=text), seed=1, steps=3)
     assert bulk.values.shape == (1, len(BULK_GENES))
     for values in (spots.values, spots.expected, bulk.values, bulk.expected):
         assert np.isfinite(values).all()
         assert (values >= 0).all()
-    again = pipeline.generate_rna(Given(tiles=tiles, text=text), seed=1, steps=3)
+    again = pipeline.generate_rna(CaseVectors(tiles=tiles, text=text), seed=1, steps=3)
     assert np.array_equal(spots.values, again.values)
     assert np.array_equal(spots.expected, again.expected)
-    other = pipeline.generate_rna(Given(tiles=tiles, text=text), seed=2, steps=3)
+    other = pipeline.generate_rna(CaseVectors(tiles=tiles, text=text), seed=2, steps=3)
     assert not np.array_equal(spots.expected, other.expected)
-    guided = pipeline.generate_rna(Given(tiles=tiles, text=text), seed=1, steps=3, guidance={"he": 3.0})
+    guided = pipeline.generate_rna(CaseVectors(tiles=tiles, text=text), seed=1, steps=3, guidance={"he": 3.0})
     assert not np.array_equal(spots.expected, guided.expected)
     with pytest.raises(ValueError, match="found neither H&E tiles nor text"):
-        pipeline.generate_rna(Given(rna=rows(1, RNA_DIM + 1)), seed=1, steps=3)
+        pipeline.generate_rna(CaseVectors(rna=rows(1, RNA_DIM + 1)), seed=1, steps=3)
 
 
 def test_values_are_what_is_expected_with_the_noise_of_a_measurement(pipeline: MuPDPipeline) -> None:
-    drawn = pipeline.generate_rna(Given(tiles=rows(400, TILE_COMPONENTS)), seed=1, steps=2)
+    drawn = pipeline.generate_rna(CaseVectors(tiles=rows(400, TILE_COMPONENTS)), seed=1, steps=2)
     panel = pipeline.rna_codec.panels["spot"]
     free = (drawn.expected > 1).all(0)  # genes that are not cut off at zero
     assert free.sum() > 5
@@ -321,9 +323,9 @@ def test_values_are_what_is_expected_with_the_noise_of_a_measurement(pipeline: M
 
 def test_a_profile_is_the_same_to_the_bit_whatever_it_is_drawn_with(pipeline: MuPDPipeline) -> None:
     tiles = rows(MICRO_BATCH + 7, TILE_COMPONENTS)
-    whole = pipeline.generate_rna(Given(tiles=tiles), seed=3, steps=3)
+    whole = pipeline.generate_rna(CaseVectors(tiles=tiles), seed=3, steps=3)
     for count in (1, 5, MICRO_BATCH, MICRO_BATCH + 1):
-        part = pipeline.generate_rna(Given(tiles=tiles[:count]), seed=3, steps=3)
+        part = pipeline.generate_rna(CaseVectors(tiles=tiles[:count]), seed=3, steps=3)
         assert np.array_equal(part.expected, whole.expected[:count]), count
         assert np.array_equal(part.values, whole.values[:count]), count
 
@@ -333,7 +335,7 @@ def test_records(pipeline: MuPDPipeline, what: str) -> None:
     tiles = rows(4, TILE_COMPONENTS) if what in ("tiles", "all") else None
     rna = rows(6, RNA_DIM + 1) if what in ("rna", "all") else None
     pathways = rows(6, len(GENE_SETS)) if what in ("pathways", "all") else None
-    given = Given(tiles=tiles, rna=rna, pathways=pathways)
+    given = CaseVectors(tiles=tiles, rna=rna, pathways=pathways)
     values, probabilities = pipeline.generate_record(given, seed=1, steps=4)
     assert list(values) == list(probabilities) == list(FIELDS)
     for field, row in probabilities.items():
@@ -348,12 +350,12 @@ def test_records(pipeline: MuPDPipeline, what: str) -> None:
 
 def test_a_record_of_nothing_is_refused(pipeline: MuPDPipeline) -> None:
     with pytest.raises(ValueError, match="found neither H&E tiles nor rna"):
-        pipeline.generate_record(Given(text=rows(1, TEXT_DIM)), seed=1, steps=4)
+        pipeline.generate_record(CaseVectors(text=rows(1, TEXT_DIM)), seed=1, steps=4)
 
 
 def test_draws_of_records_have_the_probabilities_that_stand_beside_them(folder: Path) -> None:
     """A field that is hardly relied on is drawn from the shares of the drawn organ, and its probabilities say so."""
-    given = Given(tiles=rows(4, TILE_COMPONENTS))
+    given = CaseVectors(tiles=rows(4, TILE_COMPONENTS))
     organs = FIELDS["organ"]
     shares = {organ: {"grade": {FIELDS["grade"][place % 3]: 1.0}} for place, organ in enumerate(organs)}
     RecordCodec(FIELDS, None, {"he": {"grade": 0.01}}, shares).save_pretrained(folder)
@@ -369,7 +371,7 @@ def test_draws_of_records_have_the_probabilities_that_stand_beside_them(folder: 
 
 
 def test_temperatures_of_the_model_soften_its_records(folder: Path) -> None:
-    given = Given(tiles=rows(4, TILE_COMPONENTS))
+    given = CaseVectors(tiles=rows(4, TILE_COMPONENTS))
     _, sharp = MuPDPipeline.from_pretrained(folder).generate_record(given, seed=1, steps=2)
     RecordCodec(FIELDS, {"rna": {"grade": 1e6}}).save_pretrained(folder)
     _, same = MuPDPipeline.from_pretrained(folder).generate_record(given, seed=1, steps=2)
@@ -383,10 +385,10 @@ def test_temperatures_of_the_model_soften_its_records(folder: Path) -> None:
 
 def test_conditions_of_another_width_are_refused(pipeline: MuPDPipeline) -> None:
     with pytest.raises(ValueError, match=r"conditions\['rna'\].*expected \(1, n, 9\)"):
-        slide(pipeline, Given(rna=rows(1, RNA_DIM)), (64, 64))
+        slide(pipeline, CaseVectors(rna=rows(1, RNA_DIM)), (64, 64))
     with pytest.raises(ValueError, match=r"conditions\['he'\].*expected \(32, n, 16\)"):
-        pipeline.generate_rna(Given(tiles=rows(1, TILE_COMPONENTS + 1)), seed=1, steps=1)
+        pipeline.generate_rna(CaseVectors(tiles=rows(1, TILE_COMPONENTS + 1)), seed=1, steps=1)
     with pytest.raises(ValueError, match=r"conditions\['rna'\].*expected \(1, n, 9\)"):
-        pipeline.generate_record(Given(rna=rows(1, RNA_DIM + 2)), seed=1, steps=1)
+        pipeline.generate_record(CaseVectors(rna=rows(1, RNA_DIM + 2)), seed=1, steps=1)
     with pytest.raises(ValueError, match=r"conditions\['pathways'\].*expected \(1, n, 4\)"):
-        pipeline.generate_record(Given(pathways=rows(1, 5)), seed=1, steps=1)
+        pipeline.generate_record(CaseVectors(pathways=rows(1, 5)), seed=1, steps=1)

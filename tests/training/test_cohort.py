@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mupd.base.files import sha256_path
 from mupd.errors import InputFaults
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
 from mupd.training.batches import Batch, Mixed
 from mupd.training.codecs import on_shared_genes
@@ -137,8 +137,8 @@ def test_the_report_says_what_was_used(model: Path) -> None:
 def test_a_fine_tuned_model_runs(model: Path) -> None:
     pipeline = MuPDPipeline.from_pretrained(load_plan(model).out)
     text = pipeline.text_encoder("Invasive breast carcinoma, G2.")
-    assert np.isfinite(pipeline.generate_rna(Given(text=text), seed=1, steps=2).values).all()
-    record, _ = pipeline.generate_record(Given(rna=np.zeros((1, 9), np.float32)), seed=1, steps=2)
+    assert np.isfinite(pipeline.generate_rna(CaseVectors(text=text), seed=1, steps=2).values).all()
+    record, _ = pipeline.generate_record(CaseVectors(rna=np.zeros((1, 9), np.float32)), seed=1, steps=2)
     assert set(record) == set(pipeline.record_codec.fields)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mupd.errors import ModelError
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
@@ -323,7 +323,7 @@ def trained(data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
     return config
 
 
-def drawn_slide(pipeline: MuPDPipeline, given: Given, steps: int = 2) -> Any:
+def drawn_slide(pipeline: MuPDPipeline, given: CaseVectors, steps: int = 2) -> Any:
     """A slide of 128 px."""
     written: list[Any] = []
     how: dict[str, Any] = {"seed": 1, "steps": steps, "guidance": {}, "batch_size": 2}
@@ -336,12 +336,16 @@ def runs_in_all_directions(pipeline: MuPDPipeline) -> None:
     text = pipeline.text_encoder("Invasive breast carcinoma.")
     tiles = pipeline.tile_encoder(np.stack([he_pixels(224, 224, seed) for seed in range(2)]))
     rna = rows_of(1, pipeline.rna_codec.dim + 1)
-    for target in (Given(tiles=tiles), Given(text=text), Given(tiles=tiles, text=text)):
+    for target in (
+        CaseVectors(tiles=tiles),
+        CaseVectors(text=text),
+        CaseVectors(tiles=tiles, text=text),
+    ):
         assert np.isfinite(pipeline.generate_rna(target, seed=1, steps=2).values).all()
-    for target in (Given(tiles=tiles), Given(rna=rna), Given(tiles=tiles, rna=rna)):
+    for target in (CaseVectors(tiles=tiles), CaseVectors(rna=rna), CaseVectors(tiles=tiles, rna=rna)):
         record, _ = pipeline.generate_record(target, seed=1, steps=2)
         assert list(record) == list(FIELDS)
-    for target in (Given(rna=rna), Given(text=text), Given(rna=rna, text=text)):
+    for target in (CaseVectors(rna=rna), CaseVectors(text=text), CaseVectors(rna=rna, text=text)):
         drawn_slide(pipeline, target)
 
 
@@ -415,7 +419,7 @@ def test_a_tiny_model_from_scratch_in_minutes(data: dict[str, str], tmp_path: Pa
     pipeline = MuPDPipeline.from_pretrained(tmp_path / "out")
     runs_in_all_directions(pipeline)
     # Drawn slides have the colours of the pictures trained on: pink and purple, not grey noise.
-    drawn = drawn_slide(pipeline, Given(text=pipeline.text_encoder("Invasive breast carcinoma.")), steps=10)
+    drawn = drawn_slide(pipeline, CaseVectors(text=pipeline.text_encoder("Invasive breast carcinoma.")), steps=10)
     red, green, blue = drawn.reshape(-1, 3).mean(0)
     assert green < red
     assert green < blue

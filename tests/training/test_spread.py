@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mupd.errors import ModelError
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline, model_sha256
 from mupd.model.rna_codec import KINDS, Panel, RnaCodec, Spread
 from mupd.training.calibrate.spread import DrawnBulk, coverage, draw_interval, fitted_spread, lacking_sd
@@ -105,9 +105,9 @@ def test_other_directions_and_models_without_a_spread_draw_as_before() -> None:
 def test_a_pipeline_uses_the_spread_of_what_is_given(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     make_tiny_model(folder)
-    text = Given(text=np.ones((1, 384), np.float32))
+    text = CaseVectors(text=np.ones((1, 384), np.float32))
     tiles = np.ones((2, MuPDPipeline.from_pretrained(folder).tile_encoder.dim), np.float32)
-    both = Given(tiles=tiles, text=text.text)
+    both = CaseVectors(tiles=tiles, text=text.text)
     before = [MuPDPipeline.from_pretrained(folder).generate_rna(given, seed=3, steps=2) for given in (text, both)]
     digest = model_sha256(folder)
     codec = RnaCodec.from_pretrained(folder / "rna_codec")

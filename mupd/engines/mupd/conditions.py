@@ -8,7 +8,7 @@ from mupd.config import Config
 from mupd.contracts.inventory import CaseInventory
 from mupd.errors import CaseError
 from mupd.inputs.readers import read_model_profile, read_report_text
-from mupd.model.conditions import Given
+from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TILE_PX, WINDOW_UM
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model_folder.trained_on import read_trained_on
@@ -76,7 +76,7 @@ class CaseConditions:
             "each stands at the training profiles' mean."
         ]
 
-    def for_he(self) -> tuple[Given, list[str]]:
+    def for_he(self) -> tuple[CaseVectors, list[str]]:
         """Conditions of an H&E target, and notes on their limits."""
         notes: list[str] = []
         rna = pathways = xy_px = text = None
@@ -103,7 +103,7 @@ class CaseConditions:
             text = self.text()
             if rna is None:
                 notes.append(NOTE_TEXT_ONLY)
-        return Given(rna=rna, pathways=pathways, rna_xy_px=xy_px, text=text), notes
+        return CaseVectors(rna=rna, pathways=pathways, rna_xy_px=xy_px, text=text), notes
 
     def _placed(self, xy_px: np.ndarray, mpp: float) -> np.ndarray:
         """Spots in pixels (at the model's scale) of a slide centred on the spots' median."""
@@ -111,16 +111,16 @@ class CaseConditions:
         size_um = np.array([slide.width_px, slide.height_px]) * slide.mpp
         return ((xy_px - np.median(xy_px, axis=0)) * mpp + size_um / 2) / self.pipeline.geometry.mpp
 
-    def for_rna(self) -> tuple[Given, np.ndarray | None]:
+    def for_rna(self) -> tuple[CaseVectors, np.ndarray | None]:
         """Conditions of an RNA target, and the centres of the tiles it is generated for."""
         tiles = centres = text = None
         if "he" in self.case.given:
             tiles, centres = self.tiles()
         if "text" in self.case.given:
             text = self.text()
-        return Given(tiles=tiles, text=text), centres
+        return CaseVectors(tiles=tiles, text=text), centres
 
-    def for_text(self) -> Given:
+    def for_text(self) -> CaseVectors:
         """Conditions of a text target."""
         tiles = rna = pathways = None
         if "he" in self.case.given:
@@ -131,4 +131,4 @@ class CaseConditions:
             components = self.pipeline.rna_codec.encode(values, profile.genes, profile.kind)
             pathways, _ = self.pipeline.pathway_scorer.score(values, profile.genes, profile.kind)
             rna = self.pipeline.rna_codec.condition(components, profile.kind)
-        return Given(tiles=tiles, rna=rna, pathways=pathways)
+        return CaseVectors(tiles=tiles, rna=rna, pathways=pathways)
