@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mupd.rna.anndata_store import ZARR_SUFFIX
 from mupd.rna.assemble import ReadOptions
 from mupd.rna.h5ad import read_anndata
 from mupd.rna.profiles import RnaProfile
@@ -40,6 +41,7 @@ class RnaFormat:
 
 
 FORMATS = (
+    RnaFormat("AnnData as zarr", (ZARR_SUFFIX,), read_anndata),
     RnaFormat("10x folder", (), read_tenx_folder, lambda folder: tenx_files(matrix_in(folder))),
     RnaFormat("AnnData, MuData", ANNDATA_SUFFIXES, read_anndata),
     RnaFormat("10x HDF5", (".h5",), read_tenx_h5, tenx_files),

@@ -20,6 +20,7 @@ from mupd.rna.anndata_parts import (
     refuse_several_donors,
     stated_scale,
 )
+from mupd.rna.anndata_store import open_anndata
 from mupd.rna.assemble import RawRna, ReadOptions, assemble, stored_numbers
 from mupd.rna.gene_names import rows_are_genes, share_of
 from mupd.rna.gene_table import ENSEMBL
@@ -31,7 +32,6 @@ from mupd.rna.size_limits import (
     checked_compressed,
     h5_numbers,
     h5_strings,
-    open_h5,
     refuse_if_large,
 )
 from mupd.rna.stored_values import Values2D
@@ -214,7 +214,7 @@ def refuse_swapped(names: list[str], observations: list[str], known: Collection[
 
 def read_anndata(path: Path, options: ReadOptions) -> RnaProfile:
     """The profile in an ``.h5ad`` or ``.h5mu`` file; see :func:`mupd.rna.files.read_rna`."""
-    with open_h5(path) as file:
+    with open_anndata(path) as file:
         group, where = table_group(file)
         matrix, names = table_matrix(group), index_names(group["var"], "var")
         observations = index_names(group["obs"], "obs")
@@ -236,7 +236,8 @@ def read_anndata(path: Path, options: ReadOptions) -> RnaProfile:
         xy, inside = positions_of(file, group, rows), in_tissue(group, rows)
         stored = matrix.rows(0, rows)
         stated = stated_of(group, matrix) if options.scale == "auto" else "auto"
-    details: dict[str, Any] = {"format": "h5mu" if path.suffix.lower() == ".h5mu" else "h5ad"}
+    suffix = path.suffix.lower().removeprefix(".")
+    details: dict[str, Any] = {"format": suffix if suffix in ("h5mu", "zarr") else "h5ad"}
     words = [f"{matrix.name} of {where}", note, names_from]
     if stated != "auto":
         words.append(f"{stated} by uns['log1p']")

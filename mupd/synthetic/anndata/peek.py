@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mupd.base.zarr_store import open_zarr
 from mupd.errors import UnusableError
 from mupd.synthetic.anndata.marks import OBS_COLUMN, OBS_NAMES, UNS
 from mupd.synthetic.statement import PREFIX
@@ -144,13 +145,7 @@ def look_at_tables(root: Any) -> TableLook:
     return TableLook(tuple(marks), counts, tuple(contradictions), provenance)
 
 
-_ZARR_ROOT_FILES = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 _UNREADABLE = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError)
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is the root of a zarr store (format 3 or 2)."""
-    return path.is_dir() and any((path / name).is_file() for name in _ZARR_ROOT_FILES)
 
 
 def look_at_hdf5(path: Path) -> TableLook:
@@ -181,7 +176,7 @@ def look_at_zarr(path: Path) -> TableLook:
     import zarr
 
     try:
-        root = zarr.open(str(path), mode="r")
+        root = open_zarr(path)
         return look_at_tables(root) if isinstance(root, zarr.Group) else TableLook(())
     except _UNREADABLE as error:
         raise UnusableError(f"{path.name}: found zarr that cannot be read ({error}); expected AnnData") from error

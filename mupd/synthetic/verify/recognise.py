@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from mupd.base.zarr_store import is_zarr
 from mupd.errors import UnusableError
-from mupd.synthetic.anndata.peek import is_zarr, look_at_hdf5, look_at_zarr
+from mupd.synthetic.anndata.peek import look_at_hdf5, look_at_zarr
 from mupd.synthetic.picture.marks import is_picture, is_slide_image, picture_marks, pixel_marks
 from mupd.synthetic.picture.ome_marks import look_at_ome
 from mupd.synthetic.statement import BANNER, FILE_WORD, PREFIX

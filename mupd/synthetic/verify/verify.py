@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mupd.base.zarr_store import is_zarr
 from mupd.errors import MupdError, UnusableError
-from mupd.synthetic.anndata.peek import is_zarr
 from mupd.synthetic.picture.marks import is_picture
 from mupd.synthetic.verify.evidence import ContentState, look_at
 from mupd.synthetic.verify.manifest_hashes import HashState, artifact_of, find_manifest, hash_state, known_hashes
