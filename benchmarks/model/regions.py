@@ -14,6 +14,7 @@ from benchmarks.process import peak_memory_mb as process_peak_mb
 from benchmarks.stats import Figure, Metrics
 from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.regions import RegionSampling
 from mupd.model_folder.geometry import DOWNSAMPLE
 from mupd.slides.seams import line_steps, measure_seams
 from mupd.training.public.read import HELD_OUT_SECTION
@@ -57,7 +58,9 @@ def measure_regions(bench: Bench) -> Metrics:
             region[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
 
         guidance = workflow_guidance()
-        bench.pipeline.generate_he(given, (side, side), write, seed=0, steps=steps, guidance=guidance, batch_size=16)
+        bench.pipeline.generate_he(
+            given, (side, side), write, seed=0, guidance=guidance, sampling=RegionSampling(steps, 16)
+        )
         return region
 
     region = bench.cached(f"region-{side}", generate)
@@ -96,7 +99,7 @@ def _region_memory_mb(folder: Path, side: int, spots: int) -> float:
         rna_xy_px=rng.uniform(0, side, (spots, 2)),
     )
     pipeline.generate_he(
-        given, (side, side), lambda *_: None, seed=0, steps=1, guidance=workflow_guidance(), batch_size=16
+        given, (side, side), lambda *_: None, seed=0, guidance=workflow_guidance(), sampling=RegionSampling(1, 16)
     )
     return process_peak_mb()
 

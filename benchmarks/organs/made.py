@@ -18,7 +18,7 @@ from mupd.base.files import sha256_file
 from mupd.base.progress import track
 from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import he_extra
+from mupd.model.regions import RegionSampling, he_extra
 from mupd.model.sampling import sample_he_windows
 from mupd.model_folder.geometry import TRAINED
 from mupd.training.tokens import padded
@@ -109,7 +109,7 @@ class Maker:
             given = CaseVectors(text=self._encoded(text))
             size = (size_px, size_px)
             self.pipeline.generate_he(
-                given, size, write, seed=seed, steps=self.steps, guidance=self.scales, batch_size=_BATCH
+                given, size, write, seed=seed, guidance=self.scales, sampling=RegionSampling(self.steps, _BATCH)
             )
             return pixels
 

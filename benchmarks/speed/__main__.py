@@ -19,7 +19,7 @@ from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.guidance import guided
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import he_extra
+from mupd.model.regions import RegionSampling, he_extra
 from mupd.model.sampling import seeded_noise
 from mupd.model.solvers import integrate
 from mupd.model_folder.geometry import TRAINED
@@ -123,9 +123,8 @@ def region(pipeline: MuPDPipeline, side_px: int, steps: int, batch: int) -> None
         (side_px, side_px),
         lambda *_: None,
         seed=0,
-        steps=steps,
         guidance={"rna": GUIDANCE},
-        batch_size=batch,
+        sampling=RegionSampling(steps, batch),
     )
     elapsed = time.perf_counter() - started
     peak = peak_memory_mb()

@@ -21,6 +21,7 @@ from mupd.engines.picture_files import begun_pixels
 from mupd.errors import ModelError, UnusableError
 from mupd.model.devices import batch_for, halves
 from mupd.model.journal import RegionJournal
+from mupd.model.regions import RegionSampling
 from mupd.model.stainer import MuPDStainer
 from mupd.model_folder.geometry import evaluations
 from mupd.slides.reader import open_slide
@@ -178,11 +179,9 @@ class StainTask:
             (region.width_px, region.height_px),
             write,
             seed=self.task.seeds[draw],
-            steps=settings["steps"],
-            batch_size=batch_size,
-            solver=settings["solver"],
-            on_step=lambda: next(bar, None),
-            journal=journal,
+            sampling=RegionSampling(
+                settings["steps"], batch_size, settings["solver"], lambda: next(bar, None), journal
+            ),
         )
         for _ in bar:  # lets the bar close
             pass

@@ -18,11 +18,10 @@ from mupd.model.conditions import CaseVectors
 from mupd.model.cpu.prepared import prepare
 from mupd.model.encoders import TextEncoder, TileEncoder
 from mupd.model.guidance import guided
-from mupd.model.journal import RegionJournal
 from mupd.model.loading import load_autoencoder, load_network
 from mupd.model.pathway_scores import PathwayScorer
 from mupd.model.record_codec import Probabilities, RecordCodec, direction_of
-from mupd.model.regions import decode_region, denoise_region, he_extra
+from mupd.model.regions import RegionSampling, decode_region, denoise_region, he_extra
 from mupd.model.rna_codec import Kind, RnaCodec
 from mupd.model.sampling import sample_record, sample_vectors, seeded_noise
 from mupd.model.solvers import Solver, Velocity
@@ -165,12 +164,8 @@ class MuPDPipeline:
         write: Callable[[int, int, NDArray[np.uint8]], None],
         *,
         seed: int,
-        steps: int,
         guidance: Mapping[str, float],
-        batch_size: int,
-        solver: Solver = "euler",
-        on_step: Callable[[], object] | None = None,
-        journal: RegionJournal | None = None,
+        sampling: RegionSampling,
     ) -> None:
         """Generate a slide region at the model's own scale and hand it over tile by tile.
 
@@ -182,8 +177,6 @@ class MuPDPipeline:
             Called with y, x and uint8 pixels (h, w, 3) of each decoded tile.
         guidance
             Scale of each of ``rna`` (pathways with it) and ``text``; 1 where not named.
-        journal
-            Of this very region with these settings: keeps what is done, and says what was done before a kill.
 
         Raises
         ------
@@ -201,15 +194,15 @@ class MuPDPipeline:
         noise = seeded_noise(shape, seed, self.device)
         # The scale is known where the RNA comes from the trained platform; text alone was trained
         # on tiles whose scale is not stated.
-        extra = he_extra(geometry.mpp if given.rna is not None else None).to(self.device).expand(batch_size, 2)
+        extra = he_extra(geometry.mpp if given.rna is not None else None).to(self.device).expand(sampling.batch_size, 2)
         scales = _with_pathways(guidance)
         context_of = WindowContexts(model, given, (shape[2], shape[1]), geometry.window)
 
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
             return guided(model, "he", context_of(corners), extra, scales)
 
-        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal, geometry)
-        decode_region(self.vae, latents[:, :height, :width], write, journal)
+        latents = denoise_region(velocity_of, noise, sampling, geometry)
+        decode_region(self.vae, latents[:, :height, :width], write, sampling.journal)
 
     def rna_kind(self, given: CaseVectors) -> Kind:
         """Kind of profile that is generated: spots where there is H&E to place them on, else bulk."""

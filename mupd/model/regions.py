@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -42,15 +43,34 @@ def window_weight(geometry: Geometry) -> Tensor:
     return side[:, None] * side[None]
 
 
+@dataclass(frozen=True)
+class RegionSampling:
+    """How a region is sampled.
+
+    Attributes
+    ----------
+    steps
+        Of the solver.
+    batch_size
+        Windows a batch: the last is filled up, because the size changes the last bits of the values.
+    on_step
+        Called after each evaluation.
+    journal
+        Of this very region with these settings: keeps every micro-batch. What it holds is not computed again.
+    """
+
+    steps: int
+    batch_size: int
+    solver: Solver = "euler"
+    on_step: Callable[[], object] | None = None
+    journal: RegionJournal | None = None
+
+
 @torch.no_grad()
 def denoise_region(
     velocity_of: Callable[[NDArray[np.int64]], Velocity],
     noise: Tensor,
-    steps: int,
-    batch_size: int,
-    solver: Solver = "euler",
-    on_step: Callable[[], object] | None = None,
-    journal: RegionJournal | None = None,
+    sampling: RegionSampling,
     geometry: Geometry = TRAINED,
 ) -> Tensor:
     """Integrate a region larger than the window, all windows together.
@@ -68,8 +88,6 @@ def denoise_region(
         of a batch of these windows.
     noise
         (channels, height, width) latents at t = 0; neither side under the window.
-    journal
-        Keeps every micro-batch; where it holds some of this region already, these are not computed again.
     geometry
         Of the model.
 
@@ -89,7 +107,8 @@ def denoise_region(
         raise ValueError(f"noise: found {height} x {width} latents; expected at least {window} x {window}")
     x = noise
     weight = window_weight(geometry).to(noise)
-    scheduler = scheduler_of(solver, steps)
+    batch_size, on_step, journal = sampling.batch_size, sampling.on_step, sampling.journal
+    scheduler = scheduler_of(sampling.solver, sampling.steps)
     begin, kept = journal.start() if journal is not None else (0, None)
     if kept is not None:
         x = torch.from_numpy(kept).to(noise)

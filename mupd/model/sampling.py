@@ -34,9 +34,8 @@ def sample_he_windows(
     seed: int,
     steps: int,
     scales: Mapping[str, float],
-    solver: Solver = "euler",
 ) -> NDArray[np.uint8]:
-    """Single windows (batch, 128, 128, 3) uint8, one for each row of the conditions.
+    """Single windows by Euler's method, (batch, 128, 128, 3) uint8, one for each row of the conditions.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def sample_he_windows(
     """
     context = model.context(conditions, len(extra))
     noise = seeded_noise((len(extra), vae.latent_channels, TRAINED.window, TRAINED.window), seed, extra.device)
-    return to_uint8(vae.decode(integrate(guided(model, "he", context, extra, scales), noise, steps, solver)))
+    return to_uint8(vae.decode(integrate(guided(model, "he", context, extra, scales), noise, steps, "euler")))
 
 
 @torch.no_grad()

@@ -14,9 +14,16 @@ from torch import Tensor
 from mupd.errors import ModelError
 from mupd.model.attention import Context
 from mupd.model.cpu.prepared import prepare, prepared
-from mupd.model.journal import RegionJournal
 from mupd.model.loading import files_sha256, hashed_files, load_autoencoder, load_network
-from mupd.model.regions import decode_region, denoise_region, encode_region, from_uint8, he_extra, to_uint8
+from mupd.model.regions import (
+    RegionSampling,
+    decode_region,
+    denoise_region,
+    encode_region,
+    from_uint8,
+    he_extra,
+    to_uint8,
+)
 from mupd.model.sampling import seeded_noise
 from mupd.model.solvers import Solver, Velocity, integrate
 from mupd.model.transformer import MuPDTransformer
@@ -167,11 +174,7 @@ class MuPDStainer:
         write: Callable[[int, int, NDArray[np.uint8]], None],
         *,
         seed: int,
-        steps: int,
-        batch_size: int,
-        solver: Solver = "euler",
-        on_step: Callable[[], object] | None = None,
-        journal: RegionJournal | None = None,
+        sampling: RegionSampling,
     ) -> None:
         """Stain a region and hand it over tile by tile.
 
@@ -187,8 +190,6 @@ class MuPDStainer:
             Width and height; multiples of 8.
         write
             Called with y, x and uint8 pixels (h, w, channels) of each finished tile.
-        journal
-            Of this very region with these settings: keeps what is done, and says what was done before a kill.
 
         Raises
         ------
@@ -207,8 +208,8 @@ class MuPDStainer:
         def velocity_of(corners: NDArray[np.int64]) -> Velocity:
             return self.velocity(torch.stack([source[:, y : y + window, x : x + window] for y, x in corners]))
 
-        latents = denoise_region(velocity_of, noise, steps, batch_size, solver, on_step, journal, self.geometry)
-        decode_region(self.stain_vae, latents[:, :height, :width], write, journal)
+        latents = denoise_region(velocity_of, noise, sampling, self.geometry)
+        decode_region(self.stain_vae, latents[:, :height, :width], write, sampling.journal)
 
     @torch.no_grad()
     def stain_windows(

@@ -32,6 +32,7 @@ from mupd.engines.mupd.conditions import CaseConditions
 from mupd.errors import MupdError, UnusableError
 from mupd.model.conditions import CaseVectors
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.regions import RegionSampling
 from mupd.model.rna_codec import Kind
 from mupd.model_folder.geometry import TRAINED
 from mupd.sheet import SheetCase
@@ -137,8 +138,8 @@ def picture(pipeline: MuPDPipeline, given: CaseVectors, seed: int) -> NDArray[np
     def write(y: int, x: int, pixels: NDArray[np.uint8]) -> None:
         canvas[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
 
-    settings = {"seed": seed, "steps": STEPS, "guidance": GUIDANCE, "batch_size": BATCH_SIZE}
-    pipeline.generate_he(given, (SIDE_PX, SIDE_PX), write, **settings)  # type: ignore[arg-type]
+    sampling = RegionSampling(STEPS, BATCH_SIZE)
+    pipeline.generate_he(given, (SIDE_PX, SIDE_PX), write, seed=seed, guidance=GUIDANCE, sampling=sampling)
     return canvas
 
 

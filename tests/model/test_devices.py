@@ -12,6 +12,7 @@ from mupd.contracts.draws import read_index
 from mupd.model import devices
 from mupd.model.devices import DeviceError, choose_device, fitting_batch, halves
 from mupd.model.pipeline import MuPDPipeline
+from mupd.model.regions import RegionSampling
 from mupd.model_folder.geometry import TRAINED
 from mupd.stages.generate.run import run_shard
 from tests.fixtures.stopped_runs import cohort, contents
@@ -32,11 +33,11 @@ def test_a_full_gpu_halves_the_micro_batch_and_the_draw_says_so(
     generate_he = MuPDPipeline.generate_he
     tried = []
 
-    def stub(self: MuPDPipeline, *args: Any, batch_size: int, **how: Any) -> None:
-        tried.append(batch_size)
-        if batch_size > 2:
+    def stub(self: MuPDPipeline, *args: Any, sampling: RegionSampling, **how: Any) -> None:
+        tried.append(sampling.batch_size)
+        if sampling.batch_size > 2:
             raise OutOfMemory("CUDA out of memory")
-        generate_he(self, *args, batch_size=batch_size, **how)
+        generate_he(self, *args, sampling=sampling, **how)
 
     monkeypatch.setattr(MuPDPipeline, "generate_he", stub)
     run_shard(config, 0)

@@ -22,6 +22,7 @@ from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import MICRO_BATCH, MuPDPipeline, model_sha256
 from mupd.model.record_codec import RecordCodec
+from mupd.model.regions import RegionSampling
 from mupd.model.window_contexts import WindowContexts, row_tokens
 from mupd.model_folder.geometry import TRAINED
 from mupd.reports.record.fields import FIELDS
@@ -186,8 +187,9 @@ def slide(
         picture[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
         written[y : y + pixels.shape[0], x : x + pixels.shape[1]] += 1
 
-    how = {"steps": 2, "guidance": SCALES, "batch_size": 4} | changes
-    pipeline.generate_he(given, size, write, seed=seed, **how)
+    guidance = changes.pop("guidance", SCALES)
+    sampling = RegionSampling(**({"steps": 2, "batch_size": 4} | changes))
+    pipeline.generate_he(given, size, write, seed=seed, guidance=guidance, sampling=sampling)
     assert (written == 1).all()
     return picture
 

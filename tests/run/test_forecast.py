@@ -26,7 +26,7 @@ from mupd.contracts.layout import STAGES
 from mupd.contracts.stage_record import recorded
 from mupd.errors import InputFaults, MupdError
 from mupd.model.pipeline import MuPDPipeline
-from mupd.model.regions import denoise_region
+from mupd.model.regions import RegionSampling, denoise_region
 from mupd.run.forecast.costs import (
     FORM,
     Calibration,
@@ -153,7 +153,7 @@ def test_windows_are_counted_as_generation_makes_them(side: int, solver: str, ba
         return lambda x, t: torch.zeros_like(x)
 
     latents = -(-side // 8)
-    denoise_region(velocity_of, torch.zeros(4, latents, latents), 3, batch, config.sampler.solver)
+    denoise_region(velocity_of, torch.zeros(4, latents, latents), RegionSampling(3, batch, config.sampler.solver))
     assert window_evaluations(config) == seen
 
 

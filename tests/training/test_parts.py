@@ -21,6 +21,7 @@ from mupd.model.conditions import CaseVectors
 from mupd.model.encoders import TEXT_DIM
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import RecordCodec
+from mupd.model.regions import RegionSampling
 from mupd.model.vae import MuPDVAE
 from mupd.reports.record.fields import FIELDS
 from mupd.training.augment import bag
@@ -326,8 +327,10 @@ def trained(data: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
 def drawn_slide(pipeline: MuPDPipeline, given: CaseVectors, steps: int = 2) -> Any:
     """A slide of 128 px."""
     written: list[Any] = []
-    how: dict[str, Any] = {"seed": 1, "steps": steps, "guidance": {}, "batch_size": 2}
-    pipeline.generate_he(given, (128, 128), lambda y, x, pixels: written.append(pixels), **how)
+    sampling = RegionSampling(steps, 2)
+    pipeline.generate_he(
+        given, (128, 128), lambda y, x, pixels: written.append(pixels), seed=1, guidance={}, sampling=sampling
+    )
     assert written[0].shape == (128, 128, 3)
     return written[0]
 

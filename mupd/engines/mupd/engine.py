@@ -23,6 +23,7 @@ from mupd.model.devices import batch_for, halves
 from mupd.model.journal import RegionJournal
 from mupd.model.pipeline import MuPDPipeline
 from mupd.model.record_codec import direction_of
+from mupd.model.regions import RegionSampling
 from mupd.model_folder.contents import ORGAN_FIELD
 from mupd.model_folder.geometry import evaluations
 from mupd.reports.record.fields import undetermined
@@ -153,12 +154,8 @@ class MupdTask:
             (width, height),
             write,
             seed=task.seeds[draw],
-            steps=sampler.steps,
             guidance=asdict(sampler.guidance),
-            batch_size=batch_size,
-            solver=sampler.solver,
-            on_step=lambda: next(bar, None),
-            journal=journal,
+            sampling=RegionSampling(sampler.steps, batch_size, sampler.solver, lambda: next(bar, None), journal),
         )
         for _ in bar:  # lets the bar close
             pass

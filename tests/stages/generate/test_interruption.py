@@ -19,7 +19,7 @@ import torch
 
 from mupd.config import Config, load_config
 from mupd.model.journal import RegionJournal
-from mupd.model.regions import decode_region, denoise_region
+from mupd.model.regions import RegionSampling, decode_region, denoise_region
 from mupd.model_folder.geometry import TRAINED, evaluations
 from mupd.stages.generate.run import run_shard
 from tests.fixtures.paths import REPOSITORY
@@ -43,7 +43,7 @@ def velocity_of(corners: np.ndarray) -> Any:
 @pytest.mark.parametrize("stop", [1, 3, 7, 12, 20, 26])
 def test_a_region_goes_on_at_the_micro_batch_it_had_reached(tmp_path: Path, solver: Any, stop: int) -> None:
     noise = torch.randn(LATENT_CHANNELS, 30, 41, generator=torch.Generator().manual_seed(1))
-    whole = denoise_region(velocity_of, noise, 4, 3, solver)
+    whole = denoise_region(velocity_of, noise, RegionSampling(4, 3, solver))
     calls = 0
 
     def counted(corners: np.ndarray) -> Any:
@@ -54,7 +54,7 @@ def test_a_region_goes_on_at_the_micro_batch_it_had_reached(tmp_path: Path, solv
         return velocity_of(corners)
 
     def going_on() -> torch.Tensor:
-        return denoise_region(counted, noise, 4, 3, solver, journal=RegionJournal(tmp_path / "part"))
+        return denoise_region(counted, noise, RegionSampling(4, 3, solver, journal=RegionJournal(tmp_path / "part")))
 
     try:
         found = going_on()
@@ -72,7 +72,7 @@ def test_a_region_goes_on_at_the_micro_batch_it_had_reached(tmp_path: Path, solv
         total += 1
         return velocity_of(corners)
 
-    denoise_region(count, noise, 4, 3, solver)
+    denoise_region(count, noise, RegionSampling(4, 3, solver))
     # Only the micro-batch that was under way is computed a second time.
     assert calls == total + stopped
     assert evaluations(solver, 4) < total

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mupd.errors import ModelError
 from mupd.model.attention import Context
 from mupd.model.journal import RegionJournal
-from mupd.model.regions import encode_region, from_uint8, to_uint8
+from mupd.model.regions import RegionSampling, encode_region, from_uint8, to_uint8
 from mupd.model.stainer import MuPDStainer
 from mupd.model_folder.stainer import stainer_facts
 from tests.fixtures.tiny_model import tiny_transformer
@@ -48,7 +48,9 @@ def stain(
         found[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
         seen[y : y + pixels.shape[0], x : x + pixels.shape[1]] += 1
 
-    stainer.stain_region(read, (width, height), write, seed=seed, steps=2, batch_size=batch_size, journal=journal)
+    stainer.stain_region(
+        read, (width, height), write, seed=seed, sampling=RegionSampling(2, batch_size, journal=journal)
+    )
     if journal is None:
         assert (seen == 1).all()
     return found
@@ -107,10 +109,7 @@ def test_an_interrupted_region_goes_on_to_the_same_pixels(folder: Path, tmp_path
             (264, 200),
             lambda *_: None,
             seed=1,
-            steps=2,
-            batch_size=2,
-            on_step=stop,
-            journal=journal,
+            sampling=RegionSampling(2, 2, on_step=stop, journal=journal),
         )
     assert journal.start()[0] == 1
     np.testing.assert_array_equal(stain(folder, he, journal=journal), whole)
@@ -141,7 +140,7 @@ def test_a_reader_that_returns_another_shape_is_told(folder: Path) -> None:
     stainer = MuPDStainer.from_pretrained(folder)
     with pytest.raises(ValueError, match=r"he: found uint8 of shape \(4, 4, 3\)"):
         stainer.stain_region(
-            lambda *_: np.zeros((4, 4, 3), np.uint8), (128, 128), lambda *_: None, seed=0, steps=1, batch_size=1
+            lambda *_: np.zeros((4, 4, 3), np.uint8), (128, 128), lambda *_: None, seed=0, sampling=RegionSampling(1, 1)
         )
 
 
@@ -149,7 +148,7 @@ def test_a_reader_that_returns_another_shape_is_told(folder: Path) -> None:
 def test_sizes_that_are_no_multiple_of_8_are_refused(folder: Path, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
         MuPDStainer.from_pretrained(folder).stain_region(
-            lambda *_: np.zeros((1, 1, 3), np.uint8), size, lambda *_: None, seed=0, steps=1, batch_size=1
+            lambda *_: np.zeros((1, 1, 3), np.uint8), size, lambda *_: None, seed=0, sampling=RegionSampling(1, 1)
         )
 
 
