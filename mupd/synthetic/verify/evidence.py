@@ -167,6 +167,8 @@ def _look_tables(path: Path, look: TableLook) -> Look:
     """AnnData or MuData, as HDF5 or zarr; measured and imputed rows may share a file."""
     from mupd.synthetic.anndata.marks import ANNDATA_MARKS, OBS_NAMES
 
+    if not look.tables and not look.marks:
+        return Look("other", unsearched="HDF5 or zarr without names of observations: no AnnData, MuData or 10x matrix")
     notes = tuple(
         f"{name}: {synthetic} of {total} observations are synthetic"
         for name, (synthetic, total) in look.tables.items()

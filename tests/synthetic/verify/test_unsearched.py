@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import zarr
 from PIL import Image
 
 from mupd.synthetic.statement import PREFIX
@@ -27,6 +29,14 @@ def test_pictures_of_other_kinds(tmp_path: Path, name: str) -> None:
 def test_files_of_other_kinds(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"%PDF-1.4 anything")
     assert verify_path(tmp_path / name).exit_code == UNKNOWN
+
+
+def test_hdf5_and_zarr_that_hold_no_table(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = np.zeros((10, 10))
+    zarr.open_group(str(tmp_path / "x.zarr"), mode="w").create_array("image", shape=(3,), dtype="f4")
+    for name in ("x.h5", "x.zarr"):
+        assert verify_path(tmp_path / name).exit_code == UNKNOWN
 
 
 def test_a_picture_without_three_colours(tmp_path: Path) -> None:
