@@ -92,10 +92,10 @@ def _problem(information: Any) -> str:
     return ""
 
 
-def _result(expectation: Expectation, found: Any) -> Result:
+def _result(expectation: Expectation, validation: Any) -> Result:
     words = expectation.words or plain_words(expectation.type, expectation.kwargs)
-    details = found.result or {}
-    problem = "" if found.success else _problem(found.exception_info)
+    details = validation.result or {}
+    problem = "" if validation.success else _problem(validation.exception_info)
     cases: dict[str, None] = {}
     for row in details.get("unexpected_index_list") or ():
         if isinstance(row, Mapping) and row.get("case_id") is not None:
@@ -103,7 +103,7 @@ def _result(expectation: Expectation, found: Any) -> Result:
     count = details.get("element_count")
     checked = None if count is None else int(count) - int(details.get("missing_count") or 0)
     unexpected = details.get("unexpected_count")
-    outcome: Outcome = "error" if problem else "passed" if found.success else "failed"
+    outcome: Outcome = "error" if problem else "passed" if validation.success else "failed"
     if outcome == "passed" and checked == 0:
         outcome = "nothing to check"
     return Result(
@@ -113,7 +113,7 @@ def _result(expectation: Expectation, found: Any) -> Result:
         checked,
         None if unexpected is None else int(unexpected),
         _observed(details.get("observed_value")),
-        () if found.success else tuple(cases)[:MOST_CASES],
+        () if validation.success else tuple(cases)[:MOST_CASES],
         problem,
     )
 

@@ -111,15 +111,15 @@ def pass_gate(gate: Gate, config: Config) -> Path:
     """
     stop = config.expectations.on_failure == "stop"
     if gate == "run":
-        found = read_results(Layout(config.out).expectations("cohort"))
-        tell(found, stop)
+        results = read_results(Layout(config.out).expectations("cohort"))
+        tell(results, stop)
         path = Layout(config.out).expectations("met")
-        write_json(path, {"expectations": sum(len(suite.results) for suite in found), "stop": stop})
+        write_json(path, {"expectations": sum(len(suite.results) for suite in results), "stop": stop})
         return path
-    found = meet(rows_of_inputs(config) if gate == "inputs" else rows_of_draws(config), config)
+    results = meet(rows_of_inputs(config) if gate == "inputs" else rows_of_draws(config), config)
     path = Layout(config.out).expectations(gate)
-    write_results(path, gate, found)
-    tell(found, stop)
+    write_results(path, gate, results)
+    tell(results, stop)
     return path
 
 

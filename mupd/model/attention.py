@@ -114,22 +114,24 @@ def stack_contexts(parts: Sequence[Context]) -> Context:
     total = sum(part.batch for part in parts)
     stacked = {}
     for name in names:
-        rows, found, offset = [], [], 0
+        rows, stacked_streams, offset = [], [], 0
         for part in parts:
             if (stream := part.streams.get(name)) is not None:
                 own = torch.arange(part.batch, device=stream.pooled.device)
                 rows.append((own if stream.rows is None else own[stream.rows]) + offset)
-                found.append(stream)
+                stacked_streams.append(stream)
             offset += part.batch
-        if len({(stream.keys[0].shape[2], stream.mask is None) for stream in found}) > 1:
+        if len({(stream.keys[0].shape[2], stream.mask is None) for stream in stacked_streams}) > 1:
             raise ValueError(f"context[{name!r}]: found different numbers of tokens; expected the same in every part")
         index = torch.cat(rows)
         stacked[name] = StreamContext(
             None if len(index) == total else _in_a_row(index),
-            tuple(torch.cat(keys) for keys in zip(*(stream.keys for stream in found), strict=True)),
-            tuple(torch.cat(values) for values in zip(*(stream.values for stream in found), strict=True)),
-            None if found[0].mask is None else torch.cat([s.mask for s in found if s.mask is not None]),
-            torch.cat([stream.pooled for stream in found]),
+            tuple(torch.cat(keys) for keys in zip(*(stream.keys for stream in stacked_streams), strict=True)),
+            tuple(torch.cat(values) for values in zip(*(stream.values for stream in stacked_streams), strict=True)),
+            None
+            if stacked_streams[0].mask is None
+            else torch.cat([s.mask for s in stacked_streams if s.mask is not None]),
+            torch.cat([stream.pooled for stream in stacked_streams]),
         )
     return Context(total, stacked)
 
@@ -184,8 +186,8 @@ class SelfAttention(nn.Module):
         else:
             query, key = self.query_norm(query), self.key_norm(key)
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-        found = F.scaled_dot_product_attention(query, key, value)
-        return linear(self.out, found.transpose(1, 2).reshape(batch, n, width))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return linear(self.out, attended.transpose(1, 2).reshape(batch, n, width))
 
 
 class CrossAttention(nn.Module):
@@ -212,8 +214,8 @@ class CrossAttention(nn.Module):
         k, n, width = x.shape
         query = self.query_norm(linear(self.query, x).reshape(k, n, self.heads, -1)).transpose(1, 2)
         attend = None if mask is None else mask[:, None, None, :]
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
-        return self.gate * linear(self.out, found.transpose(1, 2).reshape(k, n, width))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=attend)
+        return self.gate * linear(self.out, attended.transpose(1, 2).reshape(k, n, width))
 
 
 class Block(nn.Module):
@@ -257,8 +259,8 @@ class Block(nn.Module):
             h = layer_norm(self.norm_cross, x)
             for name, stream in context.streams.items():
                 own = h if stream.rows is None else h[stream.rows]
-                found = self.cross[name](own, stream.keys[index], stream.values[index], stream.mask)
-                x = added(x, stream.rows, found)
+                attended = self.cross[name](own, stream.keys[index], stream.values[index], stream.mask)
+                x = added(x, stream.rows, attended)
         h = torch.addcmul(shift2, layer_norm(self.norm2, x), 1 + scale2)
         h = linear_gelu(self.feed_in, h)
         return torch.addcmul(x, gate2, linear(self.feed_out, F.dropout(h, dropout, self.training)))

@@ -80,8 +80,8 @@ def fit_temperature(logits: ArrayLike, truth: ArrayLike) -> float:
         return -float(log_softmax(rows / np.exp(log_temperature), axis=1)[places, values].mean())
 
     # One minimum: the loss is convex in 1 / temperature.
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURE_RANGE), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    fit = minimize_scalar(loss, bounds=np.log(TEMPERATURE_RANGE), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(fit.x))
 
 
 def mixed(own: Any, shares: Any, reliance: Any) -> Any:
@@ -132,17 +132,17 @@ def fit_calibration(logits: ArrayLike, shares: ArrayLike, truth: ArrayLike, repe
     mass, places = _checked(shares, truth, "fit_calibration")[0], np.arange(len(rows))
 
     def loss(log_temperature: float, reliance: float = 1.0) -> float:
-        found = mixed(apply_temperature(rows, np.exp(log_temperature)), mass, reliance)
-        return -float(np.log(np.maximum(found[places, values], 1e-12)).sum()) / repeats
+        calibrated = mixed(apply_temperature(rows, np.exp(log_temperature)), mass, reliance)
+        return -float(np.log(np.maximum(calibrated[places, values], 1e-12)).sum()) / repeats
 
     least = TEMPERATURE_RANGE[0] if (rows.argmax(1) != values).any() else 1.0
     alone = max(fit_temperature(logits, truth), least)
-    found = [(loss(0.0), 1.0, 1.0), (loss(np.log(alone)) + 1, alone, 1.0)]
+    candidates = [(loss(0.0), 1.0, 1.0), (loss(np.log(alone)) + 1, alone, 1.0)]
     for weight in RELIANCES:
         limits = np.log([least, TEMPERATURE_RANGE[1]])
         best = minimize_scalar(loss, bounds=limits, method="bounded", args=(weight,))
-        found.append((best.fun + 2, float(np.exp(best.x)), weight))
-    return min(found)[1:]
+        candidates.append((best.fun + 2, float(np.exp(best.x)), weight))
+    return min(candidates)[1:]
 
 
 def _edges(confidence: NDArray[np.float64], bins: int, kind: Bins) -> NDArray[np.int64]:

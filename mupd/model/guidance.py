@@ -92,9 +92,9 @@ def _as_one_batch(
     extras = extra.to(dtype).repeat(count, 1)
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
-        found = model(x.to(dtype), t.repeat(count), target, stacked, extras, copies=count).to(x.dtype).chunk(count)
-        total = weights[0] * found[0] if weights[0] != 1.0 else found[0]
-        for weight, part in zip(weights[1:], found[1:], strict=True):
+        velocities = model(x.to(dtype), t.repeat(count), target, stacked, extras, copies=count).to(x.dtype).chunk(count)
+        total = weights[0] * velocities[0] if weights[0] != 1.0 else velocities[0]
+        for weight, part in zip(weights[1:], velocities[1:], strict=True):
             total = total + weight * part
         return total
 

@@ -58,8 +58,8 @@ def load_autoencoder(folder: Path, device: str) -> Autoencoder:
 def hashed_files(folder: Path, parts: Sequence[str], others: Sequence[str] = ()) -> list[Path]:
     """Weights and configurations of some parts of a model folder, and other files where they are there."""
     of_parts = (sorted((folder / part).rglob("*")) for part in parts)
-    found = [path for paths in of_parts for path in paths if path.suffix in {".json", ".safetensors"}]
-    return found + [folder / name for name in others if (folder / name).exists()]
+    files = [path for paths in of_parts for path in paths if path.suffix in {".json", ".safetensors"}]
+    return files + [folder / name for name in others if (folder / name).exists()]
 
 
 def files_sha256(folder: Path, files: Sequence[Path]) -> str:

@@ -101,8 +101,8 @@ def enrichment(values: NDArray[np.float64], sets: dict[str, list[str]]) -> NDArr
     scores = np.zeros((len(values), len(sets)))
     for start in range(0, len(values), _BATCH):
         ranks = 1e4 * rankdata(values[start : start + _BATCH], axis=1) / count
-        found = ssgsea_rs(genes, ranks.T.tolist(), sets, _WEIGHT, 1, count, 0, CorrelType.Rank, 1, 0)
-        for summary in found.summaries:
+        results = ssgsea_rs(genes, ranks.T.tolist(), sets, _WEIGHT, 1, count, 0, CorrelType.Rank, 1, 0)
+        for summary in results.summaries:
             scores[start + summary.index, column[summary.term]] = summary.es
     return scores / count
 

@@ -237,7 +237,7 @@ class MuPDPipeline:
         batch = MICRO_BATCH if given.tiles is not None else 1
         noise = np.stack([_row_noise(seed, row, dim) for row in range(n)])
         extra = torch.tensor([float(kind == "bulk"), 0.0], device=self.device).expand(batch, 2)
-        found = []
+        parts = []
         for start in range(0, n, batch):
             rows = np.minimum(np.arange(start, start + batch), n - 1)
             conditions: Conditions = {}
@@ -248,8 +248,8 @@ class MuPDPipeline:
             context = model.context(conditions, batch)
             x = torch.from_numpy(noise[rows]).to(self.device)
             part = sample_vectors(model, context, extra, x, steps=steps, scales=guidance or {}, solver=solver)
-            found.append(part[: n - start].cpu().numpy())
-        components = np.concatenate(found)
+            parts.append(part[: n - start].cpu().numpy())
+        components = np.concatenate(parts)
         # Row by row: a matrix product's last bits depend on how many rows it has.
         single = [components[row : row + 1] for row in range(n)]
         expected = [self.rna_codec.decode(row, kind) for row in single]

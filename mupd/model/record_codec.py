@@ -200,33 +200,33 @@ class RecordCodec:
             return probabilities
         reliance = torch.tensor(list(self.reliance[direction].values())).to(probabilities)[:, None]
         shares = self.shares_of(probabilities[:, list(self.fields).index(ORGAN_FIELD)])
-        found: Tensor = mixed(probabilities, shares, reliance)
-        return found
+        mixture: Tensor = mixed(probabilities, shares, reliance)
+        return mixture
 
     def leaning(self, organs: Mapping[str, float], direction: str) -> dict[str, float]:
         """{field: weight} of training shares in a record whose organ has these probabilities; under 1 % left out."""
-        found = {}
+        leanings = {}
         for field, own in self.reliance[direction].items():
             known = sum(share for organ, share in organs.items() if field in self.shares.get(organ, {}))
             if (1 - own) * known >= 0.01:
-                found[field] = (1 - own) * known
-        return found
+                leanings[field] = (1 - own) * known
+        return leanings
 
     def redrawn(self, values: Mapping[str, str], direction: str, rng: np.random.Generator) -> dict[str, str]:
         """A drawn record of which each field, as often as not relied on, is drawn from its organ's shares instead.
 
         Records that were drawn from a model's own probabilities become records of :meth:`blended` ones.
         """
-        found = dict(values)
+        redrawn_values = dict(values)
         if not self.shares:
-            return found
+            return redrawn_values
         table = self._shares[self.fields[ORGAN_FIELD].index(values[ORGAN_FIELD])]
         for row, (field, named) in zip(table.double().numpy(), self.fields.items(), strict=True):
             kept = rng.random() < self.reliance[direction][field]
             choice, upper = rng.random(), row.cumsum()
             if not kept and upper[-1]:
-                found[field] = named[int(np.searchsorted(upper, choice * upper[-1], side="right"))]
-        return found
+                redrawn_values[field] = named[int(np.searchsorted(upper, choice * upper[-1], side="right"))]
+        return redrawn_values
 
     def named_probabilities(self, probabilities: Tensor) -> Probabilities:
         """(fields, block) to {field: {value: probability}}."""

@@ -161,7 +161,7 @@ def encode_region(
         Height and width in latents.
     """
     height, width = shape
-    found: Tensor | None = None
+    encoded: Tensor | None = None
     device = vae.device
     for y in range(0, height, DECODE_SIDE):
         for x in range(0, width, DECODE_SIDE):
@@ -170,13 +170,13 @@ def encode_region(
             sides = left, top, right - left, bottom - top
             pixels = read(*(side * DOWNSAMPLE for side in sides))
             latents = vae.encode(from_uint8(pixels[None]).to(device))[0]
-            if found is None:
-                found = latents.new_empty(len(latents), height, width)
-            part = found[:, y : y + DECODE_SIDE, x : x + DECODE_SIDE]
+            if encoded is None:
+                encoded = latents.new_empty(len(latents), height, width)
+            part = encoded[:, y : y + DECODE_SIDE, x : x + DECODE_SIDE]
             part.copy_(latents[:, y - top : y - top + part.shape[1], x - left : x - left + part.shape[2]])
-    if found is None:
+    if encoded is None:
         raise ValueError(f"shape: found {shape}; expected sides over 0")
-    return found
+    return encoded
 
 
 @torch.no_grad()

@@ -253,7 +253,7 @@ def _read_spreads(path: Path, dim: int) -> Spreads:
         raise ModelError(f"{where}: found {value!r:.80}; expected {{kind: {{given: spread}}}}")
     if unknown := sorted(set(value) - set(KINDS)):
         raise ModelError(f"{where}: found {unknown}; expected some of {list(KINDS)}")
-    found: Spreads = {}
+    spreads: Spreads = {}
     for kind in KINDS:
         for given, row in value.get(kind, {}).items():
             keys = sorted(row) if isinstance(row, dict) else row
@@ -262,8 +262,8 @@ def _read_spreads(path: Path, dim: int) -> Spreads:
             numbers = row["components"]
             if not (isinstance(numbers, list) and len(numbers) == dim and all(map(_size, [*numbers, row["residual"]]))):
                 raise ModelError(f"{where} [{kind}.{given}]: expected {dim} numbers and a factor, none under 0")
-            found[kind, given] = Spread(tuple(float(number) for number in numbers), float(row["residual"]))
-    return found
+            spreads[kind, given] = Spread(tuple(float(number) for number in numbers), float(row["residual"]))
+    return spreads
 
 
 def _size(number: object) -> bool:

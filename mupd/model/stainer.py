@@ -116,10 +116,10 @@ class MuPDStainer:
             If it is for another number of channels than the model names.
         """
         model = load_autoencoder(self.folder / "stain_vae", self.device)
-        found = model.config["channels"] if isinstance(model, MuPDVAE) else 3
-        if found != len(self.channels):
+        channels = model.config["channels"] if isinstance(model, MuPDVAE) else 3
+        if channels != len(self.channels):
             raise ModelError(
-                f"{self.folder / 'stain_vae'}: found an autoencoder of {found} channels; expected {len(self.channels)}"
+                f"{self.folder / 'stain_vae'}: an autoencoder of {channels} channels; expected {len(self.channels)}"
             )
         return model
 
@@ -134,11 +134,11 @@ class MuPDStainer:
         """
         dtype = torch.bfloat16 if self.device.startswith("cuda") else torch.float32
         model = load_network(MuPDTransformer, self.folder / "transformer", dtype)
-        found = model.config["he_channels"], model.config["aligned_channels"]
+        channels = model.config["he_channels"], model.config["aligned_channels"]
         expected = self.stain_vae.latent_channels, self.he_vae.latent_channels
-        if found != expected:
+        if channels != expected:
             raise ModelError(
-                f"{self.folder / 'transformer'}: found he_channels, aligned_channels {found}; "
+                f"{self.folder / 'transformer'}: found he_channels, aligned_channels {channels}; "
                 f"expected {expected}, as the autoencoders have"
             )
         model = model.to(self.device)
@@ -229,10 +229,10 @@ def _padded(he: Reader, size_px: tuple[int, int]) -> Reader:
         wide, high = min(width, size_px[0] - x), min(height, size_px[1] - y)
         pixels = np.full((height, width, 3), _WHITE, np.uint8)
         if wide > 0 and high > 0:
-            found = he(x, y, wide, high)
-            if found.shape != (high, wide, 3) or found.dtype != np.uint8:
-                raise ValueError(f"he: found {found.dtype} of shape {found.shape}; expected uint8 {(high, wide, 3)}")
-            pixels[:high, :wide] = found
+            tile = he(x, y, wide, high)
+            if tile.shape != (high, wide, 3) or tile.dtype != np.uint8:
+                raise ValueError(f"he: found {tile.dtype} of shape {tile.shape}; expected uint8 {(high, wide, 3)}")
+            pixels[:high, :wide] = tile
         return pixels
 
     return read

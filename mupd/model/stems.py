@@ -54,9 +54,9 @@ class LatentStem(nn.Module):
         if x.shape[2] % 2 or x.shape[3] % 2:
             raise ValueError(f"x: found {x.shape[2]} x {x.shape[3]} latents; expected even sides")
         wanted = None if self.aligned is None else (len(x), self.aligned.in_channels, *x.shape[2:])
-        found = None if aligned is None else tuple(aligned.shape)
-        if found != wanted:
-            raise ValueError(f"aligned: found shape {found or 'none'}; expected {wanted or 'none'}")
+        shape = None if aligned is None else tuple(aligned.shape)
+        if shape != wanted:
+            raise ValueError(f"aligned: found shape {shape or 'none'}; expected {wanted or 'none'}")
 
     def tokens(
         self, x: Tensor, vector: Tensor, aligned: Tensor | None = None, copies: int = 1

@@ -30,10 +30,11 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read as safetensors: {first_line(error)}") from error
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(set(found) | set(shapes)):
-        if found.get(name) != shapes.get(name):
+    stored_shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(set(stored_shapes) | set(shapes)):
+        if stored_shapes.get(name) != shapes.get(name):
             raise ModelError(
-                f"{path} [{name}]: found {found.get(name, 'no tensor')}; expected {shapes.get(name, 'no tensor')}"
+                f"{path} [{name}]: found {stored_shapes.get(name, 'no tensor')}; "
+                f"expected {shapes.get(name, 'no tensor')}"
             )
     return tensors

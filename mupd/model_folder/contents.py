@@ -118,9 +118,13 @@ def read_record_temperatures(model: Path) -> Temperatures:
         the file holds something else too.
     """
     fields, value = read_record_fields(model), _read_record(model)
-    found = value.get("temperatures", {})
-    if isinstance(found, dict) and found and not any(isinstance(row, dict) for row in found.values()):
-        value = {"temperatures": dict.fromkeys(DIRECTIONS, found)}
+    temperatures = value.get("temperatures", {})
+    if (
+        isinstance(temperatures, dict)
+        and temperatures
+        and not any(isinstance(row, dict) for row in temperatures.values())
+    ):
+        value = {"temperatures": dict.fromkeys(DIRECTIONS, temperatures)}
     return _by_direction(value, "temperatures", fields, math.inf)
 
 
@@ -144,12 +148,12 @@ def read_record_shares(model: Path) -> Shares:
     ModelError
         If an organ, a field or a value is none of the model's, or shares are no numbers from 0 that sum to 1.
     """
-    fields, found = read_record_fields(model), _read_record(model).get("shares", {})
-    if wrong := share_faults(found, fields):
+    fields, shares = read_record_fields(model), _read_record(model).get("shares", {})
+    if wrong := share_faults(shares, fields):
         raise ModelError(f"{RECORD_FILE} [shares] of the model: {wrong}")
     return {
         organ: {field: {value: float(share) for value, share in row.items()} for field, row in rows.items()}
-        for organ, rows in found.items()
+        for organ, rows in shares.items()
     }
 
 
@@ -175,8 +179,8 @@ def _read_record(model: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or (unknown := sorted(set(value) - _RECORD_KEYS)):
-        found = unknown if isinstance(value, dict) else value
-        raise ModelError(f"{RECORD_FILE} of the model: found {found!r}; expected {sorted(_RECORD_KEYS)} alone")
+        odd = unknown if isinstance(value, dict) else value
+        raise ModelError(f"{RECORD_FILE} of the model: found {odd!r}; expected {sorted(_RECORD_KEYS)} alone")
     return value
 
 
@@ -184,12 +188,12 @@ def _by_direction(
     record: Mapping[str, Any], key: str, fields: Mapping[str, Any], most: float
 ) -> dict[str, dict[str, float]]:
     """{direction: {field: number over 0, at most `most`}} under a key of ``record.json``."""
-    found = record.get(key, {})
-    if not (isinstance(found, dict) and all(isinstance(row, dict) for row in found.values())):
-        raise ModelError(f"{RECORD_FILE} [{key}] of the model: found {found!r}; expected {{direction: numbers}}")
-    if unknown := sorted(set(found) - set(DIRECTIONS)):
+    by_direction = record.get(key, {})
+    if not (isinstance(by_direction, dict) and all(isinstance(row, dict) for row in by_direction.values())):
+        raise ModelError(f"{RECORD_FILE} [{key}] of the model: found {by_direction!r}; expected {{direction: numbers}}")
+    if unknown := sorted(set(by_direction) - set(DIRECTIONS)):
         raise ModelError(f"{RECORD_FILE} [{key}] of the model: found {unknown}; expected {list(DIRECTIONS)}")
-    for direction, row in found.items():
+    for direction, row in by_direction.items():
         wrong = {
             field: number
             for field, number in row.items()
@@ -201,7 +205,9 @@ def _by_direction(
                 f"{RECORD_FILE} [{key}.{direction}] of the model: found {wrong!r}; "
                 f"expected a number over 0{limit} for its fields"
             )
-    return {direction: {field: float(number) for field, number in row.items()} for direction, row in found.items()}
+    return {
+        direction: {field: float(number) for field, number in row.items()} for direction, row in by_direction.items()
+    }
 
 
 def _is_number(number: Any) -> bool:

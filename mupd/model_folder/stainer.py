@@ -52,13 +52,13 @@ def stainer_facts(folder: str | Path) -> StainerFacts:
     path = Path(folder) / "model_index.json"
     value = read_json_file(path)
     if not isinstance(value, dict) or value.get("kind") != KIND:
-        found = (
+        stated = (
             "no model_index.json"
             if value is None
             else f"kind {value.get('kind') if isinstance(value, dict) else value!r}"
         )
         raise ModelError(
-            f'stainer {folder}: found {found}; expected a folder whose model_index.json says "kind": "{KIND}"'
+            f'stainer {folder}: found {stated}; expected a folder whose model_index.json says "kind": "{KIND}"'
         )
 
     def expect(key: str, fits: bool, expected: str) -> None:

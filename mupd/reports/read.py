@@ -94,8 +94,8 @@ def read_text_row(table: Path, case_id: str) -> str:
     """
     texts = texts_of(table).get(case_id, [])
     if len(texts) != 1:
-        found = f"{len(texts)} rows" if texts else "no row"
-        raise UnusableError(f"{found} of this case in the text table: expected exactly one")
+        how_many = f"{len(texts)} rows" if texts else "no row"
+        raise UnusableError(f"{how_many} of this case in the text table: expected exactly one")
     if isinstance(texts[0], RowFault):
         raise UnusableError(texts[0])
     refuse_cut_cell(texts[0])

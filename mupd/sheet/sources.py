@@ -115,13 +115,13 @@ def usable_sources(
 
 def _files_in(folder: Path) -> list[str]:
     """Every file below a folder; links to folders are not followed, so that none leads in a circle."""
-    found: list[str] = []
+    files: list[str] = []
     for parent, folders, names in os.walk(folder):
         folders.sort()
-        found += [os.path.join(parent, name) for name in sorted(names)]
-        if len(found) > MOST_FILES:
+        files += [os.path.join(parent, name) for name in sorted(names)]
+        if len(files) > MOST_FILES:
             raise UnusableError(f"a folder of more than {MOST_FILES} files: expected one slide or one profile")
-    return found
+    return files
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def passphrase_from(variable: str) -> bytes | None:
     return value.encode() if value else None
 
 
-def _refuse(path: Path, found: str, expected: str) -> InputFaults:
-    return InputFaults("signature", [Fault(path.name, found, expected)])
+def _refuse(path: Path, actual: str, expected: str) -> InputFaults:
+    return InputFaults("signature", [Fault(path.name, actual, expected)])
 
 
 def read_private_key(path: Path, passphrase: bytes | None = None) -> Ed25519PrivateKey:
@@ -69,8 +69,8 @@ def read_private_key(path: Path, passphrase: bytes | None = None) -> Ed25519Priv
     except TypeError as error:
         raise _refuse(path, "an encrypted key and no passphrase", "the passphrase in sign.passphrase_env") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        found = "a key that this passphrase does not open" if encrypted else "no private key"
-        raise _refuse(path, found, expected) from error
+        actual = "a key that this passphrase does not open" if encrypted else "no private key"
+        raise _refuse(path, actual, expected) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise _refuse(path, type(key).__name__.lstrip("_"), expected)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):

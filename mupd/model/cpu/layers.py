@@ -31,13 +31,13 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-        return found
+        projected: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return projected
 
     def gelu(self, x: Tensor) -> Tensor:
         """The same, and GELU in its tanh form while the product is in cache."""
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "gelu", [], "tanh")
-        return found
+        activated: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "gelu", [], "tanh")
+        return activated
 
 
 def scale_of_unit(x: Tensor, eps: float) -> Tensor:

@@ -79,8 +79,8 @@ class PreparedTrunk:
         @torch.no_grad()
         def velocity(x: Tensor, t: Tensor) -> Tensor:
             if not len(x) == len(t) == len(extra) == context.batch:
-                found = f"{len(x)} latents, {len(t)} times, {len(extra)} extras"
-                raise ValueError(f"context: found {found}; expected {context.batch} of each")
+                batches = f"{len(x)} latents, {len(t)} times, {len(extra)} extras"
+                raise ValueError(f"context: found {batches}; expected {context.batch} of each")
             self._stem.expect(x, aligned)
             out = torch.empty_like(x)
             size = _together(len(x), len(passes) * x.shape[2] * x.shape[3])

@@ -28,15 +28,15 @@ def quick(x: Tensor) -> bool:
 
 
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, then: str) -> Tensor:
-    found: Tensor = _POINTWISE(x, weight, bias, then, [], "tanh" if then == "gelu" else "")
-    return found
+    product: Tensor = _POINTWISE(x, weight, bias, then, [], "tanh" if then == "gelu" else "")
+    return product
 
 
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """What the layer gives."""
     if _POINTWISE is None or not quick(x):
-        found: Tensor = layer(x)
-        return found
+        projected: Tensor = layer(x)
+        return projected
     return _pointwise(x, layer.weight, layer.bias, "none")
 
 
@@ -50,8 +50,8 @@ def linear_gelu(layer: nn.Linear, x: Tensor) -> Tensor:
 def layer_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
     """What the layer gives."""
     if not quick(x):
-        found: Tensor = layer(x)
-        return found
+        normalised: Tensor = layer(x)
+        return normalised
     centred = x - x.mean(-1, keepdim=True)
     size = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
     centred.mul_(size.square_().div_(x.shape[-1]).add_(layer.eps).rsqrt_())

@@ -108,8 +108,8 @@ class PreparedTrunkBlock:
         torch.mul(pair.permute(2, 0, 3, 1, 4), scale_of_unit(pair, _HEAD_EPS).permute(2, 0, 3, 1, 4), out=units)
         key.mul_(self._gain)
         value = parts[:, :, 2].transpose(1, 2)
-        found = F.scaled_dot_product_attention(query, key, value, scale=math.sqrt(length))
-        return self._out(found.transpose(1, 2).reshape(batch, n, width))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=math.sqrt(length))
+        return self._out(attended.transpose(1, 2).reshape(batch, n, width))
 
     def _cross_attend(self, x: Tensor, streams: Folded) -> None:
         batch, n, _ = x.shape
@@ -159,6 +159,6 @@ class PreparedModulations:
 
     def __call__(self, vector: Tensor) -> list[Sequence[Tensor]]:
         """For each block, of `vector` (batch, width) behind its activation, as :class:`PreparedTrunkBlock` wants it."""
-        found = [product(vector) for product in self._products]
-        tables = found if len(found) == len(self._offsets) else found * len(self._offsets)
+        products = [product(vector) for product in self._products]
+        tables = products if len(products) == len(self._offsets) else products * len(self._offsets)
         return [(table + offset)[:, None].chunk(6, dim=-1) for table, offset in zip(tables, self._offsets, strict=True)]

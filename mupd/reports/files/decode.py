@@ -68,8 +68,8 @@ def _western(data: bytes, position: int) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         raise UnusableError(f"{where} and not cp1252 either: {fix}") from error
     if not is_western:
-        found = best.encoding if best else "no encoding"
-        raise UnusableError(f"{where}; found {found} by charset-normalizer, expected UTF-8 or cp1252: {fix}")
+        encoding = best.encoding if best else "no encoding"
+        raise UnusableError(f"{where}; found {encoding} by charset-normalizer, expected UTF-8 or cp1252: {fix}")
     beyond = [letter for letter in text if ord(letter) > 127]
     unusual = sum(not _USUAL.match(letter) for letter in beyond)
     if unusual > _MOST_UNUSUAL or len(beyond) > _MOST_BEYOND_ASCII * len(text):

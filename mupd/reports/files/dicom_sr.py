@@ -74,8 +74,8 @@ def _lines(dataset: Dataset) -> list[str]:
 
 def _known(dataset: Dataset) -> Known:
     def values(*keywords: str) -> tuple[str, ...]:
-        found = (str(dataset.get(keyword, "") or "").strip() for keyword in keywords)
-        return tuple(value for value in found if value)
+        words = (str(dataset.get(keyword, "") or "").strip() for keyword in keywords)
+        return tuple(value for value in words if value)
 
     names = values("PatientName", "ReferringPhysicianName", "OperatorsName", "NameOfPhysiciansReadingStudy")
     names = tuple(name.replace("^", " ").replace("=", " ") for name in names)

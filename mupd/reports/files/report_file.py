@@ -55,18 +55,20 @@ def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
     with path.open("rb") as stream:
         head = stream.read(132)
-    found = ".dcm" if head[128:] == b"DICM" else next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+    by_content = (
+        ".dcm" if head[128:] == b"DICM" else next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
+    )
     if not head:
         raise UnusableError("the text is empty: a file of 0 bytes")
     if suffix in _ELSE:
         raise UnusableError(f"{suffix}, {_ELSE[suffix]}; expected {', '.join(SUFFIXES)}")
-    if found == ".dcm" and suffix not in SUFFIXES:
-        return found
+    if by_content == ".dcm" and suffix not in SUFFIXES:
+        return by_content
     if suffix not in SUFFIXES:
         raise UnusableError(f"another suffix: expected {', '.join(SUFFIXES)}")
-    if found and found != suffix:
-        raise UnusableError(f"named {suffix}, but its first bytes are those of {found}: give it its right suffix")
-    if not found and suffix in (".pdf", ".docx", ".dcm"):
+    if by_content and by_content != suffix:
+        raise UnusableError(f"named {suffix}, but its first bytes are those of {by_content}: give it its right suffix")
+    if not by_content and suffix in (".pdf", ".docx", ".dcm"):
         raise UnusableError(f"named {suffix}, but its first bytes are not those of {suffix}: damaged or another form")
     return suffix
 

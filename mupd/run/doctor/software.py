@@ -24,10 +24,10 @@ _CODECS = {
 }
 
 
-def check_python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
+def check_python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Finding:
     """Check the version of Python."""
-    words = ".".join(map(str, found))
-    if found[:2] >= LEAST_PYTHON:
+    words = ".".join(map(str, version))
+    if version[:2] >= LEAST_PYTHON:
         return Finding("python", "Python", "PASS", words)
     return Finding("python", "Python", "FAIL", words, "make an environment with Python 3.11 or newer (docs/install.md)")
 

@@ -53,9 +53,9 @@ def check_he(folder: Path, config: Config, reference: Reference, settings: Mappi
     pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     expected = (config.slide.height_px, config.slide.width_px, 3)
     right = pixels.shape == expected and pixels.dtype == np.uint8
-    found = f"{' x '.join(str(side) for side in pixels.shape)} {pixels.dtype}"
+    shape = f"{' x '.join(str(side) for side in pixels.shape)} {pixels.dtype}"
     asked = f"{' x '.join(str(side) for side in expected)} uint8"
-    size = Check("size", found, asked, right, "" if right else f"the picture is {found}, not {asked}")
+    size = Check("size", shape, asked, right, "" if right else f"the picture is {shape}, not {asked}")
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
         return [size]
 

@@ -53,7 +53,7 @@ def _by_gene(
     values: dict[str, Any], name: str, genes: tuple[str, ...] | None, panels: dict[str, tuple[str, ...]]
 ) -> dict[str, dict[str, float]]:
     """{kind: {gene: number}}; a kind's list is as long as its panel, or as all genes of the model."""
-    found = {}
+    by_gene = {}
     for kind, numbers in values.get(name, {}).items():
         place = f"reference.json [{name}.{kind}]"
         if not isinstance(numbers, list):
@@ -63,14 +63,14 @@ def _by_gene(
             expected = len(panels.get(kind) or genes or ())
             raise ModelError(f"{place}: found {len(numbers)} numbers; expected {expected}, one a gene")
         try:
-            found[kind] = {
+            by_gene[kind] = {
                 gene: float(number)
                 for gene, number in zip(fitting[0], numbers, strict=True)
                 if number is not None and np.isfinite(float(number))
             }
         except (TypeError, ValueError) as error:
             raise ModelError(f"{place}: {error}; expected a number a gene") from error
-    return found
+    return by_gene
 
 
 def read_reference(model: Path) -> Reference:

@@ -94,7 +94,7 @@ def check_rna(folder: Path, reference: Reference) -> list[Check]:
         f"counts per 10,000 sum to {middle:.0f} over the genes in the median ({low:.0f} to {high:.0f}), "
         f"outside {LIBRARY[0]:.0f} to {LIBRARY[1]:.0f}"
     )
-    found = [round(value, 1) for value in (low, middle, high)]
-    checks.append(Check("library", found, list(LIBRARY), within, "" if within else sentence))
+    quantiles = [round(value, 1) for value in (low, middle, high)]
+    checks.append(Check("library", quantiles, list(LIBRARY), within, "" if within else sentence))
     checks.append(_distance(values, genes, kind, reference))
     return checks

@@ -52,13 +52,13 @@ def organ_checks(meta: DrawMeta, config: Config, case: CaseInventory, trained_on
 
     A draw that rests on one stream that was and one that was not is noted, and never rejected for it.
     """
-    found = organ_found(case, meta.target, meta.given, trained_on, meta.model_id)
-    if found is None:
+    support = organ_found(case, meta.target, meta.given, trained_on, meta.model_id)
+    if support is None:
         return []
-    rejected = found.guess and config.check.untrained_organ == "reject"
-    ok = True if not found.sentence else False if rejected else None
-    limit = ", ".join(found.trained) or "none"
-    return [Check("trained_organ", found.organ or "another", limit, ok, found.sentence)]
+    rejected = support.guess and config.check.untrained_organ == "reject"
+    ok = True if not support.sentence else False if rejected else None
+    limit = ", ".join(support.trained) or "none"
+    return [Check("trained_organ", support.organ or "another", limit, ok, support.sentence)]
 
 
 def _distinct(meta: DrawMeta, sha256: str, seen: dict[str, int]) -> Check:

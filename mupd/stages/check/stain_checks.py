@@ -66,16 +66,16 @@ def _correlation(pairs: list[NDArray[np.float64]]) -> float | None:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _nuclear_check(found: float | None, stain: StainSettings) -> Check:
+def _nuclear_check(correlation: float | None, stain: StainSettings) -> Check:
     name, least = "nuclear_correlation", stain.min_nuclear_correlation
     if stain.kind == "mif" and stain.nuclear is None:
         return not_measured(name, "no channel of nuclei (nuclear_channel) to hold against haematoxylin")
-    if found is None:
+    if correlation is None:
         return not_measured(name, "too little tissue, or nothing that varies in it")
     what = "haematoxylin of the stain" if stain.kind == "ihc" else f"channel {stain.nuclear}"
-    words = f"{what} follows the slide's haematoxylin with a correlation of {found:.2f}, less than {least:.2f}"
-    ok = found >= least
-    return Check(name, round(found, 3), least, ok, "" if ok else words)
+    words = f"{what} follows the slide's haematoxylin with a correlation of {correlation:.2f}, less than {least:.2f}"
+    ok = correlation >= least
+    return Check(name, round(correlation, 3), least, ok, "" if ok else words)
 
 
 def _channel_checks(sampled: NDArray[np.uint8], stain: StainSettings) -> list[Check]:
@@ -122,9 +122,9 @@ def check_stain(folder: Path, meta: DrawMeta, slide: Entry, stain: StainSettings
     pixels = np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
     expected = (region.height_px, region.width_px, len(stain.channels))
     right = pixels.shape == expected and pixels.dtype == np.uint8
-    found, asked = (" x ".join(map(str, shape)) for shape in (pixels.shape, expected))
-    words = f"the stain is {found} {pixels.dtype}, not {asked} uint8"
-    checks = [Check("size", found, asked, right, "" if right else words)]
+    size, asked = (" x ".join(map(str, shape)) for shape in (pixels.shape, expected))
+    words = f"the stain is {size} {pixels.dtype}, not {asked} uint8"
+    checks = [Check("size", size, asked, right, "" if right else words)]
     if not right:
         return checks
     index = stain.channels.index(stain.nuclear) if stain.nuclear else None

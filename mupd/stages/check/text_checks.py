@@ -52,23 +52,25 @@ def agreement(records: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def _outside(record: Mapping[str, Any], fields: Mapping[str, Sequence[str]]) -> list[str]:
     """Fields and values that are none of the model's, and stated values without a probability."""
-    found = []
+    outside = []
     for field, part in record.items():
         if field not in fields:
-            found.append(f"field {field!r}")
+            outside.append(f"field {field!r}")
             continue
         named = [value for value in (part["value"], *part["probabilities"]) if value is not None]
-        found += [f"{field} {value!r}" for value in named if value not in fields[field]]
+        outside += [f"{field} {value!r}" for value in named if value not in fields[field]]
         if part["value"] is not None and part["value"] not in part["probabilities"]:
-            found.append(f"{field} {part['value']!r}, which has no probability")
-    return sorted(set(found))
+            outside.append(f"{field} {part['value']!r}, which has no probability")
+    return sorted(set(outside))
 
 
 def _sum_check(shares: Mapping[str, Mapping[str, float]]) -> Check:
     sums = {}
-    for field, found in shares.items():
-        total = sum(found.values())
-        sums[field] = round(total, 4) if np.isfinite(total) and min(found.values()) >= 0 else "not a probability"
+    for field, probabilities in shares.items():
+        total = sum(probabilities.values())
+        sums[field] = (
+            round(total, 4) if np.isfinite(total) and min(probabilities.values()) >= 0 else "not a probability"
+        )
     off = [
         field for field, total in sums.items() if not isinstance(total, float | int) or abs(total - 1) > SUM_TOLERANCE
     ]

@@ -51,10 +51,10 @@ class Outcome:
 
 def spread(numbers: Iterable[Any]) -> Spread | None:
     """Median and extremes of the finite numbers, None if there is none."""
-    found = np.array([float(number) for number in numbers if _is_number(number)])
-    if not len(found):
+    values = np.array([float(number) for number in numbers if _is_number(number)])
+    if not len(values):
         return None
-    return Spread(len(found), float(np.median(found)), float(found.min()), float(found.max()))
+    return Spread(len(values), float(np.median(values)), float(values.min()), float(values.max()))
 
 
 def _is_number(value: Any) -> bool:
@@ -82,23 +82,23 @@ def check_figures(cases: Sequence[CohortCase]) -> list[CheckFigures]:
                 counts.setdefault((part.entry.modality, name), Counter())[check.get("ok")] += 1
     ordered = sorted(counts, key=lambda key: (MODALITIES.index(key[0]), key[1]))
     return [
-        CheckFigures(*key, found[True] + found[False], found[False], found[None])
-        for key, found in ((key, counts[key]) for key in ordered)
+        CheckFigures(*key, count[True] + count[False], count[False], count[None])
+        for key, count in ((key, counts[key]) for key in ordered)
     ]
 
 
 def reasons(cases: Sequence[CohortCase], verdict: str) -> list[tuple[str, str, int]]:
     """Why imputations failed, or draws were rejected or accepted with a warning: (modality, reason, how often)."""
-    found: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for _, part in parts_of(cases):
         if verdict == "failed":
             if part.verdict == "failed":
-                found[part.entry.modality, part.why] += 1
+                counts[part.entry.modality, part.why] += 1
             continue
         for draw in _made(part):
             if draw.verdict == verdict and draw.reasons:
-                found[part.entry.modality, draw.reasons] += 1
-    return [(*key, count) for key, count in sorted(found.items(), key=lambda item: (-item[1], item[0]))]
+                counts[part.entry.modality, draw.reasons] += 1
+    return [(*key, count) for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def check_spread(cases: Sequence[CohortCase], modality: str, name: str) -> Spread | None:
@@ -197,8 +197,8 @@ def draw_spread_he(cases: Sequence[CohortCase], name: str) -> Spread | None:
 
     def spreads() -> Iterator[float]:
         for case in cases:
-            found = [draw.checks.get(name, {}).get("value") for draw in case.parts["he"].accepted]
-            numbers = [float(value) for value in found if value is not None and _is_number(value)]
+            deviations = [draw.checks.get(name, {}).get("value") for draw in case.parts["he"].accepted]
+            numbers = [float(value) for value in deviations if value is not None and _is_number(value)]
             if len(numbers) > 1:
                 yield float(np.std(numbers, ddof=1))
 

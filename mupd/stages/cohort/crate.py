@@ -75,14 +75,14 @@ def _describe_root(crate: Crate, cases: Sequence[CohortCase], facts: RunFacts) -
 
 def _add_inputs(crate: Crate, cases: Sequence[CohortCase]) -> dict[tuple[str, str], ContextEntity]:
     """An entity for each measured modality of each case: its hash and the case's id."""
-    found: dict[tuple[str, str], ContextEntity] = {}
+    entities: dict[tuple[str, str], ContextEntity] = {}
     for case in cases:
         for modality in MODALITIES:
             part = case.parts[modality]
             if part.entry.status != "measured":
                 continue
             told = {"digitalSourceType": GENERATED, "additionalProperty": crate.synthetic} if part.let_in else {}
-            found[case.case_id, modality] = crate.entity(
+            entities[case.case_id, modality] = crate.entity(
                 f"#input-{case.case_id}-{modality}",
                 "CreativeWork",
                 name=f"{_WORDS[modality]} of case {case.case_id}, as given",
@@ -90,7 +90,7 @@ def _add_inputs(crate: Crate, cases: Sequence[CohortCase]) -> dict[tuple[str, st
                 sha256=part.entry.source_sha256,
                 **told,
             )
-    return found
+    return entities
 
 
 def _add_settings(crate: Crate, config: Config) -> tuple[list[ContextEntity], list[ContextEntity]]:

@@ -112,7 +112,7 @@ def card_facts(
         "checks": checks,
         "rejected": rejected[:_MOST_REASONS],
         "failed": failed[:_MOST_REASONS],
-        "more_reasons": sum(max(0, len(found) - _MOST_REASONS) for found in (rejected, failed, warned)),
+        "more_reasons": sum(max(0, len(reasons_of) - _MOST_REASONS) for reasons_of in (rejected, failed, warned)),
         "warned": warned[:_MOST_REASONS],
         "n_warned": sum(count for _, _, count in warned),
         "absent": absent,

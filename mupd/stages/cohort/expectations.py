@@ -40,10 +40,10 @@ def meet_and_write(
         If the verdicts of a shard are not there.
     """
     rows = input_rows(read_sheet(config, check_files=False).cases, inventories)
-    found = meet(rows | rows_of_draws(config) | {"manifest": list(manifest)}, config)
-    write_results(Layout(config.out).expectations("cohort"), "cohort", found)
-    tell(found, stop=False)
-    return view(found)
+    results = meet(rows | rows_of_draws(config) | {"manifest": list(manifest)}, config)
+    write_results(Layout(config.out).expectations("cohort"), "cohort", results)
+    tell(results, stop=False)
+    return view(results)
 
 
 def view(suites: Sequence[SuiteResult]) -> dict[str, Any]:

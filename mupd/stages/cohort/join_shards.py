@@ -204,7 +204,7 @@ def join_shards(config: Config) -> list[CohortCase]:
     ]
     if lacking:
         raise MupdError("cohort: files of earlier stages are not there:\n" + "\n".join(lacking))
-    found: dict[str, CohortCase] = {}
+    cases: dict[str, CohortCase] = {}
     for index in filled:
         shard = _read_shard(config, index)
         for row in cases_of_shard(sheet, index, config.shards):
@@ -214,7 +214,7 @@ def join_shards(config: Config) -> list[CohortCase]:
             parts = {modality: _part(config, case, modality, shard) for modality in MODALITIES}
             targets = [stain_target(stain.name) for stain in config.stains]
             stains = {target: _stain_part(config, case, target, shard) for target in targets}
-            found[row.case_id] = CohortCase(case, parts, row.he_mpp, stains)
+            cases[row.case_id] = CohortCase(case, parts, row.he_mpp, stains)
     # Each shard has compared its own cases; here all meet.
-    note_duplicates([case.inventory for case in found.values()])
-    return [found[row.case_id] for row in sheet.cases]
+    note_duplicates([case.inventory for case in cases.values()])
+    return [cases[row.case_id] for row in sheet.cases]

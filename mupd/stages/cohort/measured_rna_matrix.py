@@ -53,9 +53,9 @@ def unique_names(symbols: Sequence[str]) -> tuple[str, ...]:
 
 def _common_type(given: Sequence[StoredValues], complete: bool) -> np.dtype[Any]:
     kinds = [item.matrix.dtype.newbyteorder("=") for item in given]
-    found = np.result_type(*kinds) if kinds else np.dtype(np.float32)
+    dtype = np.result_type(*kinds) if kinds else np.dtype(np.float32)
     # An integer cannot say that a gene is not there.
-    return found if complete or found.kind == "f" else np.result_type(found, np.float32)
+    return dtype if complete or dtype.kind == "f" else np.result_type(dtype, np.float32)
 
 
 def _parts(row: Values2D) -> tuple[NDArray[Any], NDArray[np.intp]]:

@@ -135,9 +135,9 @@ def _rna_measured(cases: Sequence[CohortCase], values: Sequence[CaseValues], fac
         for case, value in zip(cases, values, strict=True)
         if value.rna is not None and value.rna.given is not None
     ]
-    found = measured_matrix([given for _, _, given in measured])
+    matrix = measured_matrix([given for _, _, given in measured])
     rows = _Rows(cases)
-    for (case, rna, given), exact in zip(measured, found.exact, strict=True):
+    for (case, rna, given), exact in zip(measured, matrix.exact, strict=True):
         stored = {
             "stored_as": given.matrix.dtype.name,
             "stored_sparse": not isinstance(given.matrix, np.ndarray),
@@ -145,8 +145,8 @@ def _rna_measured(cases: Sequence[CohortCase], values: Sequence[CaseValues], fac
         }
         rows.add(case, "rna", False, unit=rna.unit, aggregated_spots=rna.spots, **stored)
     obs = rows.frame({"unit": "", "aggregated_spots": 0, "stored_as": "", "stored_sparse": False, "exact": False})
-    table = _table(found.matrix, obs, found.names, facts)
-    table.var["original_id"] = list(found.ids)
+    table = _table(matrix.matrix, obs, matrix.names, facts)
+    table.var["original_id"] = list(matrix.ids)
     return table
 
 

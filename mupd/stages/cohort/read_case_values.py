@@ -80,8 +80,8 @@ def _synthetic_he(case: CohortCase, draws: tuple[CheckedDraw, ...], config: Conf
     means = {}
     for name in _STAIN_FACTS:
         # The check stage measured them with the same functions; a value that is no number was not measured.
-        found = [draw.checks.get(name, {}).get("value") for draw in draws]
-        numbers = [float(value) for value in found if isinstance(value, int | float)]
+        deviations = [draw.checks.get(name, {}).get("value") for draw in draws]
+        numbers = [float(value) for value in deviations if isinstance(value, int | float)]
         means[name] = float(np.mean(numbers)) if numbers else float("nan")
     shown = (*pictures, *(_uncertainty(case, config) if pictured else ()))
     return HeValues(means["haematoxylin_od"], means["eosin_od"], means["tissue_fraction"], shown)

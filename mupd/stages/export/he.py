@@ -42,8 +42,8 @@ def export_he(accepted: Accepted, config: Config, case_folder: Path) -> list[Art
         if not slide_is_current(folder, key):
             pixels = np.load(checked_folder(config.out, draw) / "pixels.npy", mmap_mode="r", allow_pickle=False)
             if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-                found = f"{pixels.shape} {pixels.dtype}"
-                raise CaseError(f"pixels.npy: found {found}; expected (height, width, 3) uint8")
+                shape = f"{pixels.shape} {pixels.dtype}"
+                raise CaseError(f"pixels.npy: found {shape}; expected (height, width, 3) uint8")
             write_wsi(
                 pixels,
                 folder,

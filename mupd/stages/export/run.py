@@ -55,7 +55,7 @@ def accepted_draws(
 
     A draw whose content hash is not the one that was checked is left out: it was made again since.
     """
-    found: dict[str, list[Accepted]] = {}
+    accepted: dict[str, list[Accepted]] = {}
     for result in results:
         draws = sorted(
             (
@@ -67,8 +67,8 @@ def accepted_draws(
         )
         if draws:
             began = min(draw.meta.created for draw in result.draws)
-            found.setdefault(result.case_id, []).append(Accepted(result.case_id, result.target, tuple(draws), began))
-    return found
+            accepted.setdefault(result.case_id, []).append(Accepted(result.case_id, result.target, tuple(draws), began))
+    return accepted
 
 
 def with_organ_note(accepted: Accepted, case: CaseInventory, trained_on: TrainedOn) -> Accepted:
@@ -77,11 +77,11 @@ def with_organ_note(accepted: Accepted, case: CaseInventory, trained_on: Trained
     It is made here and not where they were drawn: a sheet that comes to name the organ makes no draw anew.
     """
     first = accepted.metas[0]
-    found = organ_found(case, accepted.modality, first.given, trained_on, first.model_id)
-    if found is None or not found.sentence:
+    support = organ_found(case, accepted.modality, first.given, trained_on, first.model_id)
+    if support is None or not support.sentence:
         return accepted
     draws = tuple(
-        replace(draw, meta=replace(draw.meta, notes=(*draw.meta.notes, found.sentence))) for draw in accepted.draws
+        replace(draw, meta=replace(draw.meta, notes=(*draw.meta.notes, support.sentence))) for draw in accepted.draws
     )
     return replace(accepted, draws=draws)
 

@@ -41,8 +41,8 @@ def _stands(path: Path, kind: str, key: str) -> bool:
 
     if not path.exists():
         return False
-    found = verify_path(path)
-    if found.kind != kind or found.marks_missing or found.content != "intact":
+    verification = verify_path(path)
+    if verification.kind != kind or verification.marks_missing or verification.content != "intact":
         return False
     return look_at(path).provenance.get("artifact_key") == key
 

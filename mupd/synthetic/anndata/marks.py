@@ -156,8 +156,8 @@ def mark_anndata(
         raise ValueError(f"draws: found shapes {sorted(shapes)}; expected one (observations, {len(symbols)})")
     observations = next(iter(shapes))[0]
     if observations > 1 and (xy_px is None or xy_px.shape != (observations, 2)):
-        found = None if xy_px is None else xy_px.shape
-        raise ValueError(f"xy_px: found {found}; expected ({observations}, 2) for {observations} observations")
+        shape = None if xy_px is None else xy_px.shape
+        raise ValueError(f"xy_px: found {shape}; expected ({observations}, 2) for {observations} observations")
 
     stack = np.stack([draws[meta.draw] for meta in metas]).astype(np.float64)
     centres = [expected.get(meta.draw, draws[meta.draw]) for meta in metas]

@@ -146,7 +146,7 @@ def mark_derived(dataset: Dataset, equipment: ContributingEquipment, moment: dat
 
 
 def _walk(item: Dataset, depth: int) -> list[Any]:
-    found: list[Any] = []
+    nodes: list[Any] = []
     for child in item.get("ContentSequence") or []:
         node: list[Any] = [depth, _text(child, "RelationshipType"), _text(child, "ValueType")]
         codes = [
@@ -160,8 +160,8 @@ def _walk(item: Dataset, depth: int) -> list[Any]:
             )
         node += [_text(child, "TextValue"), _text(child, "UID"), _text(child, "PersonName")]
         node += [str(value.get("NumericValue")) for value in child.get("MeasuredValueSequence") or []]
-        found += [node, *_walk(child, depth + 1)]
-    return found
+        nodes += [node, *_walk(child, depth + 1)]
+    return nodes
 
 
 def _units(value: Dataset) -> list[Dataset]:

@@ -104,7 +104,7 @@ def label_agrees(pixels: np.ndarray, identifier: str) -> bool:
     a label that was blanked, as de-identification tools do, does not.
     """
     expected = render_label(identifier).mean(axis=2).ravel()
-    found = pixels.astype(np.float64).mean(axis=2).ravel() if pixels.ndim == 3 else pixels.astype(np.float64).ravel()
-    if found.size != expected.size or found.std() < 1.0:
+    drawn = pixels.astype(np.float64).mean(axis=2).ravel() if pixels.ndim == 3 else pixels.astype(np.float64).ravel()
+    if drawn.size != expected.size or drawn.std() < 1.0:
         return False
-    return float(np.corrcoef(expected, found)[0, 1]) > 0.7
+    return float(np.corrcoef(expected, drawn)[0, 1]) > 0.7

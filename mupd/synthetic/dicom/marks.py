@@ -88,12 +88,12 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 def synthesizing_items(dataset: Dataset) -> list[Dataset]:
     """Items of the Contributing Equipment Sequence whose purpose is Synthesizing Equipment."""
-    found = []
+    items = []
     for item in dataset.get("ContributingEquipmentSequence") or []:
         codes = item.get("PurposeOfReferenceCodeSequence") or []
         if any(_text(code, "CodeValue") == SYNTHESIZING_CODE for code in codes):
-            found.append(item)
-    return found
+            items.append(item)
+    return items
 
 
 def image_type_of(dataset: Dataset) -> list[str]:
@@ -123,7 +123,7 @@ def dicom_marks(dataset: Dataset) -> list[str]:
         QUALIFICATION: _text(dataset, "ContentQualification") == "RESEARCH",
         IMAGE_TYPE: image[:2] == ["DERIVED", "PRIMARY"] and frame[:2] == ["DERIVED", "PRIMARY"],
     }
-    return [mark for mark, found in there.items() if found]
+    return [mark for mark, present in there.items() if present]
 
 
 def provenance_json(values: dict[str, Any]) -> str:

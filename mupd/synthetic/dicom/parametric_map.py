@@ -193,10 +193,10 @@ def write_map(
     height, width = draws[0].shape[:2]
     sizes = {(int(source.TotalPixelMatrixRows), int(source.TotalPixelMatrixColumns)) for source in sources}
     if len(sources) != len(draws) or len(metas) != len(draws) or sizes != {(height, width)}:
-        found = (
+        shape = (
             f"{len(draws)} draws of {width} x {height} px, {len(metas)} metas, {len(sources)} images {sorted(sizes)}"
         )
-        raise ValueError(f"map: found {found}; expected one meta and one image of the same size a draw")
+        raise ValueError(f"map: found {shape}; expected one meta and one image of the same size a draw")
     side = block_px(width, height)
     dataset = build_map(draw_spread(draws, side), side, sources, metas, run_seed=run_seed, artifact_key=artifact_key)
     with atomic_path(folder) as temporary:

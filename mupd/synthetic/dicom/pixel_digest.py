@@ -73,11 +73,11 @@ def stamp_digest(path: Path) -> str:
     CaseError
         If the header holds no placeholder.
     """
-    found = frames_digest(path)
+    digest = frames_digest(path)
     sought = f'"{FIELD}": "{PLACEHOLDER}"'.encode("ascii")
     with path.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as content:
         position = content.find(sought)
         if position < 0:
             raise CaseError(f"{path.name} [{FIELD}]: found no placeholder in the provenance; expected one")
-        content[position : position + len(sought)] = f'"{FIELD}": "{found}"'.encode("ascii")
-    return found
+        content[position : position + len(sought)] = f'"{FIELD}": "{digest}"'.encode("ascii")
+    return digest

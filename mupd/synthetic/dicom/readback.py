@@ -60,9 +60,9 @@ def _channel_faults(dataset: Dataset, channels: Sequence[str]) -> list[str]:
         faults.append("Photometric Interpretation (0028,0004) is not MONOCHROME2 with an identity LUT")
     if (dataset.get("RescaleIntercept"), dataset.get("RescaleSlope")) != (0, 1):
         faults.append("Rescale Intercept and Slope are not 0 and 1")
-    found = [str(item.get("OpticalPathDescription")) for item in dataset.get("OpticalPathSequence") or []]
-    if found != list(channels) or dataset.get("NumberOfOpticalPaths") != len(channels):
-        faults.append(f"Optical Path Sequence (0048,0105) is of {found}, expected {list(channels)}")
+    names = [str(item.get("OpticalPathDescription")) for item in dataset.get("OpticalPathSequence") or []]
+    if names != list(channels) or dataset.get("NumberOfOpticalPaths") != len(channels):
+        faults.append(f"Optical Path Sequence (0048,0105) is of {names}, expected {list(channels)}")
     return faults
 
 
@@ -71,9 +71,9 @@ def _field_faults(
 ) -> list[str]:
     faults = [f"lacks {mark}" for mark in (*TELLING, *SUPPORTING) if mark not in dicom_marks(dataset)]
     expected = ["DERIVED", "PRIMARY", flavour, "RESAMPLED" if resampled else "NONE"]
-    for name, found in (("Image Type", image_type_of(dataset)), ("Frame Type", frame_type_of(dataset))):
-        if found != expected:
-            faults.append(f"{name} is {found}, expected {expected}")
+    for name, values in (("Image Type", image_type_of(dataset)), ("Frame Type", frame_type_of(dataset))):
+        if values != expected:
+            faults.append(f"{name} is {values}, expected {expected}")
     faults += _compression_faults(dataset, lossy)
     if dataset.get("DimensionOrganizationType") != "TILED_FULL":
         faults.append("Dimension Organization Type (0020,9311) is not TILED_FULL")
@@ -188,10 +188,10 @@ def assert_marked(
     for name, dataset in headers.items():
         flavour = _FLAVOURS.get(name, "VOLUME")
         resampled = flavour in ("THUMBNAIL", "OVERVIEW") or (flavour == "VOLUME" and name != level_file(0))
-        found = _field_faults(dataset, flavour, resampled, lossy, uids, channels if flavour == "VOLUME" else ())
+        own_faults = _field_faults(dataset, flavour, resampled, lossy, uids, channels if flavour == "VOLUME" else ())
         for index, tile in samples.get(name, {}).items():
-            found += _frame_faults(folder / name, index, tile, lossy)
-        faults += [f"{name}: {fault}" for fault in found]
+            own_faults += _frame_faults(folder / name, index, tile, lossy)
+        faults += [f"{name}: {fault}" for fault in own_faults]
     base = headers[level_file(0)]
     if (base.TotalPixelMatrixColumns, base.TotalPixelMatrixRows) != size:
         actual = (base.TotalPixelMatrixColumns, base.TotalPixelMatrixRows)

@@ -86,8 +86,8 @@ def find_watermark(path: Path, regions: int = MOST_REGIONS) -> Detection:
                 width, height = (
                     min(REGION_PX, size - start) for size, start in zip(reader.size_px, (x, y), strict=True)
                 )
-                found = detect(reader.read(x, y, width, height))
-                best = max(best, found, key=lambda detection: detection.score)
+                of_region = detect(reader.read(x, y, width, height))
+                best = max(best, of_region, key=lambda detection: detection.score)
                 if best.present:
                     break
     except READ_ERRORS as error:
@@ -109,10 +109,10 @@ def header_marks(path: Path) -> list[str]:
     return png_marks(path) if is_png(path) else _text_field_marks(path)
 
 
-def watermark_words(found: Detection) -> str:
+def watermark_words(detection: Detection) -> str:
     """How a found watermark reads among the marks."""
-    size = "" if found.scale == 1 else f", the picture {found.scale:.2g} times the size of the slide"
-    return f"{WATERMARK} (score {found.score:.1f}{size})"
+    size = "" if detection.scale == 1 else f", the picture {detection.scale:.2g} times the size of the slide"
+    return f"{WATERMARK} (score {detection.score:.1f}{size})"
 
 
 def picture_marks(path: Path) -> list[str]:
@@ -127,10 +127,10 @@ def picture_marks(path: Path) -> list[str]:
 def pixel_marks(path: Path) -> list[str]:
     """The watermark as a mark, looked for in one region; an empty list if the pixels cannot be read."""
     try:
-        found = find_watermark(path, regions=1)
+        detection = find_watermark(path, regions=1)
     except UnusableError:
         return []
-    return [watermark_words(found)] if found.present else []
+    return [watermark_words(detection)] if detection.present else []
 
 
 def is_slide_image(header: Any) -> bool:

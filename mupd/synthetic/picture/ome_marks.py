@@ -72,20 +72,20 @@ def look_at_ome(path: Path) -> OmeLook | None:
         root = ET.fromstring(text.encode("utf-8"))
     except ET.ParseError:
         return OmeLook((DESCRIPTION,) if BANNER in text else ())
-    found: dict[str, None] = {}
+    marks: dict[str, None] = {}
     for image in root.iterfind("{*}Image"):
         if image.get("Name", "").startswith(WORD):
-            found[IMAGE_NAME] = None
+            marks[IMAGE_NAME] = None
         if (image.findtext("{*}Description") or "").startswith(BANNER):
-            found[DESCRIPTION] = None
+            marks[DESCRIPTION] = None
     provenance: dict[str, Any] = {}
     for note in root.iterfind("{*}StructuredAnnotations/*"):
         if note.get("Namespace") == NAMESPACE and BANNER in "".join(note.itertext()):
-            found[COMMENT] = None
+            marks[COMMENT] = None
         if note.get("Namespace") == PROVENANCE:
-            found[PAIRS] = None
+            marks[PAIRS] = None
             provenance = {pair.get("K", ""): pair.text or "" for pair in note.iterfind("{*}Value/{*}M")}
-    return OmeLook(tuple(mark for mark in OME_MARKS if mark in found), provenance)
+    return OmeLook(tuple(mark for mark in OME_MARKS if mark in marks), provenance)
 
 
 def _bands(path: Path) -> Iterator[NDArray[np.uint8]]:

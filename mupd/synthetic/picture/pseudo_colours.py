@@ -27,15 +27,15 @@ _PERCENTILE = 99.7
 def colours_of(channels: Sequence[str]) -> list[Colour]:
     """A colour for each channel: blue for nuclei, then green, red, yellow, magenta, cyan, orange, grey and again."""
     nuclear = {name.lower() for name in NUCLEAR}
-    found: list[Colour] = []
+    colours: list[Colour] = []
     others = 0
     for name in channels:
-        if name.lower() in nuclear and _NUCLEI not in found:
-            found.append(_NUCLEI)
+        if name.lower() in nuclear and _NUCLEI not in colours:
+            colours.append(_NUCLEI)
         else:
-            found.append(_OTHERS[others % len(_OTHERS)])
+            colours.append(_OTHERS[others % len(_OTHERS)])
             others += 1
-    return found
+    return colours
 
 
 def in_pseudo_colours(pixels: NDArray[np.uint8], channels: Sequence[str]) -> NDArray[np.uint8]:

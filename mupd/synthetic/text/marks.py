@@ -179,7 +179,7 @@ def json_marks(report: Any) -> list[str]:
         FLAG_FIELD: report.get("synthetic") is True,
         IDENTIFIER: str(report.get("id", "")).startswith(PREFIX),
     }
-    return [mark for mark, found in there.items() if found]
+    return [mark for mark, present in there.items() if present]
 
 
 _IDENTIFIER_LINE = re.compile(rf"(?m)^Identifier: {PREFIX}\S")
@@ -204,13 +204,13 @@ def text_marks(text: str) -> list[str]:
 def text_provenance(text: str) -> dict[str, Any]:
     """Case, model, conditions and draws as the lines of :func:`render_report` state them."""
     stated = dict(re.findall(r"(?m)^(Case|Given|Model|Draws): (.+)$", text))
-    found: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
     if "Case" in stated:
-        found["case_id"] = stated["Case"].strip()
+        provenance["case_id"] = stated["Case"].strip()
     if "Model" in stated:
-        found["model_id"] = stated["Model"].strip()
+        provenance["model_id"] = stated["Model"].strip()
     if "Given" in stated:
-        found["given"] = stated["Given"].strip().split("+")
+        provenance["given"] = stated["Given"].strip().split("+")
     if "Draws" in stated:
-        found["draws"] = [int(draw) for draw in re.findall(r"\d+", stated["Draws"])]
-    return found
+        provenance["draws"] = [int(draw) for draw in re.findall(r"\d+", stated["Draws"])]
+    return provenance

@@ -85,12 +85,12 @@ def _frames_state(path: Path, provenance: dict[str, Any]) -> ContentState:
 def _look_for_watermark(path: Path, dicom: bool) -> tuple[list[str], str]:
     """The watermark among marks found, and why the pixels could not be searched ("" if they were)."""
     try:
-        found = find_watermark(path)
+        detection = find_watermark(path)
     except UnusableError as error:
         if not dicom and error.__cause__ is not None:
             raise  # damaged, and not only of a kind without such marks
         return [], f"not searched for the watermark: {error}"
-    return ([watermark_words(found)] if found.present else []), ""
+    return ([watermark_words(detection)] if detection.present else []), ""
 
 
 def _look_slide(path: Path) -> Look:
@@ -103,7 +103,7 @@ def _look_slide(path: Path) -> Look:
     headers = {file: read_header(file) for file in files}
     if len(files) == 1 and is_derived(headers[files[0]]):
         return _look_derived(files[0])
-    found: dict[str, None] = {}
+    marks_there: dict[str, None] = {}
     missing: list[str] = []
     notes: list[str] = []
     unsearched = ""
@@ -112,7 +112,7 @@ def _look_slide(path: Path) -> Look:
     flavours: set[str] = set()
     for file, header in headers.items():
         marks, own = dicom_marks(header), provenance_of(header)
-        found |= dict.fromkeys(mark for mark in marks if mark in TELLING)
+        marks_there |= dict.fromkeys(mark for mark in marks if mark in TELLING)
         missing += [f"{file.name}: {mark}" for mark in (*TELLING, *SUPPORTING) if mark not in marks]
         provenance = provenance or own
         states.append(_frames_state(file, own))
@@ -130,12 +130,14 @@ def _look_slide(path: Path) -> Look:
         missing += [f"a {flavour} image" for flavour in ("VOLUME", "LABEL", "THUMBNAIL") if flavour not in flavours]
     if any(is_slide_image(header) for header in headers.values()):
         marks, unsearched = _look_for_watermark(path, dicom=True)
-        found |= dict.fromkeys(marks)
+        marks_there |= dict.fromkeys(marks)
     if "draw" in provenance:
         provenance["draws"] = [provenance["draw"]]
     provenance["case_id"] = provenance.get("case", "")
     kind = "dicom-wsi" if path.is_dir() else "dicom"
-    return Look(kind, tuple(found), tuple(missing), provenance, _agreed(states), tuple(notes), unsearched=unsearched)
+    return Look(
+        kind, tuple(marks_there), tuple(missing), provenance, _agreed(states), tuple(notes), unsearched=unsearched
+    )
 
 
 def _look_derived(path: Path) -> Look:
@@ -180,7 +182,7 @@ def _look_tables(path: Path, look: TableLook) -> Look:
     # What was joined with measured data has lost what need not hold for all of it.
     joined = any(0 < synthetic < total for synthetic, total in look.tables.values())
     wanted = (OBS_NAMES,) if joined else ANNDATA_MARKS
-    missing = tuple(mark for mark in wanted if not any(found.startswith(mark) for found in look.marks))
+    missing = tuple(mark for mark in wanted if not any(mark_there.startswith(mark) for mark_there in look.marks))
     if joined:
         notes = tuple(f"{some} of {total} observations are synthetic" for some, total in look.tables.values())
     content = _values_state(path, look.provenance) if look.marks else "unknown"
@@ -197,13 +199,13 @@ def _look_json(path: Path) -> Look:
         raise UnusableError(f"{path.name}: found {error}; expected JSON") from error
     said = report.get("mupd") if isinstance(report, dict) else None
     provenance = dict(said) if isinstance(said, dict) else {}
-    found = json_marks(report)
-    if not found and "model_sha256" in provenance:
-        found = ["block mupd names the model"]
-    missing = tuple(mark for mark in JSON_MARKS if mark not in found)
+    marks = json_marks(report)
+    if not marks and "model_sha256" in provenance:
+        marks = ["block mupd names the model"]
+    missing = tuple(mark for mark in JSON_MARKS if mark not in marks)
     provenance["case_id"] = report.get("case_id", "") if isinstance(report, dict) else ""
-    content: ContentState = ("intact" if report_intact(report) else "altered") if found else "unknown"
-    return Look("report-json", tuple(found), missing, provenance, content)
+    content: ContentState = ("intact" if report_intact(report) else "altered") if marks else "unknown"
+    return Look("report-json", tuple(marks), missing, provenance, content)
 
 
 def _look_text(path: Path) -> Look:
@@ -213,11 +215,11 @@ def _look_text(path: Path) -> Look:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UnusableError(f"{path.name}: found {error}; expected UTF-8 text") from error
-    found = text_marks(text)
-    found = found or text_tells(text)
-    missing = tuple(mark for mark in TXT_MARKS if mark not in found)
-    content: ContentState = ("intact" if text_intact(text) else "altered") if found else "unknown"
-    return Look("report-text", tuple(found), missing, text_provenance(text) if found else {}, content)
+    marks = text_marks(text)
+    marks = marks or text_tells(text)
+    missing = tuple(mark for mark in TXT_MARKS if mark not in marks)
+    content: ContentState = ("intact" if text_intact(text) else "altered") if marks else "unknown"
+    return Look("report-text", tuple(marks), missing, text_provenance(text) if marks else {}, content)
 
 
 def _look_ome(path: Path, ome: OmeLook) -> Look:
@@ -240,12 +242,12 @@ def _look_picture(path: Path) -> Look:
     ome = look_at_ome(path)
     if ome is not None and ome.found:
         return _look_ome(path, ome)
-    found = header_marks(path)
+    header = header_marks(path)
     marks, unsearched = _look_for_watermark(path, dicom=False)
-    missing = (PNG_TEXT,) if is_png(path) and not found else ()
-    if marks and not found:
+    missing = (PNG_TEXT,) if is_png(path) and not header else ()
+    if marks and not header:
         missing = (*missing, SLIDE_HEADERS)
-    return Look("picture", (*found, *marks), missing, unsearched=unsearched)
+    return Look("picture", (*header, *marks), missing, unsearched=unsearched)
 
 
 def look_at(path: Path) -> Look:

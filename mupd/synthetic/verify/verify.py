@@ -207,11 +207,11 @@ def _below(path: Path) -> list[Path]:
     if not path.is_dir() or is_zarr(path):
         return [path]
     dicom = dicom_files(path)
-    found: list[Path] = ([path] if _is_one_slide(dicom) else dicom) if dicom else []
+    paths: list[Path] = ([path] if _is_one_slide(dicom) else dicom) if dicom else []
     for child in sorted(path.iterdir()):
         if child.is_dir():
             if not child.name.startswith("."):
-                found += _below(child)
+                paths += _below(child)
         elif child not in dicom and child.is_file() and _is_candidate(child):
-            found.append(child)
-    return found
+            paths.append(child)
+    return paths
