@@ -68,10 +68,10 @@ def organ_found(
     organs: dict[str, frozenset[str]] = {}
     for stream in given:
         kind = _kind_of(stream, case)
-        said = None if kind is None else trained_on.get(f"{kind}->{made}")
-        if kind is None or said is None:
+        organs_trained_on = None if kind is None else trained_on.get(f"{kind}->{made}")
+        if kind is None or organs_trained_on is None:
             return None
-        organs[_GIVEN[kind]] = said
+        organs[_GIVEN[kind]] = organs_trained_on
     shown = organ if in_vocabulary(organ) else ""
     trained = tuple(sorted(frozenset.intersection(*organs.values())))
     without = [name for name, known in organs.items() if organ not in known]

@@ -105,7 +105,7 @@ def tell(suites: Iterable[SuiteResult], stop: bool) -> None:
     ExpectationError
         If there is one and `stop` is true.
     """
-    said = []
+    messages = []
     for suite in suites:
         for result in suite.failed:
             of = f"{result.unexpected:,} of {result.checked:,}" if result.unexpected is not None else result.observed
@@ -113,7 +113,7 @@ def tell(suites: Iterable[SuiteResult], stop: bool) -> None:
             cases = (
                 f" [{', '.join(result.cases[:5])}{', ...' if len(result.cases) > 5 else ''}]" if result.cases else ""
             )
-            said.append(words + cases)
-            _log.warning("%s", said[-1])
-    if said and stop:
-        raise ExpectationError("\n  ".join([f"{len(said)} not met (expectations.on_failure: stop)", *said]))
+            messages.append(words + cases)
+            _log.warning("%s", messages[-1])
+    if messages and stop:
+        raise ExpectationError("\n  ".join([f"{len(messages)} not met (expectations.on_failure: stop)", *messages]))

@@ -40,21 +40,23 @@ def plain_words(name: str, kwargs: Mapping[str, Any]) -> str:
         subject = _listed(kwargs["column_list"])
     if name.endswith("_to_be_between"):
         what = verb.removesuffix(" to be between").removeprefix("values").replace("value lengths", "length")
-        said = f"{f'{what.strip()} of ' if what.strip() else ''}{subject} is {_between(kwargs)}"
+        sentence = f"{f'{what.strip()} of ' if what.strip() else ''}{subject} is {_between(kwargs)}"
     elif "value_set" in kwargs:
-        said = f"{subject}: {verb.removesuffix(' set')} {_listed(kwargs['value_set'])}"
+        sentence = f"{subject}: {verb.removesuffix(' set')} {_listed(kwargs['value_set'])}"
     elif "regex" in kwargs:
-        said = f"{subject} {'does not look' if '_not_' in name else 'looks'} like {kwargs['regex']}"
+        sentence = f"{subject} {'does not look' if '_not_' in name else 'looks'} like {kwargs['regex']}"
     elif name == "expect_column_values_to_not_be_null":
-        said = f"{subject} is given"
+        sentence = f"{subject} is given"
     elif name == "expect_column_values_to_be_null":
-        said = f"{subject} is empty"
+        sentence = f"{subject} is empty"
     elif name == "expect_column_values_to_be_unique":
-        said = f"{subject} is never twice the same"
+        sentence = f"{subject} is never twice the same"
     else:
         rest = {k: v for k, v in kwargs.items() if k not in ("column", "column_A", "column_B", "column_list", "mostly")}
-        said = f"{subject}: {verb}" + (f" ({', '.join(f'{k} {_listed(v)}' for k, v in rest.items())})" if rest else "")
+        sentence = f"{subject}: {verb}" + (
+            f" ({', '.join(f'{k} {_listed(v)}' for k, v in rest.items())})" if rest else ""
+        )
     mostly = kwargs.get("mostly")
     if isinstance(mostly, int | float) and mostly < 1:
-        said += f" (in at least {100 * mostly:g} % of rows)"
-    return said
+        sentence += f" (in at least {100 * mostly:g} % of rows)"
+    return sentence

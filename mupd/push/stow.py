@@ -232,18 +232,18 @@ class DicomwebStore:
 def _instance_answer(answer: requests.Response, instance: str) -> tuple[str, str]:
     """The server's failure reason and warning for an instance; each empty if there is none."""
     try:
-        said = json.loads(answer.content)
+        response = json.loads(answer.content)
     except (json.JSONDecodeError, UnicodeDecodeError):
         return "", ""
-    if isinstance(said, list):
-        said = said[0] if said else {}
-    if not isinstance(said, dict):
+    if isinstance(response, list):
+        response = response[0] if response else {}
+    if not isinstance(response, dict):
         return "", ""
-    failures = [item for item in _items(said, "00081198") if _value(item, "00081155") in (instance, None)]
+    failures = [item for item in _items(response, "00081198") if _value(item, "00081155") in (instance, None)]
     if failures:
         code = _value(failures[0], "00081197")
         return f"failure reason {_reason(code)}", ""
-    warnings = [_value(item, "00081196") for item in _items(said, "00081199")]
+    warnings = [_value(item, "00081196") for item in _items(response, "00081199")]
     codes = [code for code in warnings if code is not None]
     return "", f"stored with warning {codes[0]:04X}" if codes and isinstance(codes[0], int) else ""
 

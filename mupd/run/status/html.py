@@ -67,8 +67,10 @@ def _text_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Read", f"{_count(facts['tokens'])} tokens in {_count(facts.get('chunks', 0))} chunks"))
     masked = facts.get("masked")
     if isinstance(masked, Mapping):
-        said = ", ".join(f"{_count(number)} {str(kind).replace('_', ' ')}" for kind, number in masked.items() if number)
-        rows.append(("Masked", said or "nothing found to mask"))
+        counted = ", ".join(
+            f"{_count(number)} {str(kind).replace('_', ' ')}" for kind, number in masked.items() if number
+        )
+        rows.append(("Masked", counted or "nothing found to mask"))
     return rows
 
 
@@ -95,7 +97,7 @@ def _case_view(case: CaseInventory, config: Config, picture: str | None) -> dict
         (task.name.replace("->", " \u2192 ").replace("+", " + "), len(task.seeds)) for task in tasks_of(case, config)
     ]
     label = " \u00b7 ".join(word for word in (case.organ, case.diagnosis) if word)
-    said = [case.case_id, case.organ, case.diagnosis, *(part["reason"] for part in parts)]
+    searched = [case.case_id, case.organ, case.diagnosis, *(part["reason"] for part in parts)]
     kinds = {part["state"] for part in parts} | ({"complete"} if len(case.given) == len(MODALITIES) else set())
     return {
         "id": case.case_id,
@@ -104,7 +106,7 @@ def _case_view(case: CaseInventory, config: Config, picture: str | None) -> dict
         "tasks": tasks,
         "fails": "" if case.given else NOTHING_GIVEN,
         "picture": picture,
-        "search": " ".join(said).lower(),
+        "search": " ".join(searched).lower(),
         "kinds": sorted(kinds | ({"fails"} if not case.given else set())),
     }
 

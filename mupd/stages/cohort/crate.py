@@ -81,14 +81,14 @@ def _add_inputs(crate: Crate, cases: Sequence[CohortCase]) -> dict[tuple[str, st
             part = case.parts[modality]
             if part.entry.status != "measured":
                 continue
-            told = {"digitalSourceType": GENERATED, "additionalProperty": crate.synthetic} if part.let_in else {}
+            properties = {"digitalSourceType": GENERATED, "additionalProperty": crate.synthetic} if part.let_in else {}
             entities[case.case_id, modality] = crate.entity(
                 f"#input-{case.case_id}-{modality}",
                 "CreativeWork",
                 name=f"{_WORDS[modality]} of case {case.case_id}, as given",
                 description="Given to the run and no part of the crate: known by its hash alone.",
                 sha256=part.entry.source_sha256,
-                **told,
+                **properties,
             )
     return entities
 

@@ -109,8 +109,8 @@ class Crate:
 
     def mixed_file(self, path: Path, **properties: Any) -> Entity:
         """A file that tells of measured and generated data."""
-        told = {"digitalSourceType": PARTLY_GENERATED, "additionalProperty": self.partly}
-        return self.file(path.relative_to(self.out).as_posix(), **(told | properties))
+        source_flags = {"digitalSourceType": PARTLY_GENERATED, "additionalProperty": self.partly}
+        return self.file(path.relative_to(self.out).as_posix(), **(source_flags | properties))
 
     def to_dict(self) -> dict[str, Any]:
         """The whole as JSON-LD."""

@@ -133,12 +133,12 @@ def _read_shard(config: Config, shard: int) -> _Shard:
 
 def explain(draws: tuple[CheckedDraw, ...]) -> str:
     """The draws' reasons in one text; what is said of several draws is said once, of which it is said if not of all."""
-    said: dict[tuple[str, str], list[int]] = {}
+    draws_of: dict[tuple[str, str], list[int]] = {}
     for draw in draws:
         if draw.reasons:
-            said.setdefault((draw.verdict, draw.reasons), []).append(draw.draw)
+            draws_of.setdefault((draw.verdict, draw.reasons), []).append(draw.draw)
     texts = []
-    for (verdict, reasons), numbers in said.items():
+    for (verdict, reasons), numbers in draws_of.items():
         if verdict == "failed" or (len(numbers) == len(draws) and verdict == "accepted"):
             texts.append(reasons)
         else:

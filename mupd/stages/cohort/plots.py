@@ -96,9 +96,9 @@ def rna_plot(
     for index, column in enumerate(chosen):
         mean = float(rna.mean[column])
         points = tuple(x(float(profile[index])) for profile in draws)
-        said = f"{genes[column]}: {mean:.2f}"
+        label = f"{genes[column]}: {mean:.2f}"
         if low is not None and high is not None:
-            said += f" ({low[index]:.2f} to {high[index]:.2f})"
+            label += f" ({low[index]:.2f} to {high[index]:.2f})"
         rows.append(
             PlotRow(
                 genes[column],
@@ -108,7 +108,7 @@ def rna_plot(
                 None if low is None else x_if(low[index]),
                 None if high is None else x_if(high[index]),
                 x_if(context[index]),
-                said,
+                label,
             )
         )
     step = 0.5 if end - start <= 2 else 1

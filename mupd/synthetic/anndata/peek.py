@@ -140,8 +140,8 @@ def look_at_tables(root: Any) -> TableLook:
         if _is_group(uns) and "mupd" in uns:
             marks[UNS] = None
             if not provenance:
-                said = plain(uns["mupd"])
-                provenance = said if isinstance(said, dict) else {"statement": str(said)}
+                statement = plain(uns["mupd"])
+                provenance = statement if isinstance(statement, dict) else {"statement": str(statement)}
     return TableLook(tuple(marks), counts, tuple(contradictions), provenance)
 
 

@@ -33,13 +33,13 @@ def stain_appearance(meta: DrawMeta) -> Appearance:
     """What the headers of a virtual stain say of it, by its draw's settings ``stain``, ``channels`` and ``region``."""
     name = stain_name(meta.target) or ""
     channels, region = tuple(meta.settings["channels"]), region_from(meta.settings["region"])
-    said = f" A virtual stain of {region.words()}: no light and no dye was used."
+    addition = f" A virtual stain of {region.words()}: no light and no dye was used."
     if meta.settings["stain"] == "ihc":
         path = bright_field_path(f"{name} ({_VIRTUAL})")
-        return Appearance(name, _STUDY, f"{name} ({_VIRTUAL})", path, said=said)
+        return Appearance(name, _STUDY, f"{name} ({_VIRTUAL})", path, said=addition)
     listed = ", ".join(channels)
-    room = _ST - 600 - len(said)
-    said = f" A virtual stain of {region.words()}, channels {listed[:room]}: no light and no dye was used."
+    room = _ST - 600 - len(addition)
+    addition = f" A virtual stain of {region.words()}, channels {listed[:room]}: no light and no dye was used."
     path = bright_field_path("pseudo-colours of the channels")
     paths = tuple(_fluorescence_path(index, channel[:_LO]) for index, channel in enumerate(channels))
-    return Appearance(name, _STUDY, f"{listed[: _LO - 16]} (virtual stain)", path, paths, said)
+    return Appearance(name, _STUDY, f"{listed[: _LO - 16]} (virtual stain)", path, paths, addition)

@@ -72,8 +72,8 @@ def ome_xml(meta: DrawMeta, size: tuple[int, int, int], provenance: dict[str, st
     )
     names = ["RGB"] if in_colour else list(meta.settings["channels"])
     for index, (channel, colour) in enumerate(zip(names, colours_of(names), strict=True)):
-        told = {"ID": f"Channel:0:{index}", "Name": channel, "SamplesPerPixel": "3" if in_colour else "1"}
-        ET.SubElement(pixels, "Channel", told if in_colour else told | {"Color": _colour(colour)})
+        attributes = {"ID": f"Channel:0:{index}", "Name": channel, "SamplesPerPixel": "3" if in_colour else "1"}
+        ET.SubElement(pixels, "Channel", attributes if in_colour else attributes | {"Color": _colour(colour)})
     for index in range(len(names)):
         place = {"FirstC": str(index), "FirstZ": "0", "FirstT": "0", "IFD": str(index), "PlaneCount": "1"}
         ET.SubElement(pixels, "TiffData", place)

@@ -197,8 +197,8 @@ def _look_json(path: Path) -> Look:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UnusableError(f"{path.name}: found {error}; expected JSON") from error
-    said = report.get("mupd") if isinstance(report, dict) else None
-    provenance = dict(said) if isinstance(said, dict) else {}
+    stated = report.get("mupd") if isinstance(report, dict) else None
+    provenance = dict(stated) if isinstance(stated, dict) else {}
     marks = json_marks(report)
     if not marks and "model_sha256" in provenance:
         marks = ["block mupd names the model"]
@@ -224,18 +224,20 @@ def _look_text(path: Path) -> Look:
 
 def _look_ome(path: Path, ome: OmeLook) -> Look:
     """An OME-TIFF that holds at least one mark."""
-    said = dict(ome.provenance)
-    said |= {
-        "case_id": said.get("case", ""),
-        "draws": [said["draw"]] if str(said.get("draw", "")).isdecimal() else [],
-        "given": [name for name in str(said.get("given", "")).split("+") if name],
-        "given_sha256": {name: said[f"{name}_sha256"] for name in ("he", "rna", "text") if f"{name}_sha256" in said},
+    stated = dict(ome.provenance)
+    stated |= {
+        "case_id": stated.get("case", ""),
+        "draws": [stated["draw"]] if str(stated.get("draw", "")).isdecimal() else [],
+        "given": [name for name in str(stated.get("given", "")).split("+") if name],
+        "given_sha256": {
+            name: stated[f"{name}_sha256"] for name in ("he", "rna", "text") if f"{name}_sha256" in stated
+        },
     }
     content: ContentState = "unknown"
-    if stated := str(said.get(PIXELS_DIGEST, "")):
+    if stated := str(stated.get(PIXELS_DIGEST, "")):
         content = "intact" if pixels_intact(path, stated) else "altered"
     missing = tuple(mark for mark in OME_MARKS if mark not in ome.found)
-    return Look("ome-tiff", ome.found, missing, said, content)
+    return Look("ome-tiff", ome.found, missing, stated, content)
 
 
 def _look_picture(path: Path) -> Look:

@@ -134,19 +134,19 @@ def verify_path(path: Path, manifest: Path | None = None, public_key: Path | Non
     missing = list(look.missing)
     if look.named and not named:
         missing.append(FILE_NAME)
-    said = look.provenance
+    provenance = look.provenance
     return Verification(
         path=path,
         kind=look.kind,
         synthetic=synthetic,
         marks_found=(*([FILE_NAME] if named else []), *look.found),
         marks_missing=tuple(missing) if synthetic else (),
-        model_id=str(said.get("model_id", "")),
-        model_sha256=str(said.get("model_sha256", "")),
-        case=str(said.get("case_id", "")),
-        draw=tuple(int(draw) for draw in said.get("draws", ())),
-        given=tuple(str(modality) for modality in said.get("given", ())),
-        given_sha256={str(name): str(digest) for name, digest in dict(said.get("given_sha256", {})).items()},
+        model_id=str(provenance.get("model_id", "")),
+        model_sha256=str(provenance.get("model_sha256", "")),
+        case=str(provenance.get("case_id", "")),
+        draw=tuple(int(draw) for draw in provenance.get("draws", ())),
+        given=tuple(str(modality) for modality in provenance.get("given", ())),
+        given_sha256={str(name): str(digest) for name, digest in dict(provenance.get("given_sha256", {})).items()},
         hash_state="altered" if synthetic and look.content == "altered" else state,
         content=look.content,
         signature=signature,
