@@ -224,20 +224,20 @@ def _look_text(path: Path) -> Look:
 
 def _look_ome(path: Path, ome: OmeLook) -> Look:
     """An OME-TIFF that holds at least one mark."""
-    stated = dict(ome.provenance)
-    stated |= {
-        "case_id": stated.get("case", ""),
-        "draws": [stated["draw"]] if str(stated.get("draw", "")).isdecimal() else [],
-        "given": [name for name in str(stated.get("given", "")).split("+") if name],
+    provenance = dict(ome.provenance)
+    provenance |= {
+        "case_id": provenance.get("case", ""),
+        "draws": [provenance["draw"]] if str(provenance.get("draw", "")).isdecimal() else [],
+        "given": [name for name in str(provenance.get("given", "")).split("+") if name],
         "given_sha256": {
-            name: stated[f"{name}_sha256"] for name in ("he", "rna", "text") if f"{name}_sha256" in stated
+            name: provenance[f"{name}_sha256"] for name in ("he", "rna", "text") if f"{name}_sha256" in provenance
         },
     }
     content: ContentState = "unknown"
-    if stated := str(stated.get(PIXELS_DIGEST, "")):
-        content = "intact" if pixels_intact(path, stated) else "altered"
+    if digest := str(provenance.get(PIXELS_DIGEST, "")):
+        content = "intact" if pixels_intact(path, digest) else "altered"
     missing = tuple(mark for mark in OME_MARKS if mark not in ome.found)
-    return Look("ome-tiff", ome.found, missing, stated, content)
+    return Look("ome-tiff", ome.found, missing, provenance, content)
 
 
 def _look_picture(path: Path) -> Look:
